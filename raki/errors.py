@@ -1,0 +1,67 @@
+"""Everything that can go wrong with a scan, sorted by what a caller does about it.
+
+A permanent error is the scan's own fault: trying again gives the same answer, so the service reports
+it beside the result and stops. A transient error is the surroundings' fault: the message goes back to
+the queue. The exit code carries the difference out of a container and off the command line.
+"""
+
+from typing import ClassVar
+
+
+class RakiError(Exception):
+    """Base of all errors that a user is meant to read: one clear sentence, never a traceback."""
+
+    exit_code: ClassVar[int] = 1
+    retry: ClassVar[bool] = False
+
+    @property
+    def failure_class(self) -> str:
+        """The short name that the ledger, `error.json` and the metrics carry."""
+        return type(self).__name__
+
+
+class PermanentError(RakiError):
+    """The scan can't be reconstructed, however often it is tried."""
+
+
+class NotAScan(PermanentError):
+    """The file holds no MRI raw data in a format that raki reads; an empty file is one."""
+
+    exit_code = 10
+
+
+class DamagedScan(PermanentError):
+    """The format was recognised, but the content is truncated or contradicts itself."""
+
+    exit_code = 11
+
+
+class UnsupportedScan(PermanentError):
+    """A sound scan of a kind that raki doesn't reconstruct: its sampling, trajectory or dimensions."""
+
+    exit_code = 12
+
+
+class NoCalibration(PermanentError):
+    """The scan is undersampled and has too few fully sampled lines (ACS) to calibrate on."""
+
+    exit_code = 13
+
+
+class UnsafeArchive(PermanentError):
+    """An archive with links, devices, paths outside itself, or beyond the limits on size and count."""
+
+    exit_code = 14
+
+
+class WorkerLost(PermanentError):
+    """The scan was given up: it brought its worker down, or met transient errors, on every attempt."""
+
+    exit_code = 15
+
+
+class TransientError(RakiError):
+    """The surroundings failed (a network, a full disk, a busy service); the same scan may well succeed later."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
+    retry = True

@@ -1,0 +1,45 @@
+"""A scan as the rest of the library sees it, whatever the scanner wrote."""
+
+from dataclasses import dataclass
+
+from raki.arrays import LineMask, NoiseScan, ScanKSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Where the image lies. Lengths in mm; patient coordinates LPS, as in DICOM and ISMRMRD."""
+
+    fov_mm: tuple[float, float, float]
+    """Field of view of the image along readout, phase-encode and slice, readout oversampling removed."""
+    matrix: tuple[int, int]
+    """Pixels of the image along phase-encode and readout; the k-space may be larger or smaller along pe."""
+    slice_spacing_mm: float
+    """Distance between neighbouring slice centres; equals the slice thickness for a single slice."""
+    read_direction: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    phase_direction: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    slice_direction: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    position_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Centre of the first slice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """One Cartesian multi-slice 2-D scan, sorted.
+
+    `kspace` holds zero where nothing was acquired. `sampled` marks the acquired phase-encode lines; it is
+    the same for all slices. `acs_lines` are the first and one past the last line of the fully sampled
+    centre block inside `kspace`, or None when there is none. `noise` is what the receiver recorded without
+    excitation, or None. `header_xml` is the ISMRMRD header as read.
+    """
+
+    kspace: ScanKSpace
+    sampled: LineMask
+    acs_lines: tuple[int, int] | None
+    noise: NoiseScan | None
+    noise_dwell_ratio: float
+    """Dwell time of the image acquisitions over that of the noise acquisitions; 1.0 without noise."""
+    readout_oversampling: float
+    """Readout samples acquired per readout sample of the image, 2.0 on most scanners; 1.0 once removed."""
+    geometry: Geometry
+    header_xml: str
+    prewhitened: bool = False
