@@ -1,0 +1,74 @@
+"""What works on the data: network, decompression, reconstruction, delivery, and who may do what."""
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.decompression import Decompression
+from infra.delivery import NO_SHARE, Delivery
+from infra.deployment import Deployment
+from infra.network import Network
+from infra.reconstruction import Reconstruction
+from infra.storage import StorageStack
+
+
+class PipelineStack(Stack):
+    """Holds nothing: may be torn down and deployed again at any time."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, storage: StorageStack, deployment: Deployment) -> None:
+        super().__init__(scope, construct_id, description="raki: decompression, reconstruction and delivery")
+        network = Network(self, "Network")
+        self.decompression = Decompression(
+            self, "Decompression", network=network, storage=storage, deployment=deployment
+        )
+        self.reconstruction = Reconstruction(
+            self, "Reconstruction", network=network, storage=storage, deployment=deployment
+        )
+        self.delivery = Delivery(self, "Delivery", storage=storage, deployment=deployment)
+        self._grant(storage)
+
+    def _grant(self, storage: StorageStack) -> None:
+        """All permissions of the pipeline, in the order in which a scan needs them."""
+        scale = self.decompression.scale.function
+        storage.ingest_queue.grant(scale, "sqs:GetQueueAttributes")
+        storage.ledger.grant(scale, "dynamodb:UpdateItem")
+        scale.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["ecs:DescribeServices", "ecs:UpdateService"],
+                resources=[self.decompression.service.service_arn],
+            )
+        )
+
+        worker = self.decompression.task_role
+        storage.ingest_queue.grant_consume_messages(worker)
+        storage.ledger.grant(worker, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+        storage.raw.grant_read(worker)
+        storage.prepared.grant_put(worker)
+        storage.reconstruct_queue.grant_send_messages(worker)
+        storage.results.grant_put(worker)  # error reports
+
+        dispatch = self.reconstruction.dispatch.function
+        storage.reconstruct_queue.grant(dispatch, "sqs:GetQueueAttributes")
+        self.reconstruction.job_definition.grant_submit_job(dispatch, self.reconstruction.job_queue)
+        # ListJobs knows no resource-level permission.
+        dispatch.add_to_role_policy(iam.PolicyStatement(actions=["batch:ListJobs"], resources=["*"]))
+
+        job = self.reconstruction.job_role
+        storage.reconstruct_queue.grant_consume_messages(job)
+        storage.ledger.grant(job, "dynamodb:GetItem", "dynamodb:UpdateItem")
+        storage.prepared.grant_read(job)
+        storage.results.grant_put(job)
+        job.add_to_policy(
+            iam.PolicyStatement(actions=["s3:PutObjectTagging"], resources=[storage.raw.arn_for_objects("*")])
+        )
+
+        refresh = self.delivery.refresh.function
+        storage.ledger.grant(refresh, "dynamodb:UpdateItem")
+        if self.delivery.results_share_arn != NO_SHARE:
+            refresh.add_to_role_policy(
+                iam.PolicyStatement(
+                    actions=["storagegateway:RefreshCache"], resources=[self.delivery.results_share_arn]
+                )
+            )
+            storage.raw.grant_read_write(self.delivery.gateway_role)
+            storage.results.grant_read(self.delivery.gateway_role)
