@@ -45,7 +45,7 @@ class PipelineStack(Stack):
         storage.raw.grant_read(worker)
         storage.prepared.grant_put(worker)
         storage.reconstruct_queue.grant_send_messages(worker)
-        storage.results.grant_put(worker)  # error reports
+        self._grant_publishing(storage, worker)  # error reports
 
         dispatch = self.reconstruction.dispatch.function
         storage.reconstruct_queue.grant(dispatch, "sqs:GetQueueAttributes")
@@ -57,12 +57,13 @@ class PipelineStack(Stack):
         storage.reconstruct_queue.grant_consume_messages(job)
         storage.ledger.grant(job, "dynamodb:GetItem", "dynamodb:UpdateItem")
         storage.prepared.grant_read(job)
-        storage.results.grant_put(job)
+        self._grant_publishing(storage, job)
         job.add_to_policy(
             iam.PolicyStatement(actions=["s3:PutObjectTagging"], resources=[storage.raw.arn_for_objects("*")])
         )
 
         refresh = self.delivery.refresh.function
+        storage.results.grant_read(refresh, "*/manifest.json")
         storage.ledger.grant(refresh, "dynamodb:UpdateItem")
         if self.delivery.results_share_arn != NO_SHARE:
             refresh.add_to_role_policy(
@@ -72,3 +73,9 @@ class PipelineStack(Stack):
             )
             storage.raw.grant_read_write(self.delivery.gateway_role)
             storage.results.grant_read(self.delivery.gateway_role)
+
+    def _grant_publishing(self, storage: StorageStack, role: iam.IRole) -> None:
+        """Writes a scan's files and removes those that an earlier manifest lists, no more."""
+        storage.results.grant_put(role)
+        storage.results.grant_read(role, "*/manifest.json")
+        storage.results.grant_delete(role)

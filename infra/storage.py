@@ -7,8 +7,9 @@ from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-# A message is tried four times; on the fifth delivery the consumer records the failure (see raki.service.lease).
-# Only a message that nobody can even understand, or whose failure can't be recorded, reaches the dead letters.
+# A message is tried four times; on the fifth delivery the consumer records the failure (see raki.service.stage),
+# on the sixth once more if that was cut short. Only a message that nobody can even understand, or whose failure
+# can't be recorded, reaches the dead letters.
 MAX_RECEIVE_COUNT = 6
 
 

@@ -1,0 +1,1 @@
+"""The Lambdas: each reads, asks a pure function, acts."""

@@ -1,0 +1,1 @@
+"""The decompression worker: raw scan in, prepared scan out."""

@@ -1,0 +1,98 @@
+"""Takes scans off the ingest queue: streams, unpacks, reads, cleans and sorts each, and asks for its reconstruction."""
+
+import io
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import boto3
+from botocore.client import BaseClient
+
+from raki.archive import unpack_scan
+from raki.formats import read_scan
+from raki.preprocess import preprocess
+from raki.prepared import write_prepared
+from raki.service import log
+from raki.service.ledger import Ledger, ScanRecord, State
+from raki.service.lease import Consumer, Message
+from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
+from raki.service.objects import HashingReader
+from raki.service.settings import DecompressSettings, from_environment
+from raki.service.stage import Stage, Terminated, raised_on_sigterm
+
+LOG = logging.getLogger("raki.decompress")
+
+
+class Worker:
+    """Works on one message at a time, for as long as it is left running."""
+
+    def __init__(self, settings: DecompressSettings) -> None:
+        self._settings = settings
+        self._s3: BaseClient = boto3.client("s3")
+        self._sqs: BaseClient = boto3.client("sqs")
+        self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
+        self._consumer = Consumer(self._sqs, settings.ingest_queue_url)
+        self._stage = Stage(
+            state=State.DECOMPRESSING,
+            consumer=self._consumer,
+            ledger=self._ledger,
+            s3=self._s3,
+            results_bucket=settings.results_bucket,
+        )
+
+    def run(self) -> None:
+        """Receives messages until stopped."""
+        while True:
+            message = self._consumer.receive(wait_s=20)
+            if message is not None and self._handle(message):
+                self._consumer.delete(message)
+
+    def _handle(self, message: Message) -> bool:
+        try:
+            arrived = arrivals(message.body)
+        except ValueError:
+            LOG.exception("message not understood; left to the dead letters")
+            return False
+        return all([self._attend(message, arrival) for arrival in arrived])
+
+    def _attend(self, message: Message, arrival: ScanArrived) -> bool:
+        scan_id = arrival.scan_id(self._settings.scan_id_key)
+        self._ledger.arrive(scan_id, arrival)
+        return self._stage.attend(message, scan_id, lambda record: self._decompress(arrival, record))
+
+    def _decompress(self, arrival: ScanArrived, record: ScanRecord) -> None:
+        prepared_key = f"scans/{record.scan_id}.h5"
+        with TemporaryDirectory() as scratch:
+            body = HashingReader(self._s3, arrival.bucket, arrival.key, arrival.etag)
+            raw = unpack_scan(io.BufferedReader(body, 1 << 20), into=Path(scratch))
+            sha256 = body.drain()
+            prepared = Path(scratch) / "prepared.h5"
+            write_prepared(preprocess(read_scan(raw)), prepared)
+            self._s3.upload_file(str(prepared), self._settings.prepared_bucket, prepared_key)
+        request = ReconstructionRequested(
+            scan_id=record.scan_id,
+            prepared_bucket=self._settings.prepared_bucket,
+            prepared_key=prepared_key,
+            results_folder=record.results_folder,
+            raw_key=arrival.key,
+            raw_sha256=sha256,
+            raw_n_bytes=body.n_bytes,
+        )
+        # Asked for first, noted second: a crash in between asks twice, which does no harm; never is never.
+        self._sqs.send_message(QueueUrl=self._settings.reconstruct_queue_url, MessageBody=request.to_json())
+        self._ledger.finish(record.scan_id, State.PREPARED, owner=self._stage.owner)
+        LOG.info("prepared", extra={"scan_id": record.scan_id, "n_bytes": body.n_bytes})
+
+
+def main() -> None:
+    """The container's entry point."""
+    log.configure()
+    with raised_on_sigterm():
+        try:
+            Worker(from_environment(DecompressSettings)).run()
+        except Terminated:
+            LOG.info("stopped")
+
+
+if __name__ == "__main__":
+    main()

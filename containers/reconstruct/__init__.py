@@ -1,0 +1,1 @@
+"""The reconstruction job: prepared scan in, images out."""

@@ -1,0 +1,98 @@
+"""Drains the reconstruct queue: trains and applies a network on each scan, writes its images, and ends."""
+
+import logging
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import boto3
+from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
+
+from raki.errors import TransientError
+from raki.prepared import read_prepared
+from raki.reconstruction import reconstruct
+from raki.results import Source, write_results
+from raki.service import log
+from raki.service.ledger import Ledger, ScanRecord, State
+from raki.service.lease import Consumer, Message
+from raki.service.messages import ReconstructionRequested
+from raki.service.objects import publish
+from raki.service.settings import ReconstructSettings, from_environment
+from raki.service.stage import Stage, Terminated, raised_on_sigterm
+
+LOG = logging.getLogger("raki.reconstruct")
+
+PATIENCE_S = 5
+"""How long an empty queue is watched before the job ends; the dispatcher starts another when more scans come."""
+
+
+class Job:
+    """Works through the queue, one scan at a time."""
+
+    def __init__(self, settings: ReconstructSettings) -> None:
+        self._settings = settings
+        self._s3: BaseClient = boto3.client("s3")
+        self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
+        self._consumer = Consumer(boto3.client("sqs"), settings.reconstruct_queue_url)
+        self._stage = Stage(
+            state=State.RECONSTRUCTING,
+            consumer=self._consumer,
+            ledger=self._ledger,
+            s3=self._s3,
+            results_bucket=settings.results_bucket,
+        )
+
+    def drain(self) -> None:
+        """Receives messages until none comes any more."""
+        while (message := self._consumer.receive(wait_s=PATIENCE_S)) is not None:
+            if self._handle(message):
+                self._consumer.delete(message)
+
+    def _handle(self, message: Message) -> bool:
+        try:
+            request = ReconstructionRequested.from_json(message.body)
+        except ValueError:
+            LOG.exception("message not understood; left to the dead letters")
+            return False
+        return self._stage.attend(message, request.scan_id, lambda record: self._reconstruct(request, record))
+
+    def _reconstruct(self, request: ReconstructionRequested, record: ScanRecord) -> None:
+        with TemporaryDirectory() as scratch:
+            prepared, folder = Path(scratch) / "prepared.h5", Path(scratch) / "results"
+            folder.mkdir()
+            self._s3.download_file(request.prepared_bucket, request.prepared_key, str(prepared))
+            reconstruction = reconstruct(read_prepared(prepared))
+            source = Source(
+                name=request.raw_key.rpartition("/")[2], sha256=request.raw_sha256, n_bytes=request.raw_n_bytes
+            )
+            files = write_results(reconstruction, folder, source=source, scan_id=record.scan_id)
+            self._ledger.check_current(record)
+            publish(self._s3, self._settings.results_bucket, record, files, outcome="reconstructed")
+        self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=self._stage.owner)
+        # The lifecycle rule moves only tagged scans to the archive: never before the result is safe.
+        self._s3.put_object_tagging(
+            Bucket=self._settings.raw_bucket,
+            Key=request.raw_key,
+            Tagging={"TagSet": [{"Key": "raki", "Value": "reconstructed"}]},
+        )
+        LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": dict(reconstruction.seconds)})
+
+
+def main() -> int:
+    """The container's entry point; its exit code tells Batch whether another attempt makes sense."""
+    log.configure()
+    with raised_on_sigterm():
+        try:
+            Job(from_environment(ReconstructSettings)).drain()
+        except Terminated:
+            LOG.info("stopped")
+            return TransientError.exit_code
+        except (BotoCoreError, ClientError):
+            LOG.exception("AWS could not be reached")
+            return TransientError.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

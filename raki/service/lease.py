@@ -1,0 +1,96 @@
+"""Messages held while they are worked on: received, kept invisible by a heartbeat, deleted or given back."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
+
+LOG = logging.getLogger("raki.lease")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One delivery of one message."""
+
+    body: str
+    receipt: str
+    n_deliveries: int
+    """How often it has been delivered, this time included; SQS counts approximately."""
+
+
+class Consumer:
+    """One queue's messages, one at a time. How long a lease lasts is the queue's own visibility timeout."""
+
+    def __init__(self, sqs: BaseClient, queue_url: str) -> None:
+        self._sqs = sqs
+        self._url = queue_url
+        attributes = sqs.get_queue_attributes(
+            QueueUrl=queue_url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
+        )["Attributes"]
+        self.lease_s = int(attributes["VisibilityTimeout"])
+        self.max_deliveries = int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])
+
+    def receive(self, *, wait_s: int) -> Message | None:
+        """The next message, or None when none came within `wait_s` seconds (20 at most)."""
+        answer = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=1,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            WaitTimeSeconds=wait_s,
+        )
+        for message in answer.get("Messages", []):
+            return Message(
+                body=message["Body"],
+                receipt=message["ReceiptHandle"],
+                n_deliveries=int(message["Attributes"]["ApproximateReceiveCount"]),
+            )
+        return None
+
+    def delete(self, message: Message) -> None:
+        """Done with it, for good."""
+        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
+
+    def give_back(self, message: Message, *, after_s: int) -> None:
+        """Lets it be delivered again after `after_s` seconds."""
+        self._sqs.change_message_visibility(
+            QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=after_s
+        )
+
+    def extend(self, message: Message) -> None:
+        """Starts the lease anew."""
+        self.give_back(message, after_s=self.lease_s)
+
+
+class Heartbeat:
+    """Calls `beat` from a thread every `interval_s` seconds until the block is left.
+
+    A beat that fails is logged and tried again at the next one: three fit into a lease.
+    """
+
+    def __init__(self, beat: Callable[[], None], interval_s: float) -> None:
+        self._beat = beat
+        self._interval_s = interval_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._interval_s):
+            try:
+                self._beat()
+            except (ClientError, BotoCoreError):
+                LOG.warning("heartbeat failed", exc_info=True)

@@ -1,0 +1,88 @@
+"""What stages tell each other: facts in the past tense, small enough to log, enough to rerun a stage from."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanArrived:
+    """An object stands in the raw bucket. Read from S3's own notification."""
+
+    bucket: str
+    key: str
+    etag: str
+    n_bytes: int
+    at: datetime
+
+    def scan_id(self, hash_key: str) -> str:
+        """An opaque id, the same for every notification about the same content under the same key.
+
+        A keyed hash: a path that holds a name can't be found by hashing likely paths. The ETag stands for the
+        content because a file gateway writes a file's data and its metadata as two versions of one scan.
+        """
+        identity = "\n".join([self.bucket, self.key, self.etag])
+        return hmac.new(hash_key.encode(), identity.encode(), hashlib.sha256).hexdigest()[:20]
+
+
+def arrivals(body: str) -> list[ScanArrived]:
+    """The scans in one message of the ingest queue, which holds S3's event notification.
+
+    Empty for S3's test event, for folders and for empty markers of folders. Keys come form-encoded.
+
+    Raises:
+        ValueError: the message is no S3 event notification.
+    """
+    try:
+        event = json.loads(body)
+        if event.get("Event") == "s3:TestEvent":
+            return []
+        found = [_arrival(record) for record in event["Records"]]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
+    return [scan for scan in found if not scan.key.endswith("/")]
+
+
+def _arrival(record: dict[str, Any]) -> ScanArrived:
+    s3 = record["s3"]
+    return ScanArrived(
+        bucket=s3["bucket"]["name"],
+        key=unquote_plus(s3["object"]["key"]),
+        etag=s3["object"].get("eTag", "").strip('"'),
+        n_bytes=int(s3["object"].get("size", 0)),
+        at=datetime.fromisoformat(record["eventTime"]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionRequested:
+    """A prepared scan is complete in its bucket and waits for a GPU."""
+
+    scan_id: str
+    prepared_bucket: str
+    prepared_key: str
+    results_folder: str
+    """Key prefix in the results bucket, without a slash at its end: the path on the share."""
+    raw_key: str
+    raw_sha256: str
+    raw_n_bytes: int
+
+    def to_json(self) -> str:
+        """The message's body."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ReconstructionRequested":
+        """Reads a message's body.
+
+        Raises:
+            ValueError: the body is no such message; the text names the field that is unknown or missing.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the message is no reconstruction request: {error}") from None

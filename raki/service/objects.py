@@ -1,0 +1,155 @@
+"""Scans and results as S3 objects: streamed in, published whole."""
+
+import hashlib
+import html
+import io
+import json
+import mimetypes
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from string import Template
+
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from raki.errors import RakiError, TransientError
+from raki.service.ledger import ScanRecord, Superseded
+
+MANIFEST = "manifest.json"
+
+
+class HashingReader(io.RawIOBase):
+    """An object's body as a file that can only be read on, its length and SHA-256 counted on the way."""
+
+    def __init__(self, s3: BaseClient, bucket: str, key: str, etag: str) -> None:
+        """Opens the object, if it still has this ETag.
+
+        Raises:
+            Superseded: the object has another ETag by now, or is gone.
+        """
+        super().__init__()
+        try:
+            self._body = s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("PreconditionFailed", "NoSuchKey", "412", "404"):
+                raise Superseded(
+                    "The file was replaced or removed before it could be read. A replacement is worked on by itself; "
+                    "a file that was removed by mistake can be dropped again."
+                ) from None
+            raise
+        self._sha256 = hashlib.sha256()
+        self.n_bytes = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fills `buffer` from the body; 0 at the end."""
+        chunk = self._body.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        self._sha256.update(chunk)
+        self.n_bytes += len(chunk)
+        return len(chunk)
+
+    def drain(self) -> str:
+        """Reads what is left (an archive's padding) and returns the SHA-256 of the whole object, in hexadecimal."""
+        while self.read(1 << 20):
+            pass
+        return self._sha256.hexdigest()
+
+
+def publish(s3: BaseClient, bucket: str, record: ScanRecord, files: Iterable[Path], *, outcome: str) -> None:
+    """Uploads a scan's files into its results folder and `manifest.json` last; removes an earlier run's other files.
+
+    The manifest lists name, size and SHA-256 of each. It is the only object that anything waits for.
+    """
+    folder = record.results_folder
+    listing = []
+    for file in files:
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        s3.upload_file(str(file), bucket, f"{folder}/{file.name}", ExtraArgs={"ContentType": kind})
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        listing.append({"name": file.name, "n_bytes": file.stat().st_size, "sha256": digest})
+    names = {entry["name"] for entry in listing}
+    for stale in _published(s3, bucket, folder) - names:
+        s3.delete_object(Bucket=bucket, Key=f"{folder}/{stale}")
+    manifest = {
+        "scan_id": record.scan_id,
+        "outcome": outcome,
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": listing,
+    }
+    s3.put_object(
+        Bucket=bucket,
+        Key=f"{folder}/{MANIFEST}",
+        Body=json.dumps(manifest, indent=2).encode(),
+        ContentType="application/json",
+    )
+
+
+def _published(s3: BaseClient, bucket: str, folder: str) -> set[str]:
+    """The files that an earlier manifest lists: only these are ours to remove, other scans may lie deeper."""
+    try:
+        body = s3.get_object(Bucket=bucket, Key=f"{folder}/{MANIFEST}")["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return set()
+        raise
+    return {entry["name"] for entry in json.loads(body)["files"]}
+
+
+def write_error_report(folder: Path, record: ScanRecord, error: RakiError) -> list[Path]:
+    """Writes `error.json` for programs and `error.html` for people into `folder`."""
+    facts = {
+        "scan_id": record.scan_id,
+        "failure_class": error.failure_class,
+        "failure": str(error),
+        "failed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    report, page = folder / "error.json", folder / "error.html"
+    report.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    escaped = {name: html.escape(value) for name, value in facts.items()}
+    name = html.escape(record.raw_key.rpartition("/")[2])
+    page.write_text(ERROR_PAGE.substitute(escaped, name=name), encoding="utf-8")
+    return [report, page]
+
+
+def as_transient(error: ClientError) -> TransientError:
+    """An AWS error that retries inside botocore did not cure, without its text, which may quote a key."""
+    code = error.response["Error"]["Code"]
+    return TransientError(f"AWS refused {error.operation_name}: {code}")
+
+
+ERROR_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Not reconstructed: $name</title>
+<style>
+  :root { color-scheme: light dark; }
+  body { font: 16px/1.55 system-ui, sans-serif; max-width: 42rem; margin: 12vh auto; padding: 0 1.5rem; }
+  h1 { font-size: 1.5rem; margin-bottom: .3rem; }
+  .sentence { border-left: 4px solid #c0392b; padding: .3rem 0 .3rem 1rem; font-size: 1.1rem; }
+  dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin-top: 2rem; }
+  dt, footer { opacity: .65; } dd { margin: 0; overflow-wrap: anywhere; }
+  footer { margin-top: 3rem; font-size: .85rem; }
+</style>
+</head>
+<body>
+<h1>This scan could not be reconstructed</h1>
+<p>$name</p>
+<p class="sentence">$failure</p>
+<p>The raw scan is untouched and kept. After mending the cause, drop the file again to have it tried anew.</p>
+<dl>
+<dt>Kind of failure</dt><dd>$failure_class</dd>
+<dt>When</dt><dd>$failed_at</dd>
+<dt>Scan id, for the operator</dt><dd>$scan_id</dd>
+</dl>
+<footer>raki, for research use only. Not a medical device.</footer>
+</body>
+</html>
+""")

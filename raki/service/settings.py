@@ -1,0 +1,79 @@
+"""What each Lambda, task and job is told by its environment. Read once, in a handler's module or a container's main."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecompressSettings:
+    """The decompression worker's environment."""
+
+    ingest_queue_url: str
+    ledger_table: str
+    prepared_bucket: str
+    reconstruct_queue_url: str
+    results_bucket: str
+    scan_id_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructSettings:
+    """The reconstruction job's environment."""
+
+    ledger_table: str
+    raw_bucket: str
+    reconstruct_queue_url: str
+    results_bucket: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleSettings:
+    """The environment of the Lambda scale_decompression."""
+
+    cluster: str
+    ingest_queue_url: str
+    ledger_table: str
+    max_workers: int
+    service: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DispatchSettings:
+    """The environment of the Lambda dispatch_reconstruction."""
+
+    job_definition: str
+    job_queue: str
+    max_jobs: int
+    reconstruct_queue_url: str
+    scans_per_job: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshSettings:
+    """The environment of the Lambda refresh_gateway."""
+
+    ledger_table: str
+    results_share_arn: str
+    """ARN of the file share, or "none" where the deployment has no gateway."""
+
+
+def from_environment(cls: type[Settings], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Fills the fields of `cls` from the variables of the same name in capitals.
+
+    Raises:
+        RuntimeError: a variable is missing or isn't of its field's type; the message names it.
+    """
+    values: dict[str, object] = {}
+    for field in fields(cls):  # type: ignore[arg-type]
+        name = field.name.upper()
+        if name not in environment:
+            raise RuntimeError(f"{cls.__name__} needs the environment variable {name}, which is not set")
+        try:
+            values[field.name] = field.type(environment[name])  # type: ignore[operator]
+        except ValueError:
+            raise RuntimeError(f"{name} is {environment[name]!r}; a whole number is needed") from None
+    return cls(**values)
