@@ -1,1 +1,1 @@
-"""What runs where. Describes the code by path and imports none of it; `infra.local` runs the same thing on one machine."""
+"""What runs where. Describes code by path, imports none of it; `infra.local` runs the same on one machine."""

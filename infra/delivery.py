@@ -18,9 +18,7 @@ NO_SHARE = "none"
 class Delivery(Construct):
     """`raw` for dropping scans and a read-only `results`, and their refresh."""
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, storage: StorageStack, deployment: Deployment
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, storage: StorageStack, deployment: Deployment) -> None:
         super().__init__(scope, construct_id)
         self.results_share_arn = NO_SHARE
         if deployment.gateway_arn:
@@ -36,7 +34,7 @@ class Delivery(Construct):
             name="refresh_gateway",
             environment={"LEDGER_TABLE": storage.ledger.table_name, "RESULTS_SHARE_ARN": self.results_share_arn},
         )
-        # A gateway takes one refresh a minute, of up to 50 folders: what finishes within a minute is refreshed together.
+        # A gateway takes one refresh a minute, of up to 50 folders: what ends within a minute is refreshed together.
         self.refresh.function.add_event_source(
             event_sources.SqsEventSource(
                 storage.refresh_queue,

@@ -5,7 +5,7 @@ from constructs import Construct
 
 
 class Network(Construct):
-    """Private subnets in two zones; S3 and DynamoDB by gateway endpoints, which cost nothing, the rest through one NAT."""
+    """Private subnets in two zones; S3 and DynamoDB by gateway endpoints, which are free, the rest through one NAT."""
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)

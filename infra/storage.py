@@ -1,6 +1,6 @@
 """What holds data: the three buckets, the queues that they and the stages notify, and the ledger."""
 
-from aws_cdk import Duration, Fn, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, Fn, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
@@ -32,9 +32,7 @@ class StorageStack(Stack):
         # Six times the timeout of the Lambda that it feeds, as AWS advises.
         self.refresh_queue = self._queue("Refresh", visibility_timeout=Duration.minutes(3))
 
-        self.raw.add_event_notification(
-            s3.EventType.OBJECT_CREATED, notifications.SqsDestination(self.ingest_queue)
-        )
+        self.raw.add_event_notification(s3.EventType.OBJECT_CREATED, notifications.SqsDestination(self.ingest_queue))
         self.results.add_event_notification(
             s3.EventType.OBJECT_CREATED,
             notifications.SqsDestination(self.refresh_queue),
@@ -50,6 +48,13 @@ class StorageStack(Stack):
             ),
             removal_policy=RemovalPolicy.RETAIN,
         )
+
+        for name, value in {
+            "LedgerTable": self.ledger.table_name,
+            "RawBucket": self.raw.bucket_name,
+            "ResultsBucket": self.results.bucket_name,
+        }.items():
+            CfnOutput(self, name, value=value)
 
     @property
     def scan_id_key(self) -> str:
@@ -88,7 +93,5 @@ def _archive_once_reconstructed() -> s3.LifecycleRule:
     """Raw scans move to Deep Archive by a tag that the reconstruction sets, so never before a result is safe."""
     return s3.LifecycleRule(
         tag_filters={"raki": "reconstructed"},
-        transitions=[
-            s3.Transition(storage_class=s3.StorageClass.DEEP_ARCHIVE, transition_after=Duration.days(30))
-        ],
+        transitions=[s3.Transition(storage_class=s3.StorageClass.DEEP_ARCHIVE, transition_after=Duration.days(30))],
     )

@@ -10,7 +10,6 @@ from raki.service.depth import QueueDepth, depth
 from raki.service.settings import DispatchSettings, from_environment
 
 LOG = log.configure()
-SETTINGS = from_environment(DispatchSettings)
 BATCH = boto3.client("batch")
 SQS = boto3.client("sqs")
 
@@ -29,15 +28,14 @@ def jobs_to_submit(queue: QueueDepth, *, unfinished_jobs: int, scans_per_job: in
 
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Counts messages and unfinished jobs, and submits the difference."""
-    queue = depth(SQS, SETTINGS.reconstruct_queue_url)
-    unfinished = sum(_count_jobs(status) for status in UNFINISHED)
+    settings = from_environment(DispatchSettings)
+    queue = depth(SQS, settings.reconstruct_queue_url)
+    unfinished = sum(_count_jobs(settings.job_queue, status) for status in UNFINISHED)
     submit = jobs_to_submit(
-        queue, unfinished_jobs=unfinished, scans_per_job=SETTINGS.scans_per_job, max_jobs=SETTINGS.max_jobs
+        queue, unfinished_jobs=unfinished, scans_per_job=settings.scans_per_job, max_jobs=settings.max_jobs
     )
     for _ in range(submit):
-        BATCH.submit_job(
-            jobName="reconstruct", jobDefinition=SETTINGS.job_definition, jobQueue=SETTINGS.job_queue
-        )
+        BATCH.submit_job(jobName="reconstruct", jobDefinition=settings.job_definition, jobQueue=settings.job_queue)
     decision = {
         "waiting": queue.waiting,
         "in_flight": queue.in_flight,
@@ -48,6 +46,6 @@ def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     return decision
 
 
-def _count_jobs(status: str) -> int:
-    pages = BATCH.get_paginator("list_jobs").paginate(jobQueue=SETTINGS.job_queue, jobStatus=status)
+def _count_jobs(job_queue: str, status: str) -> int:
+    pages = BATCH.get_paginator("list_jobs").paginate(jobQueue=job_queue, jobStatus=status)
     return sum(len(page["jobSummaryList"]) for page in pages)

@@ -11,10 +11,9 @@ from raki.service.ledger import Ledger
 from raki.service.settings import RefreshSettings, from_environment
 
 LOG = log.configure()
-SETTINGS = from_environment(RefreshSettings)
 GATEWAY = boto3.client("storagegateway")
 S3 = boto3.client("s3")
-LEDGER = Ledger(boto3.client("dynamodb"), SETTINGS.ledger_table)
+DYNAMODB = boto3.client("dynamodb")
 
 MAX_FOLDERS = 50
 """What one RefreshCache call takes."""
@@ -37,19 +36,21 @@ def folders_to_refresh(manifest_keys: list[str]) -> list[str]:
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Refreshes once for the whole batch, then notes each scan as delivered; names the messages to be tried again."""
+    settings = from_environment(RefreshSettings)
     manifests = {record["messageId"]: _manifests(record["body"]) for record in event["Records"]}
     keys = [key for found in manifests.values() for _, key in found]
-    if keys and SETTINGS.results_share_arn != "none":
+    if keys and settings.results_share_arn != "none":
         folders = folders_to_refresh(keys)
         try:
-            GATEWAY.refresh_cache(FileShareARN=SETTINGS.results_share_arn, FolderList=folders, Recursive=True)
+            GATEWAY.refresh_cache(FileShareARN=settings.results_share_arn, FolderList=folders, Recursive=True)
         except GATEWAY.exceptions.InvalidGatewayRequestException as error:
             # Another refresh is under way or was a moment ago: the whole batch comes again.
             LOG.info("refresh postponed", extra={"n_scans": len(keys), "reason": error.response["Error"]["Code"]})
             return {"batchItemFailures": [{"itemIdentifier": message} for message in manifests]}
         LOG.info("refreshed", extra={"n_scans": len(keys), "n_folders": len(folders)})
-    early = [message for message, found in manifests.items() if not all([_deliver(*place) for place in found])]
-    return {"batchItemFailures": [{"itemIdentifier": message} for message in early]}
+    ledger = Ledger(DYNAMODB, settings.ledger_table)
+    delivered = {message: [_deliver(ledger, *place) for place in found] for message, found in manifests.items()}
+    return {"batchItemFailures": [{"itemIdentifier": name} for name, all_of in delivered.items() if not all(all_of)]}
 
 
 def _manifests(body: str) -> list[tuple[str, str]]:
@@ -58,8 +59,8 @@ def _manifests(body: str) -> list[tuple[str, str]]:
     return [(entry["s3"]["bucket"]["name"], unquote_plus(entry["s3"]["object"]["key"])) for entry in records]
 
 
-def _deliver(bucket: str, key: str) -> bool:
+def _deliver(ledger: Ledger, bucket: str, key: str) -> bool:
     manifest = json.loads(S3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    delivered = LEDGER.deliver(manifest["scan_id"])
+    delivered = ledger.deliver(manifest["scan_id"])
     LOG.info("delivered" if delivered else "not ended yet", extra={"scan_id": manifest["scan_id"]})
     return delivered

@@ -11,10 +11,9 @@ from raki.service.ledger import Ledger
 from raki.service.settings import ScaleSettings, from_environment
 
 LOG = log.configure()
-SETTINGS = from_environment(ScaleSettings)
 ECS = boto3.client("ecs")
 SQS = boto3.client("sqs")
-LEDGER = Ledger(boto3.client("dynamodb"), SETTINGS.ledger_table)
+DYNAMODB = boto3.client("dynamodb")
 
 MESSAGES_PER_WORKER = 2
 """A scan takes about as long as a worker takes to start: beyond two waiting scans another worker pays off."""
@@ -36,17 +35,19 @@ def desired_workers(queue: QueueDepth, *, current: int, quiet_polls: int, max_wo
 
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Reads the queue's depth and the service, and changes the desired count where it has to change."""
-    queue = depth(SQS, SETTINGS.ingest_queue_url)
-    (service,) = ECS.describe_services(cluster=SETTINGS.cluster, services=[SETTINGS.service])["services"]
+    settings = from_environment(ScaleSettings)
+    queue = depth(SQS, settings.ingest_queue_url)
+    (service,) = ECS.describe_services(cluster=settings.cluster, services=[settings.service])["services"]
     current = service["desiredCount"]
+    ledger = Ledger(DYNAMODB, settings.ledger_table)
     desired = desired_workers(
         queue,
         current=current,
-        quiet_polls=LEDGER.count_quiet_poll("scale_decompression", quiet=queue.total == 0),
-        max_workers=SETTINGS.max_workers,
+        quiet_polls=ledger.count_quiet_poll("scale_decompression", quiet=queue.total == 0),
+        max_workers=settings.max_workers,
     )
     if desired != current:
-        ECS.update_service(cluster=SETTINGS.cluster, service=SETTINGS.service, desiredCount=desired)
+        ECS.update_service(cluster=settings.cluster, service=settings.service, desiredCount=desired)
     decision = {"waiting": queue.waiting, "in_flight": queue.in_flight, "current": current, "desired": desired}
     LOG.info("scaled" if desired != current else "unchanged", extra=decision)
     return decision

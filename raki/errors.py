@@ -60,6 +60,12 @@ class WorkerLost(PermanentError):
     exit_code = 15
 
 
+class Superseded(PermanentError):
+    """A newer version of the same file was dropped; its result stands in the folder."""
+
+    exit_code = 16
+
+
 class TransientError(RakiError):
     """The surroundings failed (a network, a full disk, a busy service); the same scan may well succeed later."""
 

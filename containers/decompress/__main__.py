@@ -7,14 +7,14 @@ from tempfile import TemporaryDirectory
 
 import boto3
 from botocore.client import BaseClient
-
 from raki.archive import unpack_scan
-from raki.formats import read_scan
-from raki.preprocess import preprocess
 from raki.prepared import write_prepared
+from raki.preprocess import preprocess
+
+from raki.formats import read_scan
 from raki.service import log
-from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.lease import Consumer, Message
+from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
 from raki.service.objects import HashingReader
 from raki.service.settings import DecompressSettings, from_environment
@@ -53,7 +53,8 @@ class Worker:
         except ValueError:
             LOG.exception("message not understood; left to the dead letters")
             return False
-        return all([self._attend(message, arrival) for arrival in arrived])
+        done = [self._attend(message, arrival) for arrival in arrived]
+        return all(done)
 
     def _attend(self, message: Message, arrival: ScanArrived) -> bool:
         scan_id = arrival.scan_id(self._settings.scan_id_key)

@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 import boto3
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
+from raki.prepared import read_prepared
 
 from raki.errors import TransientError
-from raki.prepared import read_prepared
 from raki.reconstruction import reconstruct
 from raki.results import Source, write_results
 from raki.service import log
-from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.lease import Consumer, Message
+from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested
 from raki.service.objects import publish
 from raki.service.settings import ReconstructSettings, from_environment

@@ -15,7 +15,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from raki.errors import PermanentError, RakiError
+from raki.errors import RakiError, Superseded
 from raki.service.messages import ScanArrived
 
 
@@ -46,12 +46,6 @@ class Claim(StrEnum):
     """Another worker holds an unexpired lease: come back later."""
     OVER = "over"
     """The scan is past this stage: the message is a duplicate."""
-
-
-class Superseded(PermanentError):
-    """A newer version of the same file was dropped; its result stands in the folder."""
-
-    exit_code = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +96,7 @@ class Ledger:
         assert record is not None
         return record
 
-    def claim(self, scan_id: str, stage: State, *, owner: str, lease_s: float) -> Claim:
+    def claim(self, scan_id: str, stage: State, *, owner: str, lease_s: int) -> Claim:
         """Takes a scan up for `stage`, or takes it over where the last owner's lease ran out."""
         taken = self._update(
             scan_id,
@@ -117,7 +111,7 @@ class Ledger:
         early = record and ORDER.index(record.state) <= ORDER.index(stage)
         return Claim.BUSY if early else Claim.OVER
 
-    def renew(self, scan_id: str, *, owner: str, lease_s: float) -> bool:
+    def renew(self, scan_id: str, *, owner: str, lease_s: int) -> bool:
         """Extends a lease; False when somebody else has taken the scan over."""
         return self._update(
             scan_id, {"lease_until": _in(lease_s)}, condition="#owner = :owner", values={":owner": owner}
@@ -221,9 +215,7 @@ class Ledger:
         raise AssertionError("a key is its own folder's only owner")
 
     def _item(self, key: str) -> dict[str, Any] | None:
-        answer = self._client.get_item(
-            TableName=self._table, Key=_serialised({"scan_id": key}), ConsistentRead=True
-        )
+        answer = self._client.get_item(TableName=self._table, Key=_serialised({"scan_id": key}), ConsistentRead=True)
         return _deserialised(answer["Item"]) if "Item" in answer else None
 
     def _update(self, key: str, changes: dict[str, Any], *, condition: str, values: dict[str, Any]) -> bool:
@@ -290,8 +282,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _in(seconds: float) -> int:
-    return int(time.time() + seconds)
+def _in(seconds: int) -> int:
+    return int(time.time()) + seconds
 
 
 def _serialised(values: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
@@ -32,7 +32,7 @@ class ScanArrived:
 def arrivals(body: str) -> list[ScanArrived]:
     """The scans in one message of the ingest queue, which holds S3's event notification.
 
-    Empty for S3's test event, for folders and for empty markers of folders. Keys come form-encoded.
+    Empty for S3's test event and for folders, whose keys end in a slash. Keys come form-encoded.
 
     Raises:
         ValueError: the message is no S3 event notification.
@@ -83,6 +83,10 @@ class ReconstructionRequested:
             ValueError: the body is no such message; the text names the field that is unknown or missing.
         """
         try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"the message is no reconstruction request: {error}") from None
+            values = dict(json.loads(text))
+        except (TypeError, ValueError):
+            raise ValueError("the message is no reconstruction request: it holds no JSON object") from None
+        odd = values.keys() ^ {field.name for field in fields(cls)}
+        if odd:
+            raise ValueError(f"the message is no reconstruction request: unknown or missing {', '.join(sorted(odd))}")
+        return cls(**values)

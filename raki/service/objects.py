@@ -13,8 +13,8 @@ from string import Template
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from raki.errors import RakiError, TransientError
-from raki.service.ledger import ScanRecord, Superseded
+from raki.errors import RakiError, Superseded
+from raki.service.ledger import ScanRecord
 
 MANIFEST = "manifest.json"
 
@@ -45,7 +45,7 @@ class HashingReader(io.RawIOBase):
         """Yes."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fills `buffer` from the body; 0 at the end."""
         chunk = self._body.read(len(buffer))
         buffer[: len(chunk)] = chunk
@@ -115,12 +115,6 @@ def write_error_report(folder: Path, record: ScanRecord, error: RakiError) -> li
     name = html.escape(record.raw_key.rpartition("/")[2])
     page.write_text(ERROR_PAGE.substitute(escaped, name=name), encoding="utf-8")
     return [report, page]
-
-
-def as_transient(error: ClientError) -> TransientError:
-    """An AWS error that retries inside botocore did not cure, without its text, which may quote a key."""
-    code = error.response["Error"]["Code"]
-    return TransientError(f"AWS refused {error.operation_name}: {code}")
 
 
 ERROR_PAGE = Template("""<!doctype html>

@@ -13,9 +13,9 @@ from types import FrameType
 
 from botocore.client import BaseClient
 
-from raki.errors import PermanentError, RakiError, WorkerLost
-from raki.service.ledger import Claim, Ledger, ScanRecord, State, Superseded
+from raki.errors import PermanentError, RakiError, Superseded, WorkerLost
 from raki.service.lease import Consumer, Heartbeat, Message
+from raki.service.ledger import Claim, Ledger, ScanRecord, State
 from raki.service.objects import publish, write_error_report
 
 LOG = logging.getLogger("raki.stage")

@@ -1,0 +1,44 @@
+# Two commands, on any machine with Python 3.11 or newer and make:
+#   make demo             a scan goes through the whole service on this machine; images and a report come out
+#   make demo SCAN=FILE   the same with a raw scan of your own
+#   make test             everything that continuous integration runs
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
+SCAN ?=
+# The CDK runs on a Node that comes as a Python package.
+NO_BANNER := JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=20
+
+.PHONY: demo test clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.ready-local
+	@rm -rf demo
+	@mkdir -p demo
+ifeq ($(SCAN),)
+	@$(BIN)/raki simulate demo/phantom.tar.gz
+	@$(BIN)/raki local --once --share demo/share --work demo/work demo/phantom.tar.gz
+else
+	@$(BIN)/raki local --once --share demo/share --work demo/work "$(SCAN)"
+endif
+
+test: .venv/.ready-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+clean:
+	rm -rf .venv demo
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "raki needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12"; exit 1; }
+	@echo "Making the virtual environment .venv"
+	@$(PYTHON) -m venv .venv
+
+.venv/.ready-%: .venv/bin/pip pyproject.toml constraints.txt
+	@echo "Installing raki and what it needs into .venv (a few minutes the first time)"
+	@$(PIP) --editable '.[$*]'
+	@touch $@

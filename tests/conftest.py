@@ -1,0 +1,24 @@
+"""What all tests share: dummy AWS credentials, and the folder of real scans where there is one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+# A profile or an endpoint of the developer's own must never reach a test.
+for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+    os.environ.pop(name, None)
+
+REAL_SCANS = Path(__file__).parents[2] / "shared/data"
+
+
+@pytest.fixture(scope="session")
+def real_scans() -> Path:
+    if not REAL_SCANS.is_dir():
+        pytest.skip("the folder of real scans is not here")
+    return REAL_SCANS

@@ -1,0 +1,72 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raki.service.ledger import results_folder
+from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
+
+ARRIVED = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", n_bytes=5, at=datetime(2026, 1, 1, tzinfo=UTC))
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1)
+
+
+def notification(key: str) -> str:
+    record = {
+        "eventTime": "2026-01-01T00:00:00.000Z",
+        "s3": {"bucket": {"name": "raw"}, "object": {"key": key, "eTag": "e1", "size": 5}},
+    }
+    return json.dumps({"Records": [record]})
+
+
+def test_keys_come_form_encoded():
+    (scan,) = arrivals(notification("site+1/M%C3%BCller+%2B1.h5"))
+    assert scan == replace(ARRIVED, key="site 1/Müller +1.h5")
+
+
+def test_the_test_event_and_folders_are_no_scans():
+    assert arrivals(json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"})) == []
+    assert arrivals(notification("site1/")) == []
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "7", "{}", '{"Records": [{}]}', '{"Records": 3}'])
+def test_what_is_no_notification_says_so(body):
+    with pytest.raises(ValueError, match="no S3 event notification"):
+        arrivals(body)
+
+
+@given(key=texts, hash_key=texts)
+def test_a_scan_id_is_stable_and_tells_nothing(key, hash_key):
+    scan = replace(ARRIVED, key=key)
+    assert scan.scan_id(hash_key) == replace(scan, at=datetime(2027, 1, 1, tzinfo=UTC)).scan_id(hash_key)
+    assert scan.scan_id(hash_key) != scan.scan_id(hash_key + "x")
+    assert scan.scan_id(hash_key) != replace(scan, etag="e2").scan_id(hash_key)
+    assert set(scan.scan_id(hash_key)) <= set("0123456789abcdef")
+
+
+@given(st.builds(ReconstructionRequested, **dict.fromkeys(ReconstructionRequested.__annotations__, texts)
+                 | {"raw_n_bytes": st.integers(min_value=0)}))  # fmt: skip
+def test_a_request_survives_its_queue(request):
+    assert ReconstructionRequested.from_json(request.to_json()) == request
+
+
+def test_an_unknown_field_is_named():
+    with pytest.raises(ValueError, match="colour"):
+        ReconstructionRequested.from_json('{"colour": "red"}')
+
+
+@pytest.mark.parametrize(
+    ("key", "folder"),
+    [
+        ("scan.h5", "scan"),
+        ("site1/today/scan.tar.gz", "site1/today/scan"),
+        ("site1/Scan.H5", "site1/Scan"),
+        ("site1/meas.v1.2.dat", "site1/meas.v1.2"),
+        ("site1/noending", "site1/noending"),
+        ("site1/.h5", "site1/.h5"),
+    ],
+)
+def test_results_stand_beside_the_scan_without_its_endings(key, folder):
+    assert results_folder(key) == folder

@@ -1,0 +1,104 @@
+import json
+import os
+import signal
+from datetime import UTC, datetime
+
+import pytest
+
+from raki.errors import NotAScan, TransientError
+from raki.service.ledger import State
+from raki.service.messages import ScanArrived
+from raki.service.stage import Terminated, raised_on_sigterm
+
+from .conftest import RESULTS
+
+SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", n_bytes=5, at=datetime.now(UTC))
+
+
+@pytest.fixture
+def stage(cloud):
+    cloud.ledger.arrive("s", SCAN)
+    cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody="work")
+    return cloud.stage()
+
+
+def attend(stage, work):
+    return stage.attend(stage.consumer.receive(wait_s=0), "s", work)
+
+
+def finish(stage):
+    return lambda record: stage.ledger.finish(record.scan_id, State.PREPARED, owner=stage.owner)
+
+
+def fail_with(error):
+    def work(_record):
+        raise error
+
+    return work
+
+
+def result(cloud, name):
+    return cloud.s3.get_object(Bucket=RESULTS, Key=f"site/a/{name}")["Body"].read()
+
+
+def test_work_that_succeeds_uses_the_message_up(cloud, stage):
+    assert attend(stage, finish(stage))
+    assert cloud.ledger.get("s").state is State.PREPARED
+
+
+def test_a_bad_scan_ends_with_a_page_on_the_share_and_is_not_tried_again(cloud, stage):
+    assert attend(stage, fail_with(NotAScan("This is a letter to <grandma>.")))
+    assert cloud.ledger.get("s").state is State.FAILED
+    assert json.loads(result(cloud, "error.json"))["failure_class"] == "NotAScan"
+    assert b"a letter to &lt;grandma&gt;." in result(cloud, "error.html")
+    manifest = json.loads(result(cloud, "manifest.json"))
+    assert manifest["outcome"] == "failed"
+    assert [entry["name"] for entry in manifest["files"]] == ["error.json", "error.html"]
+
+
+@pytest.mark.parametrize("error", [TransientError("disk full"), RuntimeError("a bug"), MemoryError()])
+def test_what_is_not_the_scans_fault_is_tried_again(cloud, stage, error):
+    assert not attend(stage, fail_with(error))
+    assert cloud.n_messages() == (0, 1)  # still in the queue, for a moment out of sight
+    assert cloud.ledger.get("s").state is State.DECOMPRESSING
+    cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody="delivered again")
+    assert attend(cloud.stage(owner="another"), finish(cloud.stage(owner="another")))
+
+
+def test_a_scan_that_takes_down_its_worker_every_time_ends_with_a_report(cloud, stage):
+    attempts = 0
+    for _ in range(5):
+        message = stage.consumer.receive(wait_s=0)
+        if message.n_deliveries <= 4:
+            attempts += 1  # the worker is lost here, and the message comes back
+            stage.consumer.give_back(message, after_s=0)
+    assert attempts == 4
+    assert stage.attend(message, "s", fail_with(AssertionError("not tried a fifth time")))
+    assert cloud.ledger.get("s").failure_class == "WorkerLost"
+
+
+def test_a_stopped_task_hands_its_scan_to_the_next_at_once(cloud, stage):
+    with pytest.raises(Terminated):
+        attend(stage, fail_with(Terminated()))
+    assert cloud.n_messages() == (1, 0)
+    other = cloud.stage(owner="another")
+    assert attend(other, finish(other))
+
+
+def test_a_duplicate_of_a_finished_message_is_dropped_and_one_of_work_under_way_waits(cloud, stage):
+    cloud.ledger.claim("s", State.DECOMPRESSING, owner="another", lease_s=30)
+    assert not attend(stage, fail_with(AssertionError("taken up twice")))
+    assert cloud.n_messages() == (0, 1)
+    cloud.ledger.finish("s", State.PREPARED, owner="another")
+    cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody="duplicate")
+    assert attend(stage, fail_with(AssertionError("done twice")))
+
+
+def test_sigterm_is_raised_where_the_work_is():
+    def wait_for_the_end():
+        with raised_on_sigterm():
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+
+    with pytest.raises(Terminated):
+        wait_for_the_end()
