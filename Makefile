@@ -13,7 +13,7 @@ NO_BANNER := JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=20
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready-local
-	@rm -rf demo
+	@rm -rf demo/share demo/work
 	@mkdir -p demo
 ifeq ($(SCAN),)
 	@$(BIN)/raki simulate demo/phantom.tar.gz

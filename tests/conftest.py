@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.synth import synthesise
+
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -22,3 +24,10 @@ def real_scans() -> Path:
     if not REAL_SCANS.is_dir():
         pytest.skip("the folder of real scans is not here")
     return REAL_SCANS
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory) -> Path:
+    """The stacks, synthesised once a session by the application as the command line runs it."""
+    context = {"raki:gateway_arn": "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"}
+    return synthesise(tmp_path_factory.mktemp("assembly"), context=context)

@@ -1,0 +1,155 @@
+"""`raki local`: the whole service on this machine, until stopped, or once for the files given."""
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from infra.local.cloud import LocalCloud
+    from infra.local.journal import Event
+    from raki.service.ledger import ScanRecord
+
+CONSOLE = Console()
+GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
+POLL_S = 0.3
+
+
+def local(
+    files: Annotated[list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Scans for --once.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Drop FILES, wait for their results, and end.")] = False,
+    share: Annotated[Path, typer.Option(help="The folder that stands for the network share.")] = Path("share"),
+    work: Annotated[Path, typer.Option(help="Logs and scratch of the local cloud.")] = Path(".raki-local"),
+    speed: Annotated[
+        float, typer.Option(min=1, help="How much faster than on AWS schedules and time limits run.")
+    ] = 20,
+    port: Annotated[int, typer.Option(help="Port of the AWS endpoint; any free one when left out.")] = 0,
+) -> None:
+    """Run the whole service on this machine: drop scans into SHARE/raw, find results in SHARE/results.
+
+    The stacks, Lambdas, workers and jobs are the ones that AWS would run; moto stands in for AWS. Ctrl-C ends it.
+    """
+    if once != bool(files):
+        raise typer.BadParameter("--once needs at least one file, and files need --once")
+    with _running(share.resolve(), work.resolve(), speed=speed, port=port) as cloud:
+        if files:
+            if not _drop_and_wait(cloud, share.resolve(), files):
+                sys.exit(1)
+        else:
+            _wait_for_interrupt(share)
+
+
+@contextmanager
+def _running(share: Path, work: Path, *, speed: float, port: int) -> "Iterator[LocalCloud]":
+    from infra.local.cloud import LocalCloud, LocalSettings
+    from infra.local.synth import synthesise
+
+    work.mkdir(parents=True, exist_ok=True)
+    with _step("Synthesising the stacks"):
+        assembly = synthesise(work / "cdk.out", context={"raki:gateway_arn": GATEWAY_ARN})
+    settings = LocalSettings(share=share, work=work, assembly=assembly, speed=speed, port=port)
+    with LocalCloud(settings, report=_show) as cloud:
+        with _step("Deploying them"):
+            cloud.deploy()
+        CONSOLE.print(f"AWS endpoint {cloud.endpoint}, logs in {_short(work)}/logs", style="dim")
+        yield cloud
+
+
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    began = time.monotonic()
+    with CONSOLE.status(f"{name} …"):
+        yield
+    CONSOLE.print(f"{name}: {time.monotonic() - began:.1f} s")
+
+
+def _show(event: "Event") -> None:
+    CONSOLE.print(f"{event.at:%H:%M:%S}  {event.what}  {event.detail}", style="dim", highlight=False, markup=False)
+
+
+def _wait_for_interrupt(share: Path) -> None:
+    CONSOLE.print(f"Drop scans into [bold]{share / 'raw'}[/bold]; results appear in [bold]{share / 'results'}[/bold].")
+    CONSOLE.print("Ctrl-C ends the service.")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        CONSOLE.print("Stopping")
+
+
+def _drop_and_wait(cloud: "LocalCloud", share: Path, files: list[Path]) -> bool:
+    """Copies the files to the share, waits until each has come to its end there; True when all have images."""
+    from raki.service.ledger import Ledger
+
+    outputs = {
+        output["OutputKey"]: output["OutputValue"]
+        for output in cloud.client("cloudformation").describe_stacks(StackName="RakiStorage")["Stacks"][0]["Outputs"]
+    }
+    ledger = Ledger(cloud.client("dynamodb"), outputs["LedgerTable"])
+    names = _drop(share / "raw", files)
+    dropped = time.monotonic()
+    with CONSOLE.status("Waiting for a worker …") as status:
+        while True:
+            scans = {scan.raw_key: scan for scan in ledger.scans() if scan.raw_key in names}
+            ended = [scan for scan in scans.values() if _is_on_the_share(scan, share)]
+            if len(ended) == len(names):
+                break
+            status.update(", ".join(f"{name}: {scans[name].state if name in scans else 'dropped'}" for name in names))
+            time.sleep(POLL_S)
+    for scan in sorted(ended, key=lambda scan: names.index(scan.raw_key)):
+        _tell(scan, share)
+    CONSOLE.print(f"Dropped to delivered: {time.monotonic() - dropped:.1f} s")
+    return all(scan.failure is None for scan in ended)
+
+
+def _drop(raw: Path, files: list[Path]) -> list[str]:
+    names = [file.name for file in files]
+    if len(set(names)) < len(names):
+        raise typer.BadParameter("two of the files have the same name; on the share one would replace the other")
+    for file in files:
+        shutil.copyfile(file, raw / file.name)
+    return names
+
+
+def _is_on_the_share(scan: "ScanRecord", share: Path) -> bool:
+    from raki.service.ledger import State
+
+    return State.DELIVERED in scan.entered_at and (share / "results" / scan.results_folder / "manifest.json").exists()
+
+
+def _tell(scan: "ScanRecord", share: Path) -> None:
+    """A table of the scan's stages, and where its report is."""
+    from raki.service.ledger import State
+
+    folder = share / "results" / scan.results_folder
+    table = Table("stage", "seconds", title=scan.raw_key, title_justify="left", show_footer=True)
+    table.columns[1].justify = "right"
+    stages = {
+        "waiting for a worker": (State.ARRIVED, State.DECOMPRESSING),
+        "decompressing": (State.DECOMPRESSING, State.PREPARED),
+        "waiting for a GPU job": (State.PREPARED, State.RECONSTRUCTING),
+        "reconstructing": (State.RECONSTRUCTING, State.RECONSTRUCTED),
+        "failing": (State.ARRIVED, State.FAILED),
+        "delivering to the share": (State.FAILED if scan.failure else State.RECONSTRUCTED, State.DELIVERED),
+    }
+    at = scan.entered_at
+    for name, (begin, end) in stages.items():
+        if begin in at and end in at:
+            table.add_row(name, f"{(at[end] - at[begin]).total_seconds():.1f}")
+    table.columns[0].footer = "in all"
+    table.columns[1].footer = f"{(at[State.DELIVERED] - at[State.ARRIVED]).total_seconds():.1f}"
+    CONSOLE.print(table)
+    if scan.failure:
+        CONSOLE.print(f"[red]{scan.failure_class}:[/red] {scan.failure}", highlight=False)
+    CONSOLE.print(_short(folder / ("error.html" if scan.failure else "report.html")), highlight=False, soft_wrap=True)
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
