@@ -1,0 +1,1 @@
+"""The whole service on one machine: the synthesised templates, run against moto."""

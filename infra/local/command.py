@@ -1,5 +1,6 @@
 """`raki local`: the whole service on this machine, until stopped, or once for the files given."""
 
+import json
 import shutil
 import sys
 import threading
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 CONSOLE = Console()
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
 POLL_S = 0.3
+QUIET_EVENTS = {"lambda", "not modelled", "started", "deployed"}
+"""In the log only: two Lambdas run every few seconds."""
 
 
 def local(
@@ -72,7 +75,9 @@ def _step(name: str) -> Iterator[None]:
 
 
 def _show(event: "Event") -> None:
-    CONSOLE.print(f"{event.at:%H:%M:%S}  {event.what}  {event.detail}", style="dim", highlight=False, markup=False)
+    if event.what not in QUIET_EVENTS:
+        at = event.at.astimezone().strftime("%H:%M:%S")
+        CONSOLE.print(f"{at}  {event.what}: {event.detail}", style="dim", highlight=False, markup=False)
 
 
 def _wait_for_interrupt(share: Path) -> None:
@@ -121,7 +126,10 @@ def _drop(raw: Path, files: list[Path]) -> list[str]:
 def _is_on_the_share(scan: "ScanRecord", share: Path) -> bool:
     from raki.service.ledger import State
 
-    return State.DELIVERED in scan.entered_at and (share / "results" / scan.results_folder / "manifest.json").exists()
+    manifest = share / "results" / scan.results_folder / "manifest.json"
+    if State.DELIVERED not in scan.entered_at or not manifest.exists():
+        return False
+    return bool(json.loads(manifest.read_text())["scan_id"] == scan.scan_id)
 
 
 def _tell(scan: "ScanRecord", share: Path) -> None:

@@ -72,10 +72,10 @@ class Ledger:
 
     def arrive(self, scan_id: str, scan: ScanArrived) -> ScanRecord:
         """Enters a scan, once; a scan that failed is taken up anew when its file was dropped again since."""
-        now = _now()
         folder = self._claim_folder(scan, scan_id)
+        dropped = scan.at.astimezone(UTC).isoformat()
         again = "attribute_not_exists(scan_id) OR (#state = :failed AND failed_at < :dropped)"
-        values = {":failed": State.FAILED, ":dropped": scan.at.astimezone(UTC).isoformat()}
+        values = {":failed": State.FAILED, ":dropped": dropped}
         item = {
             "scan_id": scan_id,
             "state": State.ARRIVED,
@@ -83,7 +83,7 @@ class Ledger:
             "raw_key": scan.key,
             "results_folder": folder,
             "n_bytes": scan.n_bytes,
-            "arrived_at": now,
+            "arrived_at": dropped,
         }
         self._conditionally(
             "put_item",
@@ -190,7 +190,7 @@ class Ledger:
             Key=_serialised({"scan_id": f"#quiet:{name}"}),
             UpdateExpression="ADD polls :one" if quiet else "SET polls = :zero",
             ExpressionAttributeValues=_serialised({":one": 1} if quiet else {":zero": 0}),
-            ReturnValues="UPDATED_NEW",
+            ReturnValues="ALL_NEW",
         )
         return int(_deserialised(answer["Attributes"])["polls"])
 

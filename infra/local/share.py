@@ -1,0 +1,174 @@
+"""A folder that stands for a file share: files become objects, and objects become files when they are asked for."""
+
+import contextlib
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from boto3.s3.transfer import TransferConfig
+
+from infra.local.account import Client
+from infra.local.journal import Journal
+
+# Like the gateway's own: parts large enough that a scan of gigabytes stays within S3's 10,000.
+TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=2)
+TEMPORARY_PREFIX = ".raki-"
+_UNFINISHED_SUFFIXES = (".part", ".tmp", ".crdownload", ".filepart")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A file's content, as far as its directory entry says."""
+
+    n_bytes: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Version | None":
+        """The file's present version, or None where no regular file is."""
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            if os.path.isfile(path) and not os.path.islink(path):  # noqa: PTH113, PTH114 - suppressed together
+                return cls(n_bytes=found.st_size, changed_ns=found.st_mtime_ns)
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synchronised:
+    """A file and an object that are the same."""
+
+    version: Version
+    etag: str
+
+
+class ShareFolder:
+    """One share's folder, and the objects below `prefix` of its bucket.
+
+    An object's key is the prefix and the file's path with forward slashes, whatever characters it has. No object is
+    ever deleted from here: a raw scan that vanishes from the share stays in its bucket.
+    """
+
+    def __init__(self, path: Path, bucket: str, prefix: str, s3: Client, journal: Journal) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._bucket = bucket
+        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self._s3 = s3
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._synchronised: dict[str, Synchronised] = {}
+
+    def needs_upload(self, file: Path) -> bool:
+        """Whether `file` holds something that its object doesn't."""
+        if is_passing(file.relative_to(self.path)):
+            return False
+        version = Version.of(file)
+        known = self._known(self._name(file))
+        return version is not None and (known is None or known.version != version)
+
+    def upload(self, file: Path) -> None:
+        """Makes the file's content its object. One that changes meanwhile needs an upload again."""
+        name = self._name(file)
+        version = Version.of(file)
+        if version is None:
+            return
+        key = self._prefix + name
+        self._s3.upload_file(str(file), self._bucket, key, Config=TRANSFER)
+        etag = self._s3.head_object(Bucket=self._bucket, Key=key)["ETag"]
+        with self._lock:
+            self._synchronised[name] = Synchronised(version=version, etag=etag)
+        self._journal.note("uploaded", f"{self.path.name}/{name}, {version.n_bytes} bytes")
+
+    def refresh(self, folders: list[str], *, recursive: bool) -> int:
+        """Makes the files below `folders` what the bucket says, and returns how many changed.
+
+        Args:
+            folders: paths from the share's root; "/" is the root.
+            recursive: False leaves everything but the direct children of the folders as it is.
+        """
+        n_changed = 0
+        for folder in folders:
+            inside = folder.strip("/") + "/" if folder.strip("/") else ""
+            listed = dict(self._list(inside, recursive=recursive))
+            n_changed += sum(self._fetch(name, etag) for name, etag in listed.items())
+            with self._lock:
+                known = [name for name in self._synchronised if name.startswith(inside)]
+            below = [name for name in known if recursive or "/" not in name[len(inside) :]]
+            n_changed += sum(self._remove(name) for name in below if name not in listed)
+        return n_changed
+
+    def _list(self, inside: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
+        delimiter = {} if recursive else {"Delimiter": "/"}
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + inside, **delimiter
+        )
+        for page in pages:
+            for found in page.get("Contents", []):
+                name = found["Key"][len(self._prefix) :]
+                if _is_file_name(name):
+                    yield name, found["ETag"]
+
+    def _fetch(self, name: str, etag: str) -> bool:
+        """Brings one object, unless the file is the same already or holds something newer."""
+        file = self.path / name
+        here = Version.of(file)
+        known = self._known(name)
+        if here is not None and (known is None or known.version != here or known.etag == etag):
+            return False
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._download(name, etag, file)
+        except OSError as error:
+            self._journal.note("error", f"{self.path.name}/{name} can't be written: {error}")
+            return False
+        return True
+
+    def _download(self, name: str, etag: str, file: Path) -> None:
+        """Under another name first: whoever looks at the share sees a file whole or not at all."""
+        handle, unfinished = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=".part", dir=file.parent)
+        try:
+            with os.fdopen(handle, "wb") as target:
+                self._s3.download_fileobj(self._bucket, self._prefix + name, target, Config=TRANSFER)
+            Path(unfinished).chmod(0o644)
+            version = Version.of(Path(unfinished))
+            if version is None:
+                raise FileNotFoundError(f"{unfinished} was removed by something else while it was written")
+            with self._lock:  # before the file appears, or its appearance would count as something to upload
+                self._synchronised[name] = Synchronised(version=version, etag=etag)
+            Path(unfinished).replace(file)
+        finally:
+            Path(unfinished).unlink(missing_ok=True)
+
+    def _remove(self, name: str) -> bool:
+        file = self.path / name
+        with self._lock:
+            known = self._synchronised.pop(name)
+        if Version.of(file) != known.version:
+            return False
+        file.unlink()
+        for parent in file.relative_to(self.path).parents:
+            with contextlib.suppress(OSError):  # not empty
+                if parent.parts:
+                    (self.path / parent).rmdir()
+        return True
+
+    def _known(self, name: str) -> Synchronised | None:
+        with self._lock:
+            return self._synchronised.get(name)
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.path).as_posix()
+
+
+def is_passing(path: Path) -> bool:
+    """Whether a file is somebody's scratch and not a scan: hidden, an office lock, or an unfinished copy."""
+    hidden = any(part.startswith((".", "~")) for part in path.parts)
+    return hidden or path.name.lower().endswith(_UNFINISHED_SUFFIXES)
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a key can be a file below the share: no folder marker, nothing that leads out of it."""
+    return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))

@@ -1,0 +1,103 @@
+"""What raki needs from an ISMRMRD header: is it a scan that raki reconstructs, and where does the image lie?"""
+
+import math
+import warnings
+
+from ismrmrd import xsd
+from xsdata.exceptions import ConverterError, ParserError
+from xsdata.formats.dataclass.parsers import XmlParser
+from xsdata.formats.dataclass.parsers.config import ParserConfig
+
+from raki.errors import DamagedScan, UnsupportedScan
+
+# The counters of an acquisition are 16 bits wide.
+LARGEST_MATRIX = 65535
+
+
+def parse_header(xml: str) -> xsd.ismrmrdHeader:
+    """The header as data classes. Elements that a vendor added are skipped.
+
+    Raises:
+        DamagedScan: the text is not an ISMRMRD header.
+
+    Schema: ismrmrd.xsd, https://github.com/ismrmrd/ismrmrd.
+    """
+    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise DamagedScan(
+            "the header XML declares entities, which an ISMRMRD header never needs; export the scan again"
+        )
+    parser = XmlParser(config=ParserConfig(fail_on_unknown_properties=False))
+    try:
+        with warnings.catch_warnings():
+            # A value that doesn't convert stays text; those that raki uses are checked where they are used.
+            warnings.simplefilter("ignore")
+            header = parser.from_bytes(xml.encode(), xsd.ismrmrdHeader)
+    except (ParserError, ConverterError, SyntaxError, TypeError, ValueError) as error:
+        raise DamagedScan(
+            f"the header is not valid ISMRMRD XML ({type(error).__name__}); the file needs a header after ismrmrd.xsd: "
+            "export or convert the scan again"
+        ) from None
+    if not header.encoding:
+        raise DamagedScan("the header describes no encoding; raki needs its matrix and field of view: convert it again")
+    return header
+
+
+def require_supported(encoding: xsd.encodingType) -> None:
+    """Raises UnsupportedScan, with the reason, unless the header describes a Cartesian 2-D scan of single slices."""
+    trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
+    if trajectory != "cartesian":
+        raise UnsupportedScan(f"the trajectory is '{trajectory}'; raki reconstructs Cartesian scans only")
+    n_partitions = matrix_size(encoding.encodedSpace)[2]
+    if n_partitions > 1:
+        raise UnsupportedScan(
+            f"the scan is 3-D, kspace_encode_step_2 counts {n_partitions} partitions; raki reconstructs 2-D scans only"
+        )
+    multiband = encoding.parallelImaging.multiband if encoding.parallelImaging else None
+    if multiband is not None and multiband.multiband_factor != 1:
+        raise UnsupportedScan(
+            f"the scan excites {multiband.multiband_factor} slices at once (multiband); raki reconstructs one at a time"
+        )
+
+
+def matrix_size(space: xsd.encodingSpaceType) -> tuple[int, int, int]:
+    """Matrix along x, y, z; raises DamagedScan where it is impossible."""
+    size = space.matrixSize
+    return _count("x", size.x), _count("y", size.y), _count("z", size.z)
+
+
+def field_of_view_mm(space: xsd.encodingSpaceType) -> tuple[float, float, float]:
+    """Field of view along x, y, z in mm; raises DamagedScan where it is not positive."""
+    fov = space.fieldOfView_mm
+    return _length_mm("x", fov.x), _length_mm("y", fov.y), _length_mm("z", fov.z)
+
+
+def centre_line(encoding: xsd.encodingType) -> int:
+    """The kspace_encode_step_1 of the line through the centre of k-space; the middle where the header is silent."""
+    limits = encoding.encodingLimits.kspace_encoding_step_1 if encoding.encodingLimits else None
+    centre = limits.center if limits else None
+    return centre if isinstance(centre, int) else matrix_size(encoding.encodedSpace)[1] // 2
+
+
+def receiver_noise_bandwidth(header: xsd.ismrmrdHeader) -> float:
+    """The receiver's noise bandwidth over its sampling bandwidth; 1.0 where the header doesn't tell."""
+    system = header.acquisitionSystemInformation
+    ratio = system.relativeReceiverNoiseBandwidth if system else None
+    return float(ratio) if isinstance(ratio, int | float) and 0 < ratio < math.inf else 1.0
+
+
+def _count(axis: str, count: object) -> int:
+    if not isinstance(count, int) or not 1 <= count <= LARGEST_MATRIX:
+        raise DamagedScan(
+            f"the header gives a matrix size of {count} along {axis}; raki needs 1 to {LARGEST_MATRIX}: "
+            "convert the scan again"
+        )
+    return count
+
+
+def _length_mm(axis: str, length: object) -> float:
+    if not isinstance(length, int | float) or not 0 < length < math.inf:
+        raise DamagedScan(
+            f"the header gives a field of view of {length} mm along {axis}; raki needs a positive length: "
+            "convert the scan again"
+        )
+    return float(length)

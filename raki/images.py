@@ -1,0 +1,175 @@
+"""Image files: ISMRMRD and NIfTI for programs, PNG for people.
+
+A volume is `slice row column`; rows run along phase-encode, columns along readout. Since DC of k-space is at
+`n // 2`, pixel (n_rows // 2, n_columns // 2) of slice s lies at position + s · spacing · slice direction.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import ismrmrd
+import nibabel
+import numpy as np
+from jaxtyping import Float32, Float64
+from PIL import Image, ImageDraw, ImageFont
+
+from raki.arrays import Volume
+from raki.scan import Geometry
+
+PREVIEW_BYTES = 400_000
+"""A preview is small enough for a README or a mail."""
+
+Slice = Float32[np.ndarray, "row column"]
+
+
+def write_ismrmrd_image(volume: Volume, path: Path, *, geometry: Geometry, header_xml: str, comment: str) -> None:
+    """One magnitude image for each slice, as `image_0` of the group `dataset`, replacing the file.
+
+    `comment` says what made the images and in which unit they are.
+
+    Raises:
+        ValueError: a pixel is not finite.
+
+    Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089.
+    """
+    _require_finite(volume)
+    attributes = ismrmrd.Meta({"DataRole": "Image", "ImageComments": comment}).serialize()
+    with ismrmrd.Dataset(path, mode="w") as dataset:
+        dataset.write_xml_header(header_xml.encode())
+        for index, pixels in enumerate(volume):
+            image = ismrmrd.Image.from_array(
+                pixels,
+                field_of_view=geometry.fov_mm,
+                position=_slice_position_mm(geometry, index),
+                read_dir=geometry.read_direction,
+                phase_dir=geometry.phase_direction,
+                slice_dir=geometry.slice_direction,
+                slice=index,
+                image_index=index + 1,
+                image_type=ismrmrd.IMTYPE_MAGNITUDE,
+            )
+            image.attribute_string = attributes
+            dataset.append_image("image_0", image)
+
+
+def write_nifti(volume: Volume, path: Path, *, geometry: Geometry, description: str) -> None:
+    """NIfTI-1 with axes readout, phase-encode, slice; mm, scanner coordinates. `description`: at most 79 characters.
+
+    Raises:
+        ValueError: a pixel is not finite, or the description is too long for its field.
+
+    https://nifti.nimh.nih.gov/nifti-1
+    """
+    _require_finite(volume)
+    if len(description.encode()) > 79:
+        raise ValueError(f"a NIfTI description has at most 79 bytes, this one {len(description.encode())}")
+    affine = affine_ras_mm(geometry)
+    image = nibabel.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description.encode()
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    nibabel.save(image, path)
+
+
+def affine_ras_mm(geometry: Geometry) -> Float64[np.ndarray, "4 4"]:
+    """From (column, row, slice) to mm. Geometry is LPS, NIfTI is RAS: the first two coordinates change sign."""
+    n_rows, n_columns = geometry.matrix
+    fov_read_mm, fov_phase_mm, _ = geometry.fov_mm
+    affine = np.eye(4)
+    affine[:3, 0] = np.multiply(geometry.read_direction, fov_read_mm / n_columns)
+    affine[:3, 1] = np.multiply(geometry.phase_direction, fov_phase_mm / n_rows)
+    affine[:3, 2] = np.multiply(geometry.slice_direction, geometry.slice_spacing_mm)
+    affine[:3, 3] = geometry.position_mm - affine[:3, :2] @ (n_columns // 2, n_rows // 2)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def window_top(volume: Volume) -> float:
+    """The magnitude shown as white: few pixels are brighter, so that one hot vessel doesn't darken the picture."""
+    return float(np.percentile(volume, 99.7)) or float(volume.max()) or 1.0
+
+
+def png(pixels: Slice, *, top: float, longest: int = 384) -> bytes:
+    """An 8-bit greyscale PNG, black at 0 and white from `top` on, reduced to at most `longest` pixels a side."""
+    picture = _grey(pixels, top)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def evenly_spaced(n_slices: int, at_most: int) -> list[int]:
+    """Slice indices to show of a volume: all of them, or `at_most`, the first and the last among them."""
+    if n_slices <= at_most:
+        return list(range(n_slices))
+    return [round(index * (n_slices - 1) / (at_most - 1)) for index in range(at_most)]
+
+
+def write_preview(images: Mapping[str, Volume], path: Path, *, geometry: Geometry, caption: str) -> None:
+    """What a stranger looks at first: the middle slice by each method side by side, all slices of the last below.
+
+    `images` has the label of each method; all are drawn in one window. Pixels are square whatever the matrix.
+
+    Raises:
+        ValueError: a pixel is not finite.
+    """
+    for volume in images.values():
+        _require_finite(volume)
+    for panel_height in (420, 360, 300, 250, 200, 150):  # the noisier the image, the less it compresses
+        buffer = io.BytesIO()
+        _preview(images, panel_height, geometry.fov_mm[0] / geometry.fov_mm[1], caption).save(buffer, "PNG")
+        if buffer.tell() <= PREVIEW_BYTES:
+            break
+    path.write_bytes(buffer.getvalue())
+
+
+def _preview(images: Mapping[str, Volume], panel_height: int, aspect: float, caption: str) -> Image.Image:
+    """`aspect` is width over height of a panel."""
+    *_, result = images.values()
+    top, middle = window_top(result), len(result) // 2
+    gap, text = max(panel_height // 50, 4), max(panel_height // 18, 12)
+    panel = (max(round(panel_height * aspect), 1), panel_height)
+    width = len(images) * (panel[0] + gap) + gap
+    panels = [_grey(volume[middle], top).resize(panel, Image.Resampling.BICUBIC) for volume in images.values()]
+    mosaic = _mosaic([_grey(result[s], top) for s in evenly_spaced(len(result), 40)], width - 2 * gap, aspect, gap)
+    canvas = Image.new("L", (width, gap + 2 * text + panel_height + gap + mosaic.height + 2 * text + gap))
+    draw = ImageDraw.Draw(canvas)
+    for index, (label, picture) in enumerate(zip(images, panels, strict=True)):
+        left = gap + index * (panel[0] + gap)
+        draw.text((left, gap), label, fill=255, font=ImageFont.load_default(size=text))
+        canvas.paste(picture, (left, gap + 2 * text))
+    below = gap + 2 * text + panel_height + gap
+    canvas.paste(mosaic, (gap, below))
+    draw.text((gap, below + mosaic.height + text // 2), caption, fill=170, font=ImageFont.load_default(size=text))
+    return canvas
+
+
+def _mosaic(pictures: Sequence[Image.Image], width: int, aspect: float, gap: int) -> Image.Image:
+    """One row up to eight pictures, more rows beyond; no picture larger than a quarter of the width."""
+    n_columns = max(4, min(len(pictures), 8) if len(pictures) <= 8 else 10)
+    tile_width = (width - (n_columns - 1) * gap) // n_columns
+    tile = (tile_width, max(round(tile_width / aspect), 1))
+    n_rows = math.ceil(len(pictures) / n_columns)
+    canvas = Image.new("L", (width, n_rows * (tile[1] + gap) - gap))
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, n_columns)
+        place = (column * (tile[0] + gap), row * (tile[1] + gap))
+        canvas.paste(picture.resize(tile, Image.Resampling.LANCZOS), place)
+    return canvas
+
+
+def _grey(pixels: Slice, top: float) -> Image.Image:
+    return Image.fromarray(np.rint(np.clip(pixels / np.float32(top), 0, 1) * 255).astype(np.uint8))
+
+
+def _slice_position_mm(geometry: Geometry, index: int) -> tuple[float, ...]:
+    offset_mm = np.multiply(geometry.slice_direction, index * geometry.slice_spacing_mm)
+    return tuple(float(coordinate) for coordinate in geometry.position_mm + offset_mm)
+
+
+def _require_finite(volume: Volume) -> None:
+    n_bad = int(np.count_nonzero(~np.isfinite(volume)))
+    if n_bad:
+        raise ValueError(f"{n_bad} pixels are not finite; no image file is written of them")

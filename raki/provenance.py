@@ -1,0 +1,104 @@
+"""Where an image comes from: `provenance.json`, enough to make the same image again and to tell two apart.
+
+Keys, all always there; `null` where nothing is known:
+
+    schema               "raki.provenance/1"; grows by new keys only, else the number changes
+    created_utc          ISO 8601, end of the reconstruction
+    scan_id              the service's opaque name of the scan
+    input                sha256 and n_bytes of the raw file
+    method, seed, device
+    scan                 n_slices, n_coils, n_phase_encode, n_readout, n_acquired_lines, acceleration,
+                         effective_acceleration, acs_lines [first, one past the last], prewhitened,
+                         image_matrix [phase-encode, readout], fov_mm [readout, phase-encode, slice]
+    unit                 of a pixel's value
+    seconds              stage -> wall clock
+    training             null, or n_points, last_step, and training_loss and validation_loss at the last step
+    notes                sentences on choices made for this scan
+    software             raki, torch, numpy, python -> version
+
+Nothing in it names a patient, a host or a path; the raw file's own name, which a site may make of either, isn't in it.
+"""
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
+from typing import Any
+
+from raki.reconstruction import Reconstruction, ScanSummary
+
+SCHEMA = "raki.provenance/1"
+
+
+def provenance(
+    reconstruction: Reconstruction,
+    *,
+    sha256: str,
+    n_bytes: int,
+    scan_id: str | None,
+    stage_seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """The content of `provenance.json`. `stage_seconds` are the stages before the reconstruction, in their order."""
+    return {
+        "schema": SCHEMA,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scan_id": scan_id,
+        "input": {"sha256": sha256, "n_bytes": n_bytes},
+        "method": reconstruction.method,
+        "seed": reconstruction.seed,
+        "device": reconstruction.device,
+        "scan": _scan(reconstruction.scan),
+        "unit": unit(reconstruction.scan),
+        "seconds": {stage: round(seconds, 3) for stage, seconds in {**stage_seconds, **reconstruction.seconds}.items()},
+        "training": _training(reconstruction),
+        "notes": list(reconstruction.notes),
+        "software": software_versions(),
+    }
+
+
+def unit(scan: ScanSummary) -> str:
+    """The unit of a pixel's value, as a phrase."""
+    return "standard deviation of one coil's complex noise" if scan.prewhitened else "arbitrary unit of the scanner"
+
+
+def software_versions() -> dict[str, str]:
+    """The versions that decide the bits of an image."""
+    packages = {"raki": "raki-mri", "torch": "torch", "numpy": "numpy"}
+    return {name: _version(package) for name, package in packages.items()} | {"python": platform.python_version()}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a container that copies the source instead of installing it
+        return "not installed as a package"
+
+
+def _scan(scan: ScanSummary) -> dict[str, Any]:
+    return {
+        "n_slices": scan.n_slices,
+        "n_coils": scan.n_coils,
+        "n_phase_encode": scan.sampled.size,
+        "n_readout": scan.n_ro,
+        "n_acquired_lines": int(scan.sampled.sum()),
+        "acceleration": scan.acceleration,
+        "effective_acceleration": round(scan.effective_acceleration, 3),
+        "acs_lines": None if scan.acs_lines is None else list(scan.acs_lines),
+        "prewhitened": scan.prewhitened,
+        "image_matrix": list(scan.geometry.matrix),
+        "fov_mm": list(scan.geometry.fov_mm),
+    }
+
+
+def _training(reconstruction: Reconstruction) -> dict[str, Any] | None:
+    if not reconstruction.training_curve:
+        return None
+    last = reconstruction.training_curve[-1]
+    return {
+        "n_points": len(reconstruction.training_curve),
+        "last_step": last.step,
+        # JSON has no NaN: a loss that was not measured is null.
+        "training_loss": last.training_loss if isfinite(last.training_loss) else None,
+        "validation_loss": last.validation_loss if isfinite(last.validation_loss) else None,
+    }

@@ -1,0 +1,54 @@
+"""A reconstruction whose every number is known, for the tests of what is written of it."""
+
+import numpy as np
+
+from raki.completion import TrainingPoint
+from raki.reconstruction import Reconstruction, ScanSummary
+from raki.scan import Geometry
+
+HEADER_XML = "<ismrmrdHeader><studyInformation/></ismrmrdHeader>"
+
+# A tilted slab, pixels of 2 by 3 mm: nothing in it is symmetric or equal by chance.
+TILTED = Geometry(
+    fov_mm=(80.0, 96.0, 5.0),
+    matrix=(32, 40),
+    slice_spacing_mm=6.0,
+    read_direction=(0.8, 0.6, 0.0),
+    phase_direction=(-0.6, 0.8, 0.0),
+    slice_direction=(0.0, 0.0, 1.0),
+    position_mm=(11.0, -7.0, 23.0),
+)
+
+
+def example_reconstruction(
+    *, n_slices: int = 3, geometry: Geometry = TILTED, notes: tuple[str, ...] = (), n_steps: int = 20
+) -> Reconstruction:
+    random = np.random.default_rng(5)
+    shape = (n_slices, *geometry.matrix)
+    result = random.rayleigh(size=shape).astype(np.float32)
+    sampled = np.zeros(geometry.matrix[0], bool)
+    sampled[1::4] = True
+    sampled[12:20] = True
+    return Reconstruction(
+        method="raki",
+        images={"zero_filled": result * np.float32(0.5), "grappa": result * np.float32(1.01), "raki": result},
+        scan=ScanSummary(
+            n_slices=n_slices,
+            n_coils=6,
+            n_ro=geometry.matrix[1],
+            sampled=sampled,
+            acceleration=4,
+            acs_lines=(12, 20),
+            prewhitened=True,
+            geometry=geometry,
+            header_xml=HEADER_XML,
+        ),
+        seed=3,
+        device="cpu",
+        training_curve=tuple(
+            TrainingPoint(step=10 * step, training_loss=0.5 / (step + 1), validation_loss=0.6 / (step + 1))
+            for step in range(n_steps)
+        ),
+        notes=notes,
+        seconds={"zero_filled": 0.01, "grappa": 0.2, "raki": 1.5, "combine": 0.1},
+    )

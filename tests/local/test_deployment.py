@@ -1,0 +1,117 @@
+"""Stacks are created as CloudFormation creates them, and what fails says what it was."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+from infra.local import adaptations, assembly
+from infra.local.cloud import LocalCloud, LocalSettings
+from infra.local.moto_parts import MotoChanged, find
+
+from .conftest import write_assembly
+
+
+def test_settings_of_a_bucket_and_a_table_of_version_2_arrive(cloud, outputs):
+    assert cloud.client("s3").get_bucket_versioning(Bucket=outputs["Raw"])["Status"] == "Enabled"
+    assert cloud.client("dynamodb").describe_table(TableName=outputs["Table"])["Table"]["TableStatus"] == "ACTIVE"
+
+
+def test_a_custom_resource_is_its_real_handlers_answer(outputs):
+    assert outputs["CustomAnswer"] == "true 3", "its handler gets every scalar as text"
+
+
+def test_what_is_not_modelled_is_told_once(events, cloud):
+    told = [event.detail for event in events if event.what == "not modelled" and "BucketPolicy" in event.detail]
+    assert len(told) == 1
+
+
+def test_a_stack_of_somebody_elses_is_run_as_well(cloud, outputs):
+    """By URL, as the CDK's command line does it."""
+    template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "elsewhere"}}}}
+    cloud.client("s3").put_object(Bucket=outputs["Raw"], Key="t.json", Body=json.dumps(template).encode())
+    cloud.client("cloudformation").create_stack(
+        StackName="Other", TemplateURL=f"{cloud.endpoint}/{outputs['Raw']}/t.json"
+    )
+    assert cloud.client("sqs").get_queue_url(QueueName="elsewhere")["QueueUrl"]
+
+
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [
+        ({"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Fn::GetAtt": ["Nothing", "Arn"]}}}, "Nothing"),
+        (
+            {
+                "Type": "AWS::SQS::Queue",
+                "Properties": {"QueueName": {"Fn::GetStackOutput": {"StackName": "Data", "OutputName": "None"}}},
+            },
+            "no output None",
+        ),
+    ],
+)
+def test_a_failed_stack_names_the_resource_and_the_reason(cloud, resource, reason):
+    template = json.dumps({"Resources": {"Bad": resource}})
+    with pytest.raises(ClientError, match=rf"Bad \(AWS::SQS::Queue\) failed: .*{reason}"):
+        cloud.client("cloudformation").create_stack(StackName=f"Bad{len(template)}", TemplateBody=template)
+
+
+def test_a_second_cloud_in_one_process_is_refused(cloud, tmp_path):
+    settings = LocalSettings(share=tmp_path, work=tmp_path, assembly=tmp_path)
+    with pytest.raises(RuntimeError, match="runs in this process already"), LocalCloud(settings):
+        pass
+
+
+def test_a_cloud_that_isnt_running_says_so(tmp_path):
+    idle = LocalCloud(LocalSettings(share=tmp_path, work=tmp_path, assembly=tmp_path))
+    with pytest.raises(RuntimeError, match="context manager"):
+        idle.deploy()
+
+
+def test_a_moto_without_what_is_used_is_refused_by_name(cloud, monkeypatch):
+    monkeypatch.setattr(adaptations, "USED", ("moto.sqs.models:Queue.no_such_method",))
+    with pytest.raises(MotoChanged, match=r"no moto\.sqs\.models:Queue\.no_such_method.*moto\[server\]==5\.2\.5"):
+        adaptations.Adaptations(hooks=None).install()
+    with pytest.raises(MotoChanged, match="no_such_module"):
+        find("moto.no_such_module:X")
+
+
+def test_everything_that_is_replaced_is_put_back():
+    """In a process without a cloud; the replacement's own names are the evidence."""
+    paths = ["moto.batch.models:Job.run", "moto.awslambda.models:LambdaFunction.invoke"]
+    before = [find(path) for path in paths]
+    own = adaptations.Adaptations(hooks=None)
+    for path in paths:
+        own._replace(path, lambda *_arguments: "replaced")
+    assert [find(path)(None) for path in paths] == ["replaced", "replaced"]
+    while own._undo:
+        own._undo.pop()()
+    assert [find(path) for path in paths] == before
+
+
+@pytest.fixture
+def dockerfile(tmp_path):
+    (tmp_path / "image").mkdir()
+    manifest = {"dockerImages": {"x": {"source": {"directory": "image"}, "destinations": {"a": {"imageTag": "tag"}}}}}
+    (tmp_path / "some.assets.json").write_text(json.dumps(manifest))
+    return tmp_path / "image" / "Dockerfile"
+
+
+@pytest.mark.parametrize("text", ["FROM scratch", 'FROM a\nCMD ["b"]', "FROM a\nENTRYPOINT python x.py"])
+def test_an_image_has_to_say_what_it_runs(dockerfile, text):
+    dockerfile.write_text(text)
+    with pytest.raises(assembly.UnknownImage, match="ENTRYPOINT"):
+        assembly.image(dockerfile.parents[1], "registry/name:tag")
+
+
+def test_an_image_is_its_last_stage(dockerfile):
+    dockerfile.write_text('FROM a\nENV A=1\nENTRYPOINT ["x"]\nFROM b\nENV B="2 3" C=4\nENTRYPOINT ["y"]\nCMD ["z"]\n')
+    image = assembly.image(dockerfile.parents[1], "registry/name:tag")
+    assert (image.entry_point, image.command) == (["y"], ["z"])
+    assert image.environment == {"B": "2 3", "C": "4"}
+    with pytest.raises(assembly.UnknownImage, match="registry/name:other"):
+        assembly.image(dockerfile.parents[1], "registry/name:other")
+
+
+def test_stacks_come_after_those_that_they_depend_on(tmp_path):
+    written = write_assembly(tmp_path)
+    assert [stack.name for stack in assembly.stacks(written)] == ["Data", "Work"]

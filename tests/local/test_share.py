@@ -1,0 +1,86 @@
+"""A closed file becomes an object; a growing one doesn't."""
+
+import os
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.local import share as share_module
+from infra.local.share import is_passing
+
+from .conftest import eventually
+
+
+def objects(cloud, outputs) -> dict[str, bytes]:
+    s3, bucket = cloud.client("s3"), outputs["Raw"]
+    listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+    return {item["Key"]: s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read() for item in listed}
+
+
+def n_versions(cloud, outputs, key: str) -> int:
+    return len(cloud.client("s3").list_object_versions(Bucket=outputs["Raw"], Prefix=key).get("Versions", []))
+
+
+def test_a_growing_file_is_uploaded_when_it_is_closed(cloud, outputs, share):
+    path = share / "raw" / "growing.h5"
+    with path.open("wb") as scan:
+        for _ in range(5):
+            scan.write(b"x" * 1000)
+            scan.flush()
+            time.sleep(0.2)
+        # Longer than a silent file would have had to be still.
+        time.sleep(2.5)
+        assert "growing.h5" not in objects(cloud, outputs)
+    eventually(lambda: objects(cloud, outputs).get("growing.h5") == b"x" * 5000)
+    assert n_versions(cloud, outputs, "growing.h5") == 1
+
+
+def test_the_key_is_the_path_whatever_its_characters(cloud, outputs, share):
+    folder = share / "raw" / "Prüfung 7" / "磁気共鳴 +&%"
+    folder.mkdir(parents=True)
+    (folder / "scan 1.tar.gz").write_bytes(b"one")
+    eventually(lambda: objects(cloud, outputs).get("Prüfung 7/磁気共鳴 +&%/scan 1.tar.gz") == b"one")
+
+
+def test_a_file_that_is_moved_in_is_complete_at_once_and_scratch_is_left_alone(cloud, outputs, share):
+    raw = share / "raw"
+    (raw / "moved.dat.part").write_bytes(b"all of it")
+    for name in (".DS_Store", "._moved.dat", "~lock", "copy.TMP"):
+        (raw / name).write_bytes(b"scratch")
+    time.sleep(0.5)
+    assert not any("moved" in key for key in objects(cloud, outputs))
+    (raw / "moved.dat.part").rename(raw / "moved.dat")
+    eventually(lambda: objects(cloud, outputs).get("moved.dat") == b"all of it", within_s=2.0)
+    assert not set(objects(cloud, outputs)) & {".DS_Store", "._moved.dat", "~lock", "copy.TMP", "moved.dat.part"}
+
+
+def test_a_changed_file_is_a_new_version_and_a_removed_one_takes_nothing_with_it(cloud, outputs, share):
+    path = share / "raw" / "kept.dat"
+    path.write_bytes(b"first")
+    eventually(lambda: objects(cloud, outputs).get("kept.dat") == b"first")
+    path.write_bytes(b"second")
+    eventually(lambda: objects(cloud, outputs).get("kept.dat") == b"second")
+    assert n_versions(cloud, outputs, "kept.dat") == 2
+    path.unlink()
+    time.sleep(1.5)
+    assert objects(cloud, outputs)["kept.dat"] == b"second"
+
+
+names = st.text(st.characters(codec="utf-8"), max_size=20) | st.lists(
+    st.sampled_from(["..", ".", "", "a", "\0", "b c"]), max_size=5
+).map("/".join)
+
+
+@given(names)
+def test_no_key_leads_out_of_the_share(name):
+    if share_module._is_file_name(name):
+        path = os.path.normpath(f"/share/results/{name}")
+        assert path.startswith("/share/results/")
+        assert "\0" not in name
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/.~\0"), min_size=1))
+def test_ordinary_names_are_never_taken_for_scratch(stem):
+    path = share_module.Path("exam") / f"{stem}.h5"
+    assert not is_passing(path)

@@ -1,0 +1,202 @@
+"""What every method promises, whatever it computes; and how good each has to be."""
+
+import numpy as np
+import pytest
+import torch
+
+from raki.coils import root_sum_of_squares
+from raki.completion import METHODS, complete, complete_kspace
+from raki.errors import DamagedScan, NoCalibration, UnsupportedScan
+from raki.fourier import to_image
+from raki.metrics import nmse, object_mask
+from raki.phantom import phantom_kspace
+
+N_PE = 48
+SIGMA = 0.01
+
+
+@pytest.fixture(scope="module")
+def full():
+    kspace = torch.from_numpy(phantom_kspace(n_slices=1, n_coils=6, matrix=N_PE, seed=0))
+    return kspace + SIGMA * torch.randn(kspace.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+
+
+def lines(acceleration, offset=0, n_acs_lines=20):
+    sampled = torch.zeros(N_PE, dtype=torch.bool)
+    sampled[offset::acceleration] = True
+    sampled[N_PE // 2 - n_acs_lines // 2 : N_PE // 2 + n_acs_lines // 2] = True
+    return sampled
+
+
+def undersampled(full, acceleration=3, offset=1, n_acs_lines=20):
+    return torch.where(lines(acceleration, offset, n_acs_lines)[:, None], full, 0)
+
+
+@pytest.fixture(scope="module")
+def plain(full):
+    """What each method makes of the scan at R=3, as it is."""
+    return {method: complete(undersampled(full), method) for method in METHODS}
+
+
+filling = pytest.mark.parametrize("method", ["grappa", "raki"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_acquired_samples_come_back_bit_for_bit(full, plain, method):
+    sampled = lines(3, 1)
+    completion = plain[method]
+    assert completion.kspace.shape == full.shape
+    assert torch.equal(completion.kspace[..., sampled, :], full[..., sampled, :])
+    assert completion.sampling.acceleration == 3
+    assert bool(completion.training_curve) == (method == "raki")
+
+
+@filling
+def test_all_lines_between_the_outermost_acquired_ones_are_filled_and_none_beyond(full, method):
+    kspace = undersampled(full)
+    kspace[..., :9, :] = 0
+    filled = complete(kspace, method).kspace.abs().sum(dim=(0, 1, 3)) > 0
+    assert filled.nonzero().flatten().tolist() == list(range(10, 47))
+
+
+@filling
+def test_what_stands_in_unacquired_places_changes_nothing(full, plain, method):
+    sampled = lines(3, 1)
+    poisoned = torch.where(sampled[:, None], full, torch.nan)
+    expected = plain[method].kspace
+    assert torch.equal(complete(poisoned, method).kspace, expected)
+    poisoned = torch.where(sampled[:, None], full, 7)
+    assert torch.equal(complete(poisoned, method, sampled=sampled).kspace, expected)
+
+
+@filling
+def test_same_seed_same_bits(full, plain, method):
+    assert torch.equal(complete(undersampled(full), method).kspace, plain[method].kspace)
+
+
+@filling
+@pytest.mark.parametrize("scale", [2.0**20, 3e-7])
+def test_scaling_the_scan_scales_the_result(full, plain, method, scale):
+    scaled = complete(undersampled(full) * scale, method).kspace
+    torch.testing.assert_close(scaled / scale, plain[method].kspace, rtol=1e-3, atol=1e-2 * SIGMA)
+
+
+@filling
+def test_coils_may_come_in_any_order(full, plain, method):
+    order = torch.tensor([4, 0, 5, 2, 1, 3])
+    permuted = complete(undersampled(full)[:, order], method).kspace
+    torch.testing.assert_close(permuted, plain[method].kspace[:, order], rtol=1e-2, atol=0.1 * SIGMA)
+
+
+def test_each_slice_is_calibrated_on_its_own_acs(full, plain):
+    other = full.flip(-1)
+    volume = undersampled(torch.cat([full, other]))
+    together = complete(volume).kspace
+    assert torch.equal(together[:1], plain["raki"].kspace)
+    assert torch.equal(together[1], complete(volume[1]).kspace)
+
+
+@filling
+def test_a_separate_calibration_scan_serves_as_well_as_one_inside(full, plain, method):
+    lattice = torch.where((torch.arange(N_PE) % 3 == 1)[:, None], full, 0)
+    separate = complete(lattice, method, acs=full[..., 14:34, :]).kspace
+    inside = plain[method].kspace
+    unacquired = ~lines(3, 1)
+    scale = inside.abs().max()
+    torch.testing.assert_close(
+        separate[..., unacquired, :] / scale, inside[..., unacquired, :] / scale, rtol=0, atol=0.01
+    )
+
+
+# Measured on this phantom plus a third: NMSE inside the object. Loosening one needs a reason in the commit.
+PASS_MARK = {("grappa", 2): 0.00026, ("raki", 2): 0.00027, ("grappa", 4): 0.0027, ("raki", 4): 0.0027}
+
+
+def object_nmse(kspace, full):
+    reference = root_sum_of_squares(to_image(full))
+    return nmse(root_sum_of_squares(to_image(kspace)), reference, object_mask(reference))
+
+
+@pytest.mark.parametrize(("method", "acceleration"), PASS_MARK)
+def test_recovers_the_phantom(full, method, acceleration):
+    found = complete(undersampled(full, acceleration), method)
+    assert object_nmse(found.kspace, full) < PASS_MARK[method, acceleration]
+
+
+@pytest.mark.parametrize("name", ["brain16_pulseq", "brain16_iraki_lowres"])
+def test_raki_is_not_worse_than_grappa_on_measured_scans(real_scans, name):
+    measured = torch.from_numpy(np.load(real_scans / "kspace" / f"{name}.npy"))
+    n_pe = measured.shape[-2]
+    sampled = torch.arange(n_pe) % 4 == 0
+    sampled[n_pe // 2 - 12 : n_pe // 2 + 12] = True
+    error = {method: object_nmse(complete(measured, method, sampled=sampled).kspace, measured) for method in METHODS}
+    assert error["raki"] < error["grappa"]
+    assert error["grappa"] < 0.25 * error["zero_filled"]
+
+
+def test_a_fully_sampled_scan_is_returned_as_it_is(full):
+    completion = complete(full)
+    assert torch.equal(completion.kspace, full)
+    assert "nothing was filled" in completion.notes[0]
+
+
+def test_an_empty_slice_stays_empty(full):
+    volume = undersampled(torch.cat([full, torch.zeros_like(full)]))
+    completion = complete(volume)
+    assert not completion.kspace[1].any()
+    assert all(np.isfinite(point.validation_loss) for point in completion.training_curve)
+
+
+def test_noise_samples_set_the_noise_level(full):
+    kspace = undersampled(full, 4)
+    noise = torch.randn(6, 500, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    energy = [complete(kspace, noise=level * noise).kspace.norm() for level in (0.0, SIGMA, 100 * SIGMA)]
+    assert energy == sorted(energy, reverse=True)
+    assert energy[0] > energy[2]
+
+
+def test_progress_runs_from_0_to_1(full):
+    seen = []
+    complete(undersampled(torch.cat([full, full])), "grappa", progress=seen.append)
+    assert seen == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.numpy, torch.clone])
+def test_arrays_come_back_in_kind(full, convert):
+    kspace = convert(undersampled(full))
+    before = convert(undersampled(full))
+    filled = complete_kspace(kspace, "grappa")
+    assert type(filled) is type(kspace)
+    assert filled.dtype == kspace.dtype
+    assert (kspace == before).all(), "the caller's array is left alone"
+    assert torch.equal(torch.as_tensor(filled), complete(undersampled(full), "grappa").kspace)
+
+
+def test_too_few_calibration_lines_are_named(full):
+    with pytest.raises(NoCalibration, match=r"R=4.* 2 neighbouring lines.* at least 5"):
+        complete(torch.where(lines(4, 0, 2)[:, None], full, 0))
+    with pytest.raises(NoCalibration, match=" 0 neighbouring lines"):
+        complete(torch.where((torch.arange(N_PE) % 2 == 0)[:, None], full, 0))
+
+
+def test_the_least_acs_is_enough_and_said_to_be_small(full):
+    completion = complete(torch.where(lines(3, 1, 4)[:, None], full, 0))
+    assert torch.isfinite(completion.kspace).all()
+    assert "ACS has only" in completion.notes[0]
+
+
+def test_bad_input_is_refused_in_words(full):
+    broken = undersampled(full)
+    broken[0, 2, 28, 5] = torch.nan
+    with pytest.raises(DamagedScan, match="line 28"):
+        complete(broken)
+    with pytest.raises(UnsupportedScan, match="no phase-encode line"):
+        complete(torch.zeros_like(full))
+    with pytest.raises(ValueError, match="zero_filled, grappa, raki"):
+        complete(full, "magic")
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        complete_kspace(full, sampled=[True, False, True])
+    with pytest.raises(ValueError, match="same slices and coils"):
+        complete_kspace(full, acs=full[:, :2])
+    with pytest.raises(ValueError, match="coil, pe, ro"):
+        complete_kspace(full[0, 0])

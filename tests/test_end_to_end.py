@@ -1,0 +1,275 @@
+"""The whole service on one machine, as `raki local` runs it: its own process, real stacks, handlers, worker and job."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import boto3
+import h5py
+import nibabel
+import numpy as np
+import pytest
+from botocore.client import BaseClient
+from PIL import Image
+
+from raki.service.ledger import Ledger, ScanRecord, State
+from raki.simulation import simulate_scan
+
+RAKI = str(Path(sys.executable).parent / "raki")
+PATIENCE_S = 150
+RESULTS = ["image.h5", "image.nii.gz", "preview.png", "provenance.json", "report.html"]
+
+
+@dataclass(frozen=True)
+class Service:
+    process: subprocess.Popen
+    share: Path
+    work: Path
+    endpoint: str
+
+    def client(self, name: str) -> BaseClient:
+        return boto3.client(name, endpoint_url=self.endpoint)
+
+    def output(self, key: str) -> str:
+        (stack,) = self.client("cloudformation").describe_stacks(StackName="RakiStorage")["Stacks"]
+        return next(output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == key)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.client("dynamodb"), self.output("LedgerTable"))
+
+    def scan(self, key: str) -> ScanRecord | None:
+        return next((scan for scan in self.ledger.scans() if scan.raw_key == key), None)
+
+    def drop(self, file: Path, key: str) -> None:
+        target = self.share / "raw" / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+
+    def wait_until(self, condition, what: str):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, "raki local has ended by itself"
+            if found := condition():
+                return found
+            time.sleep(0.1)
+        pytest.fail(
+            f"{what} did not happen in {PATIENCE_S} s; the last events:\n" + "\n".join(map(str, self.events[-25:]))
+        )
+
+    def wait_for_results(self, folder: str) -> Path:
+        place = self.share / "results" / folder
+        self.wait_until((place / "manifest.json").exists, f"the results of {folder} on the share")
+        return place
+
+    def wait_for_end(self, key: str) -> ScanRecord:
+        def ended():
+            scan = self.scan(key)
+            return scan if scan and State.DELIVERED in scan.entered_at else None
+
+        return self.wait_until(ended, f"the end of {key}")
+
+    @property
+    def events(self) -> list[dict]:
+        return [json.loads(line) for line in (self.work / "events.log").read_text().splitlines()]
+
+    def happened(self, what: str) -> list[dict]:
+        return [event for event in self.events if event["what"] == what]
+
+    def processes(self, name: str) -> list[int]:
+        """Ids of the service's own processes that run the module `name`."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    command = (folder / "cmdline").read_bytes().split(b"\0")
+                    environment = (folder / "environ").read_bytes()
+                except OSError:
+                    continue
+                if name.encode() in command and self.endpoint.encode() in environment:
+                    found.append(int(folder.name))
+        return found
+
+
+@pytest.fixture(scope="module")
+def service(assembly, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    shutil.copytree(assembly, folder / "work/cdk.out")
+    command = [RAKI, "local", "--share", folder / "share", "--work", folder / "work"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if "Drop scans into" in line:
+                    break
+            words = " ".join(said).split()
+            endpoint = next((word.strip(",") for word in words if word.startswith("http://127.0.0.1:")), None)
+            assert endpoint, f"raki local said: {''.join(said)}"
+            yield Service(process=process, share=folder / "share", work=folder / "work", endpoint=endpoint)
+            process.send_signal(signal.SIGINT)
+            rest = process.communicate(timeout=30)[0]
+        finally:
+            process.kill()
+    assert process.returncode == 0, rest
+    assert "Traceback" not in rest
+    for module in ("containers.decompress", "containers.reconstruct", "awslambdaric"):
+        assert not Service(process, folder, folder, endpoint).processes(module), f"{module} outlived raki local"
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    path = tmp_path_factory.mktemp("phantom") / "head.tar.gz"
+    simulate_scan(path, n_slices=2, n_coils=8, matrix=96, acceleration=3, n_acs_lines=20, seed=7)
+    return path
+
+
+@pytest.fixture(scope="module")
+def delivered(service, phantom):
+    """A scan in an archive, in a folder of its own, waited for until the share shows its results."""
+    service.drop(phantom, "site1/to day/head.tar.gz")
+    folder = service.wait_for_results("site1/to day/head")
+    return service, service.wait_for_end("site1/to day/head.tar.gz"), folder
+
+
+def test_a_dropped_scan_comes_back_as_images(delivered):
+    _, scan, folder = delivered
+    assert scan.state is State.DELIVERED
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["scan_id"], manifest["outcome"]) == (scan.scan_id, "reconstructed")
+    assert sorted(entry["name"] for entry in manifest["files"]) == RESULTS
+    for entry in manifest["files"]:
+        assert hashlib.sha256((folder / entry["name"]).read_bytes()).hexdigest() == entry["sha256"]
+    assert nibabel.load(folder / "image.nii.gz").shape == (96, 96, 2)
+    assert Image.open(folder / "preview.png").width > 500
+    assert "<html" in (folder / "report.html").read_text()
+
+
+def test_every_state_was_passed_in_its_order(delivered):
+    _, scan, _ = delivered
+    passed = [scan.entered_at[state] for state in State if state is not State.FAILED]
+    assert passed == sorted(passed)
+
+
+def test_results_appear_only_after_the_gateway_was_asked_to_look(delivered):
+    service, scan, folder = delivered
+    (refresh, *_) = service.happened("RefreshCache")
+    assert "/site1/to day" in refresh["detail"]
+    written = json.loads((folder / "manifest.json").read_text())["written_at"]
+    assert datetime.fromisoformat(written) <= datetime.fromisoformat(refresh["at"])
+    appeared = datetime.fromtimestamp(
+        (folder / "report.html").stat().st_ctime, tz=scan.entered_at[State.ARRIVED].tzinfo
+    )
+    assert appeared >= scan.entered_at[State.RECONSTRUCTED]
+
+
+def test_the_raw_scan_is_as_it_was_and_may_now_be_archived(delivered, phantom):
+    service, scan, _ = delivered
+    s3, bucket = service.client("s3"), service.output("RawBucket")
+    assert s3.get_object(Bucket=bucket, Key=scan.raw_key)["Body"].read() == phantom.read_bytes()
+    assert s3.get_object_tagging(Bucket=bucket, Key=scan.raw_key)["TagSet"] == [
+        {"Key": "raki", "Value": "reconstructed"}
+    ]
+
+
+def test_the_workers_came_for_the_scan_and_went(delivered):
+    service, *_ = delivered
+
+    def counts():
+        return [int(event["detail"].rpartition(" ")[2]) for event in service.happened("ecs desired count")]
+
+    service.wait_until(lambda: counts()[-1] == 0, "the desired count's return to zero")
+    assert counts()[-3:] == [0, 1, 0]
+
+
+def test_logs_carry_no_path_of_the_share(delivered):
+    service, scan, _ = delivered
+    stages = sorted((service.work / "logs").rglob("*.log"))
+    text = "".join(path.read_text(errors="replace") for path in stages)
+    assert scan.scan_id in text
+    assert "to day" not in text
+    assert "head" not in text
+
+
+def without_calibration(path: Path) -> None:
+    simulate_scan(path, n_slices=1, n_coils=4, matrix=64, acceleration=4, n_acs_lines=0, seed=1)
+
+
+def truncated(path: Path) -> None:
+    simulate_scan(path, n_slices=1, n_coils=4, matrix=64, acceleration=2, n_acs_lines=16, seed=1)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def foreign_hdf5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["weights"] = np.zeros(3)
+
+
+BAD = {
+    "letter.h5": (lambda path: path.write_text("Dear grandma,"), "NotAScan"),
+    "empty.h5": (lambda path: path.write_bytes(b""), "NotAScan"),
+    "foreign.h5": (foreign_hdf5, "NotAScan"),
+    "cut.h5": (truncated, "DamagedScan"),
+    "uncalibrated.h5": (without_calibration, "NoCalibration"),
+}
+
+
+def test_broken_scans_get_a_page_each_and_hold_up_nobody(service, phantom, tmp_path):
+    for name, (make, _) in BAD.items():
+        make(tmp_path / name)
+        service.drop(tmp_path / name, f"mixed/{name}")
+    service.drop(phantom, "mixed/good1.tar.gz")
+    service.drop(phantom, "mixed/good2.tar.gz")
+
+    for name, (_, failure_class) in BAD.items():
+        scan = service.wait_for_end(f"mixed/{name}")
+        assert (scan.state, scan.failure_class) == (State.FAILED, failure_class), name
+        folder = service.wait_for_results(f"mixed/{Path(name).stem}")
+        report = json.loads((folder / "error.json").read_text())
+        assert report["failure"] == scan.failure
+        assert "Traceback" not in (folder / "error.html").read_text()
+        raw = service.client("s3").get_object(Bucket=service.output("RawBucket"), Key=scan.raw_key)["Body"].read()
+        assert raw == (tmp_path / name).read_bytes()
+    for name in ("good1", "good2"):
+        assert (service.wait_for_results(f"mixed/{name}") / "report.html").exists()
+        assert service.wait_for_end(f"mixed/{name}.tar.gz").state is State.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("module", "state"),
+    [("containers.decompress", State.DECOMPRESSING), ("containers.reconstruct", State.RECONSTRUCTING)],
+)
+def test_a_scan_outlives_the_process_that_works_on_it(service, tmp_path, module, state):
+    simulate_scan(tmp_path / "big.tar.gz", n_slices=6, n_coils=16, matrix=128, acceleration=3, n_acs_lines=24, seed=3)
+    key = f"killed/{state}.tar.gz"
+    service.drop(tmp_path / "big.tar.gz", key)
+
+    def at_work():
+        scan = service.scan(key)
+        return scan is not None and scan.state is state
+
+    service.wait_until(at_work, f"{key} at work")
+    victims = service.processes(module)
+    assert victims
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    assert service.scan(key).state is state, "the scan was through already: nothing was killed in mid-scan"
+    assert service.wait_for_end(key).state is State.DELIVERED
+    assert (service.wait_for_results(f"killed/{state}") / "report.html").exists()
+
+
+def test_a_real_scan_from_a_scanner(service, real_scans):
+    file = real_scans / "vendor/SNR_R3_14ch_grappa3_noise.h5"
+    service.drop(file, "site2/bottles.h5")
+    folder = service.wait_for_results("site2/bottles")
+    assert service.wait_for_end("site2/bottles.h5").state is State.DELIVERED
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert (provenance["scan"]["acceleration"], provenance["scan"]["n_coils"]) == (3, 14)

@@ -1,0 +1,203 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raki.errors import DamagedScan, NoCalibration
+from raki.fourier import to_image, to_kspace
+from raki.phantom import phantom_kspace
+from raki.reconstruction import COMPARED_WITH, fit_matrix, reconstruct
+from raki.scan import Geometry, Scan
+from tests.example_reconstruction import example_reconstruction
+
+
+def scan_of(kspace, *, acceleration=1, n_acs_lines=24, matrix=None, prewhitened=False):
+    n_pe = kspace.shape[-2]
+    acs_lines = (n_pe // 2 - n_acs_lines // 2, n_pe // 2 + n_acs_lines - n_acs_lines // 2)
+    sampled = np.zeros(n_pe, bool)
+    sampled[::acceleration] = True
+    sampled[slice(*acs_lines)] = True
+    return Scan(
+        kspace=np.where(sampled[:, None], kspace, 0).astype(np.complex64),
+        sampled=sampled,
+        acs_lines=acs_lines,
+        noise=None,
+        noise_dwell_ratio=1.0,
+        readout_oversampling=1.0,
+        geometry=Geometry(fov_mm=(220.0, 220.0, 5.0), matrix=matrix or (n_pe, kspace.shape[-1]), slice_spacing_mm=5.0),
+        header_xml="<ismrmrdHeader/>",
+        prewhitened=prewhitened,
+    )
+
+
+def complex_noise(*shape, seed=0):
+    real, imaginary = np.random.default_rng(seed).normal(scale=np.sqrt(0.5), size=(2, *shape))
+    return (real + 1j * imaginary).astype(np.complex64)
+
+
+def error(images, truth):
+    return float(np.linalg.norm(images - truth) / np.linalg.norm(truth))
+
+
+@pytest.fixture(scope="module")
+def head():
+    return phantom_kspace(n_slices=2, n_coils=6, matrix=64, seed=0)
+
+
+@pytest.fixture(scope="module")
+def noisy_scan(head):
+    scan = scan_of(head + 1e-3 * np.abs(head).max() * complex_noise(*head.shape), acceleration=3, n_acs_lines=20)
+    scan.kspace.setflags(write=False)  # as a memory map would be: reconstruction changes nothing of the scan
+    return scan
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """What was reported of the progress of `reconstructed`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def reconstructed(noisy_scan, seen):
+    return reconstruct(
+        noisy_scan, seed=4, device="cpu", progress=lambda stage, fraction: seen.append((stage, fraction))
+    )
+
+
+def root_sum_of_squares(kspace):
+    return np.sqrt((np.abs(to_image(torch.from_numpy(kspace)).numpy()) ** 2).sum(axis=1))
+
+
+def test_a_fully_sampled_scan_is_its_own_image_by_every_method(head):
+    result = reconstruct(scan_of(head))
+    assert list(result.images) == ["zero_filled", "grappa", "raki"]
+    for volume in result.images.values():
+        np.testing.assert_allclose(volume, root_sum_of_squares(head), rtol=1e-4, atol=1e-5 * np.abs(head).max())
+
+
+def test_filling_the_skipped_lines_recovers_the_head(reconstructed, head):
+    """Undersampled 3-fold the zero-filled head is folded; both methods unfold it."""
+    errors = {method: error(volume, root_sum_of_squares(head)) for method, volume in reconstructed.images.items()}
+    assert errors["grappa"] < 0.5 * errors["zero_filled"]
+    assert errors["raki"] < 1.05 * errors["grappa"]
+
+
+def test_it_reports_what_it_was_made_from_and_how_long_each_method_took(reconstructed):
+    assert reconstructed.method == "raki"
+    assert reconstructed.scan.acceleration == 3
+    assert reconstructed.scan.effective_acceleration == 64 / (22 + 20 - 6)  # lattice and ACS share 6 lines
+    assert (reconstructed.scan.n_slices, reconstructed.scan.n_coils) == (2, 6)
+    assert list(reconstructed.seconds) == ["zero_filled", "grappa", "raki", "combine"]
+    assert all(seconds >= 0 for seconds in reconstructed.seconds.values())
+    assert reconstructed.result is reconstructed.images["raki"]
+
+
+@pytest.mark.parametrize("method", COMPARED_WITH)
+def test_a_method_of_the_comparison_is_not_run_twice(head, method):
+    result = reconstruct(scan_of(head, acceleration=2), method=method)
+    assert set(result.images) == set(COMPARED_WITH)
+    assert list(result.images)[-1] == method
+
+
+def test_the_same_seed_gives_the_same_bits(reconstructed, noisy_scan):
+    again = reconstruct(noisy_scan, seed=4, device="cpu")
+    np.testing.assert_array_equal(again.result, reconstructed.result)
+
+
+def test_progress_goes_through_the_methods_in_turn_and_never_back(reconstructed, seen):
+    stages = {
+        stage: [fraction for _, fraction in steps] for stage, steps in itertools.groupby(seen, key=lambda s: s[0])
+    }
+    assert [stage for stage, _ in itertools.groupby(seen, key=lambda step: step[0])] == [
+        "zero_filled",
+        "grappa",
+        "raki",
+    ]
+    for fractions in stages.values():
+        assert fractions == sorted(fractions)
+        assert 0 <= fractions[0] <= fractions[-1] == 1.0
+
+
+sizes = st.integers(1, 24)
+
+
+@settings(derandomize=True, deadline=None)
+@given(size=st.tuples(sizes, sizes))
+def test_zero_padding_to_twice_the_matrix_puts_a_pixel_between_each_two(size):
+    """Sinc interpolation about the same centre: every second pixel is the old image times the unit's factor."""
+    kspace = torch.from_numpy(complex_noise(2, *size))
+    fine = to_image(fit_matrix(kspace, (2 * size[0], 2 * size[1])))
+    rows, columns = ([2 * n // 2 + 2 * (index - n // 2) for index in range(n)] for n in size)
+    np.testing.assert_allclose(fine[:, rows][:, :, columns], to_image(kspace), atol=1e-5)
+
+
+@settings(derandomize=True, deadline=None)
+@given(size=st.tuples(sizes, sizes), matrix=st.tuples(sizes, sizes))
+def test_dc_stays_dc_in_every_matrix(size, matrix):
+    kspace = torch.zeros(1, *size, dtype=torch.complex64)
+    kspace[0, size[0] // 2, size[1] // 2] = 1
+    fitted = fit_matrix(kspace, matrix)
+    assert fitted.shape == (1, *matrix)
+    assert torch.count_nonzero(fitted) == 1
+    assert fitted[0, matrix[0] // 2, matrix[1] // 2] != 0
+
+
+@pytest.mark.parametrize("matrix", [(64, 64), (96, 80), (48, 128), (32, 32)])
+def test_noise_of_unit_variance_is_unit_noise_in_every_matrix(matrix):
+    """The unit of a prewhitened scan's image: E|pixel|² is the number of coils, 4, where there is nothing but noise."""
+    scan = scan_of(complex_noise(2, 4, 64, 64), matrix=matrix, prewhitened=True)
+    assert np.mean(reconstruct(scan, method="grappa").result ** 2) == pytest.approx(4.0, rel=0.05)
+
+
+def test_a_point_stays_where_it_is():
+    """Rows along phase-encode, columns along readout, neither turned round, in a matrix larger than the k-space."""
+    images = torch.zeros(1, 2, 40, 48, dtype=torch.complex64)
+    images[:, :, 20 + 7, 24 - 9] = 1
+    scan = scan_of(to_kspace(images).numpy(), matrix=(80, 96))
+    result = reconstruct(scan, method="zero_filled").result[0]
+    assert np.unravel_index(result.argmax(), result.shape) == (40 + 2 * 7, 48 - 2 * 9)
+
+
+def test_an_oversampled_readout_is_refused_with_what_to_do(head):
+    with pytest.raises(ValueError, match=r"oversampled 2-fold.*preprocess first"):
+        reconstruct(dataclasses.replace(scan_of(head), readout_oversampling=2.0))
+
+
+def test_an_unknown_method_is_refused_with_those_there_are(head):
+    with pytest.raises(ValueError, match=r"'sense'.*zero_filled, grappa, raki"):
+        reconstruct(scan_of(head), method="sense")
+
+
+def test_a_sample_that_is_not_a_number_stops_the_reconstruction_where_it_was_acquired_only(head):
+    scan = scan_of(head, acceleration=2)
+    scan.kspace[:, :, 1] = np.nan
+    assert not scan.sampled[1]
+    assert np.isfinite(reconstruct(scan, method="grappa").result).all()
+    scan.kspace[1, 2, 0, 5] = np.nan
+    with pytest.raises(DamagedScan):
+        reconstruct(scan, method="grappa")
+
+
+def test_skipped_lines_without_calibration_lines_are_refused(head):
+    with pytest.raises(NoCalibration):
+        reconstruct(scan_of(head, acceleration=4, n_acs_lines=0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_there_is_no_reconstruction_with_a_pixel_that_is_not_finite(bad):
+    example = example_reconstruction()
+    broken = example.result.copy()
+    broken[0, 0, 0] = bad
+    with pytest.raises(ValueError, match="1 pixels of the grappa images are not finite"):
+        dataclasses.replace(example, images={**example.images, "grappa": broken})
+
+
+def test_there_is_no_reconstruction_whose_images_do_not_fit_the_geometry():
+    example = example_reconstruction()
+    images = {name: volume[:, :-1] for name, volume in example.images.items()}
+    with pytest.raises(ValueError, match=r"\(3, 31, 40\).*needs \(3, 32, 40\)"):
+        dataclasses.replace(example, images=images)

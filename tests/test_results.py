@@ -1,0 +1,105 @@
+import dataclasses
+import json
+import math
+import re
+from datetime import datetime
+
+import ismrmrd
+import nibabel
+import numpy as np
+import pytest
+
+import raki.provenance
+from raki.completion import TrainingPoint
+from raki.provenance import provenance
+from raki.results import Source, write_results
+from tests.example_reconstruction import example_reconstruction
+
+NAME = "Müller^Anna 1971/head.h5"
+SOURCE = Source(name=NAME, sha256="cd" * 32, n_bytes=98765)
+
+
+def write(folder, **changes):
+    reconstruction = dataclasses.replace(example_reconstruction(notes=("A note.",)), **changes)
+    return write_results(reconstruction, folder, source=SOURCE, scan_id="7f3a", stage_seconds={"decompress": 1.25})
+
+
+def strict_json(text):
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_files_come_in_order_into_a_folder_that_is_made(tmp_path):
+    paths = write(tmp_path / "scan")
+    assert [path.name for path in paths] == [
+        "image.h5",
+        "image.nii.gz",
+        "preview.png",
+        "report.html",
+        "provenance.json",
+    ]
+    assert sorted(paths) == sorted((tmp_path / "scan").iterdir())
+
+
+def test_ismrmrd_and_nifti_hold_the_same_images(tmp_path):
+    image, nifti, *_ = write(tmp_path)
+    expected = example_reconstruction().result
+    np.testing.assert_array_equal(np.asarray(nibabel.load(nifti).dataobj).transpose(2, 1, 0), expected)
+    with ismrmrd.Dataset(image, mode="r") as dataset:
+        slices = [dataset.read_image("image_0", index).data[0, 0] for index in range(len(expected))]
+    np.testing.assert_array_equal(np.stack(slices), expected)
+
+
+@pytest.mark.parametrize(("prewhitened", "unit"), [(True, "noise SD of one coil"), (False, "arbitrary unit")])
+def test_the_images_say_their_unit(tmp_path, prewhitened, unit):
+    scan = dataclasses.replace(example_reconstruction().scan, prewhitened=prewhitened)
+    nifti = write(tmp_path, scan=scan)[1]
+    assert unit in bytes(nibabel.load(nifti).header["descrip"]).decode()
+
+
+def test_the_files_name_stands_in_the_report_and_nowhere_else(tmp_path):
+    holders = {path.name for path in write(tmp_path) if NAME.encode() in path.read_bytes()}
+    assert holders == {"report.html"}
+    assert b"ller" not in (tmp_path / "provenance.json").read_bytes()
+
+
+def test_provenance_has_the_documented_keys_and_the_facts(tmp_path):
+    facts = strict_json(write(tmp_path)[-1].read_text())
+    documented = re.findall(r"^    ([a-z]\w+(?:, \w+)*)(?:  |$)", raki.provenance.__doc__, re.MULTILINE)
+    assert set(facts) == {key for keys in documented for key in keys.split(", ")}
+    assert facts["input"] == {"sha256": "cd" * 32, "n_bytes": 98765}
+    assert (facts["scan_id"], facts["method"], facts["seed"], facts["device"]) == ("7f3a", "raki", 3, "cpu")
+    assert facts["scan"]["acceleration"] == 4
+    assert facts["scan"]["n_acquired_lines"] == 14
+    assert facts["scan"]["acs_lines"] == [12, 20]
+    assert list(facts["seconds"]) == ["decompress", "zero_filled", "grappa", "raki", "combine"]
+    assert facts["training"]["last_step"] == 190
+    assert facts["notes"] == ["A note."]
+    assert facts["software"]["numpy"] == np.__version__
+    assert datetime.fromisoformat(facts["created_utc"]).utcoffset().total_seconds() == 0
+
+
+def test_provenance_is_json_whatever_the_training_gave(tmp_path):
+    point = TrainingPoint(step=1, training_loss=math.nan, validation_loss=math.inf)
+    facts = strict_json(write(tmp_path / "unmeasured", training_curve=(point,))[-1].read_text())
+    assert facts["training"] == {"n_points": 1, "last_step": 1, "training_loss": None, "validation_loss": None}
+    assert strict_json(write(tmp_path / "untrained", training_curve=())[-1].read_text())["training"] is None
+
+
+def test_writing_twice_leaves_what_writing_once_does(tmp_path):
+    for _ in range(2):
+        image, *_ = write(tmp_path)
+    with ismrmrd.Dataset(image, mode="r") as dataset:
+        assert dataset.number_of_images("image_0") == 3
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    def missing(package):
+        raise raki.provenance.PackageNotFoundError(package)
+
+    monkeypatch.setattr(raki.provenance, "version", missing)
+    facts = provenance(example_reconstruction(), sha256="", n_bytes=0, scan_id=None, stage_seconds={})
+    assert facts["software"]["raki"] == "not installed as a package"
