@@ -105,7 +105,7 @@ def _scale(low: float, high: float, start: float, stop: float) -> Callable[[floa
 def _ticks(low: float, high: float) -> list[float]:
     """Four to nine round numbers between `low` and `high`."""
     step = 10.0 ** math.floor(math.log10(max(high - low, 1)))
-    step = next(step * part for part in (0.2, 0.5, 1.0) if (high - low) / (step * part) < 9)
+    step = next(step * part for part in (0.2, 0.5, 1.0, 2.0) if (high - low) / (step * part) < 9)
     return [tick * step for tick in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 

@@ -1,6 +1,8 @@
 """Fill in the k-space lines that the scanner skipped: the one call behind every way to use raki."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,19 +141,39 @@ def _fill_slices(
     device: torch.device,
     progress: Callable[[float], None],
 ) -> tuple[Tensor, list[Fitted]]:
-    """Every slice on its own: working memory is that of one slice, whatever the scan."""
+    """Every slice on its own, as many at a time as there are cores: working memory is that of so few slices."""
     slices = measured.reshape(-1, *measured.shape[-3:])
     filled = torch.empty_like(slices)
-    fits = []
-    for index, its_acs in enumerate(acs.reshape(-1, *acs.shape[-3:])):
-        progress(index / len(slices))
+
+    def fill(index: int, its_acs: Tensor) -> Fitted | None:
         if method == "grappa":
             filled[index] = fill_by_grappa(slices[index], its_acs, sampling, device=device)
-        else:
-            filled[index], fit = fill_by_raki(slices[index], its_acs, sampling, sigma=sigma, seed=seed, device=device)
+            return None
+        filled[index], fit = fill_by_raki(slices[index], its_acs, sampling, sigma=sigma, seed=seed, device=device)
+        return fit
+
+    fits = []
+    with _slice_threads(device) as pool:
+        for fit in pool.map(fill, range(len(slices)), acs.reshape(-1, *acs.shape[-3:])):
             fits.append(fit)
-    progress(1.0)
-    return filled.reshape(measured.shape), fits
+            progress(len(fits) / len(slices))
+    return filled.reshape(measured.shape), [fit for fit in fits if fit is not None]
+
+
+@contextmanager
+def _slice_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """One thread a slice on a CPU; one in all on a GPU.
+
+    The products of one slice are small. Shared among threads they wait for each other, and on a machine that does
+    anything else besides they wait by spinning: seconds become minutes.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(n_threads if device.type == "cpu" else 1) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _find_acs(measured: Tensor, sampling: Sampling, acs: Tensor | None) -> Tensor:

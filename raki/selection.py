@@ -24,8 +24,8 @@ from raki.grappa import (
 from raki.sampling import Sampling
 
 GRAPPA_RIDGE = 1e-3
-# More than this lowers the error of the complex samples a little further, but darkens weak structures: the
-# root-sum-of-squares image gets worse by it where GRAPPA was good already.
+# More than this is at times preferred by held-out ACS, but measured scans that GRAPPA did well on (R 2 and 3) came out
+# up to 8 % worse in the root-sum-of-squares image, whose reference holds noise too.
 RIDGES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SHRINKAGES = (0.0, 0.5, 1.0)
 N_NOISE_LEVELS = 8

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from infra.local.synth import synthesise
 
@@ -15,6 +16,10 @@ os.environ |= {
 # A profile or an endpoint of the developer's own must never reach a test.
 for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
     os.environ.pop(name, None)
+
+# The same examples at every run, and no clock: a busy machine fails no test.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.load_profile("fixed")
 
 REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 

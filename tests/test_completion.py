@@ -150,9 +150,8 @@ def test_an_empty_slice_stays_empty(full):
 def test_noise_samples_set_the_noise_level(full):
     kspace = undersampled(full, 4)
     noise = torch.randn(6, 500, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
-    energy = [complete(kspace, noise=level * noise).kspace.norm() for level in (0.0, SIGMA, 100 * SIGMA)]
-    assert energy == sorted(energy, reverse=True)
-    assert energy[0] > energy[2]
+    energy = [complete(kspace, noise=level * noise).kspace.norm() for level in (0.0, 100 * SIGMA)]
+    assert energy[1] < energy[0]
 
 
 def test_progress_runs_from_0_to_1(full):

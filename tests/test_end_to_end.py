@@ -5,124 +5,29 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
-import boto3
 import h5py
 import nibabel
 import numpy as np
 import pytest
-from botocore.client import BaseClient
 from PIL import Image
 
-from raki.service.ledger import Ledger, ScanRecord, State
+from raki.service.ledger import State
 from raki.simulation import simulate_scan
 
-RAKI = str(Path(sys.executable).parent / "raki")
-PATIENCE_S = 150
+from .running import running
+
 RESULTS = ["image.h5", "image.nii.gz", "preview.png", "provenance.json", "report.html"]
-
-
-@dataclass(frozen=True)
-class Service:
-    process: subprocess.Popen
-    share: Path
-    work: Path
-    endpoint: str
-
-    def client(self, name: str) -> BaseClient:
-        return boto3.client(name, endpoint_url=self.endpoint)
-
-    def output(self, key: str) -> str:
-        (stack,) = self.client("cloudformation").describe_stacks(StackName="RakiStorage")["Stacks"]
-        return next(output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == key)
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.client("dynamodb"), self.output("LedgerTable"))
-
-    def scan(self, key: str) -> ScanRecord | None:
-        return next((scan for scan in self.ledger.scans() if scan.raw_key == key), None)
-
-    def drop(self, file: Path, key: str) -> None:
-        target = self.share / "raw" / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
-
-    def wait_until(self, condition, what: str):
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, "raki local has ended by itself"
-            if found := condition():
-                return found
-            time.sleep(0.1)
-        pytest.fail(
-            f"{what} did not happen in {PATIENCE_S} s; the last events:\n" + "\n".join(map(str, self.events[-25:]))
-        )
-
-    def wait_for_results(self, folder: str) -> Path:
-        place = self.share / "results" / folder
-        self.wait_until((place / "manifest.json").exists, f"the results of {folder} on the share")
-        return place
-
-    def wait_for_end(self, key: str) -> ScanRecord:
-        def ended():
-            scan = self.scan(key)
-            return scan if scan and State.DELIVERED in scan.entered_at else None
-
-        return self.wait_until(ended, f"the end of {key}")
-
-    @property
-    def events(self) -> list[dict]:
-        return [json.loads(line) for line in (self.work / "events.log").read_text().splitlines()]
-
-    def happened(self, what: str) -> list[dict]:
-        return [event for event in self.events if event["what"] == what]
-
-    def processes(self, name: str) -> list[int]:
-        """Ids of the service's own processes that run the module `name`."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                try:
-                    command = (folder / "cmdline").read_bytes().split(b"\0")
-                    environment = (folder / "environ").read_bytes()
-                except OSError:
-                    continue
-                if name.encode() in command and self.endpoint.encode() in environment:
-                    found.append(int(folder.name))
-        return found
 
 
 @pytest.fixture(scope="module")
 def service(assembly, tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
     shutil.copytree(assembly, folder / "work/cdk.out")
-    command = [RAKI, "local", "--share", folder / "share", "--work", folder / "work"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            said = []
-            for line in process.stdout:
-                said.append(line)
-                if "Drop scans into" in line:
-                    break
-            words = " ".join(said).split()
-            endpoint = next((word.strip(",") for word in words if word.startswith("http://127.0.0.1:")), None)
-            assert endpoint, f"raki local said: {''.join(said)}"
-            yield Service(process=process, share=folder / "share", work=folder / "work", endpoint=endpoint)
-            process.send_signal(signal.SIGINT)
-            rest = process.communicate(timeout=30)[0]
-        finally:
-            process.kill()
-    assert process.returncode == 0, rest
-    assert "Traceback" not in rest
-    for module in ("containers.decompress", "containers.reconstruct", "awslambdaric"):
-        assert not Service(process, folder, folder, endpoint).processes(module), f"{module} outlived raki local"
+    with running(folder) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +54,8 @@ def test_a_dropped_scan_comes_back_as_images(delivered):
     for entry in manifest["files"]:
         assert hashlib.sha256((folder / entry["name"]).read_bytes()).hexdigest() == entry["sha256"]
     assert nibabel.load(folder / "image.nii.gz").shape == (96, 96, 2)
-    assert Image.open(folder / "preview.png").width > 500
+    with Image.open(folder / "preview.png") as preview:
+        assert preview.width > 500
     assert "<html" in (folder / "report.html").read_text()
 
 

@@ -1,9 +1,11 @@
 """The network is homogeneous, starts at the linear fit, and is kept only where it helps."""
 
+import pytest
 import torch
 
-from raki.grappa import Calibration, calibrate
+from raki.grappa import Calibration, calibrate, magnitude
 from raki.network import RakiNetwork, complex_relu
+from raki.selection import Judge, split
 from raki.training import N_STEPS, STEPS_PER_POINT, Adam, fit_network
 
 LEVELS = torch.full((8,), 0.01)
@@ -68,6 +70,22 @@ def test_the_curve_counts_steps_from_zero():
     curve = fit_network(examples(nonlinear=True), LEVELS, 0.0, seed=0).curve
     assert [point.step for point in curve] == list(range(0, N_STEPS + 1, STEPS_PER_POINT))
     assert curve[-1].training_loss < curve[0].training_loss
+
+
+def test_expected_error_is_the_mean_error_over_drawn_noise():
+    fitted, held_out = split(examples(nonlinear=True))
+    fit = calibrate(fitted, ridge=1e-3, shrinkage=1.0, sigma=0.0)
+    ratio = torch.tensor([0.5])
+    sources, targets = held_out.sources.flatten(0, 1), held_out.targets.flatten(0, 1)
+    size = magnitude(sources).unsqueeze(-1)
+    weight = 1 / (size + size.mean())
+    errors = []
+    for number in range(40):
+        noisy = sources + ratio * size * complex_noise(sources.shape, number)
+        error = weight * (((noisy @ fit.basis) * fit.gains(ratio)) @ fit.weights - targets)
+        errors.append(error.norm() ** 2 / (weight * targets).norm() ** 2)
+    expected = Judge(fit, held_out, ratio).expected_error(1e-3, 1.0)
+    assert expected == pytest.approx(float(torch.stack(errors).mean()), rel=0.02)
 
 
 def test_adam_takes_its_known_first_step_and_finds_a_minimum():

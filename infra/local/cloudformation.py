@@ -3,6 +3,7 @@
 Each takes moto's function and returns what takes its place.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,23 @@ def with_real_handlers(_original: Callable[..., Any], send: Callable[[Json], Jso
         return model
 
     return create
+
+
+def with_exports(original: Callable[..., Any]) -> Callable[..., Any]:
+    """moto loses outputs and imports where a change set makes a stack, as the CDK's command line does."""
+
+    def execute(backend: Model, *args: Model, **kwargs: Model) -> None:
+        for stack in backend.stacks.values():
+            stack.resource_map.cross_stack_resources = backend.exports
+        original(backend, *args, **kwargs)
+        for stack in [stack for stack in backend.stacks.values() if stack.template]:
+            stack._parse_template()
+            stack.output_map = stack._create_output_map()
+            # moto looks at outputs whose condition is false as well, and fails over them: such a stack exports nothing.
+            with contextlib.suppress(Exception):
+                backend.exports.update({export.name: export for export in stack.exports})
+
+    return execute
 
 
 def with_local_address(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -35,19 +35,26 @@ def local(
         float, typer.Option(min=1, help="How much faster than on AWS schedules and time limits run.")
     ] = 20,
     port: Annotated[int, typer.Option(help="Port of the AWS endpoint; any free one when left out.")] = 0,
+    empty: Annotated[bool, typer.Option("--empty", help="Deploy nothing: leave it to `cdk deploy`.")] = False,
 ) -> None:
     """Run the whole service on this machine: drop scans into SHARE/raw, find results in SHARE/results.
 
     The stacks, Lambdas, workers and jobs are the ones that AWS would run; moto stands in for AWS. Ctrl-C ends it.
     """
-    if once != bool(files):
-        raise typer.BadParameter("--once needs at least one file, and files need --once")
+    if once != bool(files) or (once and empty):
+        raise typer.BadParameter("--once needs at least one file, files need --once, and neither goes with --empty")
     with _running(share.resolve(), work.resolve(), speed=speed, port=port) as cloud:
-        if files:
-            if not _drop_and_wait(cloud, share.resolve(), files):
-                sys.exit(1)
+        if empty:
+            _say_how_to_deploy(cloud)
         else:
-            _wait_for_interrupt(share)
+            with _step("Deploying them"):
+                cloud.deploy()
+            CONSOLE.print(f"Drop scans into {_short(share / 'raw')}; results appear in {_short(share / 'results')}.")
+        CONSOLE.print(f"AWS endpoint {cloud.endpoint}, logs in {_short(work / 'logs')}", style="dim")
+        if not files:
+            _wait_for_interrupt()
+        elif not _drop_and_wait(cloud, share.resolve(), files):
+            sys.exit(1)
 
 
 @contextmanager
@@ -60,9 +67,6 @@ def _running(share: Path, work: Path, *, speed: float, port: int) -> "Iterator[L
         assembly = synthesise(work / "cdk.out", context={"raki:gateway_arn": GATEWAY_ARN})
     settings = LocalSettings(share=share, work=work, assembly=assembly, speed=speed, port=port)
     with LocalCloud(settings, report=_show) as cloud:
-        with _step("Deploying them"):
-            cloud.deploy()
-        CONSOLE.print(f"AWS endpoint {cloud.endpoint}, logs in {_short(work)}/logs", style="dim")
         yield cloud
 
 
@@ -80,8 +84,13 @@ def _show(event: "Event") -> None:
         CONSOLE.print(f"{at}  {event.what}: {event.detail}", style="dim", highlight=False, markup=False)
 
 
-def _wait_for_interrupt(share: Path) -> None:
-    CONSOLE.print(f"Drop scans into [bold]{share / 'raw'}[/bold]; results appear in [bold]{share / 'results'}[/bold].")
+def _say_how_to_deploy(cloud: "LocalCloud") -> None:
+    CONSOLE.print("Nothing is deployed. In another terminal, with the CDK's command line:")
+    for command in ("bootstrap aws://123456789012/us-east-1", f"deploy --all -c raki:gateway_arn={GATEWAY_ARN}"):
+        CONSOLE.print(f"  AWS_ENDPOINT_URL={cloud.endpoint} CDK_DOCKER=true cdk {command}", soft_wrap=True)
+
+
+def _wait_for_interrupt() -> None:
     CONSOLE.print("Ctrl-C ends the service.")
     try:
         threading.Event().wait()

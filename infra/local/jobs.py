@@ -67,6 +67,8 @@ class Jobs:
             program = self._start(job, attempt)
             self._enter(job, "RUNNING")
             timed_out = self._wait(job, program)
+            if self._closing.is_set():
+                return False
             self._end_attempt(job, attempt, program, TIMED_OUT if timed_out else EXITED)
             if job.exit_code == 0 and not timed_out:
                 job.job_stopped_reason = EXITED

@@ -36,6 +36,23 @@ def test_a_stack_of_somebody_elses_is_run_as_well(cloud, outputs):
     assert cloud.client("sqs").get_queue_url(QueueName="elsewhere")["QueueUrl"]
 
 
+def test_a_change_set_exports_what_the_next_stack_imports(cloud):
+    """The way of `cdk deploy`."""
+    cloudformation = cloud.client("cloudformation")
+    exporting = {
+        "Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "exported"}}},
+        "Outputs": {"Name": {"Value": "exported", "Export": {"Name": "Exporting:Name"}}},
+    }
+    importing = {"Outputs": {"Name": {"Value": {"Fn::ImportValue": "Exporting:Name"}}}, "Resources": {}}
+    importing["Resources"]["Q"] = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "importing"}}
+    for name, template in (("Exporting", exporting), ("Importing", importing)):
+        change = {"StackName": name, "ChangeSetName": "deploy"}
+        cloudformation.create_change_set(**change, ChangeSetType="CREATE", TemplateBody=json.dumps(template))
+        cloudformation.execute_change_set(**change)
+    (stack,) = cloudformation.describe_stacks(StackName="Importing")["Stacks"]
+    assert stack["Outputs"][0]["OutputValue"] == "exported"
+
+
 @pytest.mark.parametrize(
     ("resource", "reason"),
     [

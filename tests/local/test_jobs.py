@@ -4,7 +4,7 @@ import json
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.local.jobs import wants_retry
@@ -103,18 +103,21 @@ conditions = st.lists(
 )
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(0, 255), conditions)
 def test_a_first_entry_that_matches_everything_decides(exit_code, rest):
     assert wants_retry([{"action": "RETRY", "onReason": "*"}, *rest], str(exit_code), "x")
     assert not wants_retry([{"action": "EXIT", "onReason": "*"}, *rest], str(exit_code), "x")
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(0, 255))
 def test_without_a_match_batch_tries_again(exit_code):
     assert wants_retry([], str(exit_code), "x")
     assert wants_retry([{"action": "EXIT", "onExitCode": "256"}], str(exit_code), "x")
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(1, 255))
 def test_an_exit_code_matches_itself_only(exit_code):
     entries = [{"action": "RETRY", "onExitCode": "75"}, {"action": "EXIT", "onReason": "*"}]

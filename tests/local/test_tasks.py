@@ -50,7 +50,11 @@ def test_a_service_scales_out_and_in_with_real_processes(cloud, outputs):
     described = cloud.client("ecs").describe_services(cluster=outputs["Cluster"], services=[outputs["Service"]])
     assert described["services"][0]["runningCount"] == 2
 
-    started = json.loads(eventually(lambda: [line for line in printed(cloud) if line.startswith("{")])[0])
+    def ready() -> list[str]:
+        return [line for line in printed(cloud) if line.startswith("{")]
+
+    eventually(lambda: len(ready()) == 2)
+    started = json.loads(ready()[0])
     environment = started["environment"]
     assert environment["COLOUR"] == "green", "the Dockerfile's ENV is the container's"
     assert environment["NUMBER"] == "3"
@@ -61,7 +65,7 @@ def test_a_service_scales_out_and_in_with_real_processes(cloud, outputs):
     os.kill(workers(cloud)[0], signal.SIGKILL)
     eventually(lambda: len(running_tasks(cloud, outputs)) == 1)
     # The third has to be ready to take a signal.
-    eventually(lambda: len([line for line in printed(cloud) if line.startswith("{")]) == 3)
+    eventually(lambda: len(ready()) == 3)
 
     set_desired_count(cloud, outputs, 0)
     eventually(lambda: workers(cloud) == [] and running_tasks(cloud, outputs) == [])
