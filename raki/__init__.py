@@ -14,7 +14,7 @@ _WHERE = {"complete_kspace": "raki.completion"}
 __all__ = ["complete_kspace"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 -- whatever the named module holds
+def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'raki' has no attribute {name!r}")
     return getattr(import_module(_WHERE[name]), name)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from raki.errors import RakiError
 
@@ -39,7 +39,7 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
     """A bar a stage on standard error; the function given takes the stage's name and the fraction done."""
     columns = TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=CONSOLE) as bars:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def show(stage: str, fraction: float) -> None:
             if stage not in tasks:

@@ -60,7 +60,7 @@ class Service:
 
     def wait_for_results(self, folder: str) -> Path:
         place = self.share / "results" / folder
-        self.wait_until((place / "manifest.json").exists, f"the results of {folder} on the share")
+        self.wait_until(lambda: is_complete(place), f"the results of {folder} on the share")
         return place
 
     def wait_for_end(self, key: str) -> ScanRecord:
@@ -90,6 +90,13 @@ class Service:
                 if name.encode() in command and self.endpoint.encode() in environment:
                     found.append(int(folder.name))
         return found
+
+
+def is_complete(folder: Path) -> bool:
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return False
+    return all((folder / entry["name"]).exists() for entry in json.loads(manifest.read_text())["files"])
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import signal
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import h5py

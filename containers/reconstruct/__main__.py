@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 import boto3
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
-from raki.prepared import read_prepared
 
 from raki.errors import TransientError
+from raki.prepared import read_prepared
 from raki.reconstruction import reconstruct
 from raki.results import Source, write_results
 from raki.service import log
@@ -76,7 +76,8 @@ class Job:
             Key=request.raw_key,
             Tagging={"TagSet": [{"Key": "raki", "Value": "reconstructed"}]},
         )
-        LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": dict(reconstruction.seconds)})
+        seconds = {name: round(value, 2) for name, value in reconstruction.seconds.items()}
+        LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": seconds})
 
 
 def main() -> int:

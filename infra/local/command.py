@@ -138,7 +138,9 @@ def _is_on_the_share(scan: "ScanRecord", share: Path) -> bool:
     manifest = share / "results" / scan.results_folder / "manifest.json"
     if State.DELIVERED not in scan.entered_at or not manifest.exists():
         return False
-    return bool(json.loads(manifest.read_text())["scan_id"] == scan.scan_id)
+    listing = json.loads(manifest.read_text())
+    files_are_there = all((manifest.parent / entry["name"]).exists() for entry in listing["files"])
+    return files_are_there and bool(listing["scan_id"] == scan.scan_id)
 
 
 def _tell(scan: "ScanRecord", share: Path) -> None:

@@ -123,7 +123,10 @@ class StorageGateway:
         with self._lock:
             if any(share.folder.path.name == name for share in self._shares.values()):
                 raise InvalidGatewayRequest("InvalidParameters", f"a file share named {name!r} exists already")
-            folder = ShareFolder(self._root / name, bucket, prefix, self._connect("s3"), self._journal)
+            read_only = bool(request.get("ReadOnly", False))
+            folder = ShareFolder(
+                self._root / name, bucket, prefix, self._connect("s3"), self._journal, read_only=read_only
+            )
             self._shares[arn] = FileShare(arn=arn, kind=kind, request=request, folder=folder)
         return {"FileShareARN": arn}
 

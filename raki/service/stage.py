@@ -30,16 +30,19 @@ class Terminated(BaseException):
 
 @contextmanager
 def raised_on_sigterm() -> Iterator[None]:
-    """Turns SIGTERM into Terminated, raised in the main thread, for the length of the block."""
+    """Turns SIGTERM into Terminated, raised once, in the main thread, for the length of the block."""
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
+        # A second signal must not cut off the giving back, nor turn the exit code into the signal's.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        if signal.getsignal(signal.SIGTERM) is terminate:
+            signal.signal(signal.SIGTERM, previous)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,8 @@ def test_nothing_may_delete_a_raw_scan_and_data_outlives_its_stack(storage, pipe
 
 def test_the_decompression_worker_reads_no_result_but_manifests(pipeline):
     (policy,) = [found["Properties"]["PolicyDocument"]["Statement"]
-                 for name, found in resources(pipeline, "AWS::IAM::Policy").items() if "TaskTaskRole" in name]  # fmt: skip
+                 for name, found in resources(pipeline, "AWS::IAM::Policy").items()
+                 if "TaskTaskRole" in name]  # fmt: skip
     reads = [json.dumps(statement["Resource"]) for statement in policy if "s3:GetObject*" in statement["Action"]]
     of_results = [resource for resource in reads if "Results" in resource]
     assert of_results

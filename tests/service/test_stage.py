@@ -94,7 +94,9 @@ def test_a_duplicate_of_a_finished_message_is_dropped_and_one_of_work_under_way_
     assert attend(stage, fail_with(AssertionError("done twice")))
 
 
-def test_sigterm_is_raised_where_the_work_is():
+def test_sigterm_is_raised_once_where_the_work_is():
+    before = signal.getsignal(signal.SIGTERM)
+
     def wait_for_the_end():
         with raised_on_sigterm():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -102,3 +104,7 @@ def test_sigterm_is_raised_where_the_work_is():
 
     with pytest.raises(Terminated):
         wait_for_the_end()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)  # what is being given back is not cut off
+    finally:
+        signal.signal(signal.SIGTERM, before)
