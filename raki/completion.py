@@ -153,6 +153,7 @@ def _fill_slices(
         return fit
 
     fits = []
+    progress(0.0)
     with _slice_threads(device) as pool:
         for fit in pool.map(fill, range(len(slices)), acs.reshape(-1, *acs.shape[-3:])):
             fits.append(fit)

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
+from infra.local.command import GATEWAY_ARN
 from infra.local.synth import synthesise
 
 os.environ |= {
@@ -24,6 +26,11 @@ settings.load_profile("fixed")
 REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """The longest first: the other tests then fill the other processes."""
+    items.sort(key=lambda item: "test_end_to_end" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def real_scans() -> Path:
     if not REAL_SCANS.is_dir():
@@ -32,7 +39,11 @@ def real_scans() -> Path:
 
 
 @pytest.fixture(scope="session")
-def assembly(tmp_path_factory) -> Path:
-    """The stacks, synthesised once a session by the application as the command line runs it."""
-    context = {"raki:gateway_arn": "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"}
-    return synthesise(tmp_path_factory.mktemp("assembly"), context=context)
+def assembly(pytestconfig) -> Path:
+    """The stacks, synthesised by the application as the command line runs it; anew when their sources changed.
+
+    Kept from run to run, and shared by the processes of one run.
+    """
+    out = pytestconfig.cache.mkdir("assembly")
+    with FileLock(out.with_suffix(".lock")):
+        return synthesise(out, context={"raki:gateway_arn": GATEWAY_ARN})

@@ -53,7 +53,7 @@ class Service:
             assert self.process.poll() is None, "raki local has ended by itself"
             if found := condition():
                 return found
-            time.sleep(0.1)
+            time.sleep(0.03)
         pytest.fail(
             f"{what} did not happen in {PATIENCE_S} s; the last events:\n" + "\n".join(map(str, self.events[-25:]))
         )

@@ -128,35 +128,27 @@ BAD = {
 }
 
 
-def test_broken_scans_get_a_page_each_and_hold_up_nobody(service, phantom, tmp_path):
+@pytest.fixture(scope="module")
+def crowd(delivered, phantom, tmp_path_factory):
+    """Good, broken and large scans, all dropped at the same time; they are waited for one by one."""
+    service, *_ = delivered
+    folder = tmp_path_factory.mktemp("crowd")
     for name, (make, _) in BAD.items():
-        make(tmp_path / name)
-        service.drop(tmp_path / name, f"mixed/{name}")
-    service.drop(phantom, "mixed/good1.tar.gz")
-    service.drop(phantom, "mixed/good2.tar.gz")
-
-    for name, (_, failure_class) in BAD.items():
-        scan = service.wait_for_end(f"mixed/{name}")
-        assert (scan.state, scan.failure_class) == (State.FAILED, failure_class), name
-        folder = service.wait_for_results(f"mixed/{Path(name).stem}")
-        report = json.loads((folder / "error.json").read_text())
-        assert report["failure"] == scan.failure
-        assert "Traceback" not in (folder / "error.html").read_text()
-        raw = service.client("s3").get_object(Bucket=service.output("RawBucket"), Key=scan.raw_key)["Body"].read()
-        assert raw == (tmp_path / name).read_bytes()
-    for name in ("good1", "good2"):
-        assert (service.wait_for_results(f"mixed/{name}") / "report.html").exists()
-        assert service.wait_for_end(f"mixed/{name}.tar.gz").state is State.DELIVERED
+        make(folder / name)
+        service.drop(folder / name, f"mixed/{name}")
+    service.drop(phantom, "mixed/good.tar.gz")
+    return service, folder
 
 
 @pytest.mark.parametrize(
     ("module", "state"),
     [("containers.decompress", State.DECOMPRESSING), ("containers.reconstruct", State.RECONSTRUCTING)],
 )
-def test_a_scan_outlives_the_process_that_works_on_it(service, tmp_path, module, state):
-    simulate_scan(tmp_path / "big.tar.gz", n_slices=6, n_coils=16, matrix=128, acceleration=3, n_acs_lines=24, seed=3)
+def test_a_scan_outlives_the_process_that_works_on_it(crowd, tmp_path, module, state):
+    service, _ = crowd
+    simulate_scan(tmp_path / "scan.tar.gz", n_slices=2, n_coils=16, matrix=192, acceleration=2, seed=3)
     key = f"killed/{state}.tar.gz"
-    service.drop(tmp_path / "big.tar.gz", key)
+    service.drop(tmp_path / "scan.tar.gz", key)
 
     def at_work():
         scan = service.scan(key)
@@ -164,17 +156,34 @@ def test_a_scan_outlives_the_process_that_works_on_it(service, tmp_path, module,
 
     service.wait_until(at_work, f"{key} at work")
     victims = service.processes(module)
-    assert victims
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
+    assert victims
     assert service.scan(key).state is state, "the scan was through already: nothing was killed in mid-scan"
     assert service.wait_for_end(key).state is State.DELIVERED
     assert (service.wait_for_results(f"killed/{state}") / "report.html").exists()
 
 
+@pytest.mark.parametrize("name", BAD)
+def test_a_broken_scan_gets_a_page_and_stays_as_it_was(crowd, name):
+    service, originals = crowd
+    scan = service.wait_for_end(f"mixed/{name}")
+    assert (scan.state, scan.failure_class) == (State.FAILED, BAD[name][1])
+    folder = service.wait_for_results(f"mixed/{Path(name).stem}")
+    assert json.loads((folder / "error.json").read_text())["failure"] == scan.failure
+    assert "Traceback" not in (folder / "error.html").read_text()
+    raw = service.client("s3").get_object(Bucket=service.output("RawBucket"), Key=scan.raw_key)["Body"].read()
+    assert raw == (originals / name).read_bytes()
+
+
+def test_a_good_scan_among_broken_ones_comes_through(crowd):
+    service, _ = crowd
+    assert service.wait_for_end("mixed/good.tar.gz").state is State.DELIVERED
+    assert (service.wait_for_results("mixed/good") / "report.html").exists()
+
+
 def test_a_real_scan_from_a_scanner(service, real_scans):
-    file = real_scans / "vendor/SNR_R3_14ch_grappa3_noise.h5"
-    service.drop(file, "site2/bottles.h5")
+    service.drop(real_scans / "vendor/SNR_R3_14ch_grappa3_noise.h5", "site2/bottles.h5")
     folder = service.wait_for_results("site2/bottles")
     assert service.wait_for_end("site2/bottles.h5").state is State.DELIVERED
     provenance = json.loads((folder / "provenance.json").read_text())

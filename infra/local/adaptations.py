@@ -27,7 +27,6 @@ from infra.local.cloudformation import (
     with_real_handlers,
     with_service_role,
     with_skipped_types,
-    with_stack_outputs,
     with_timeout,
 )
 from infra.local.moto_parts import find
@@ -132,7 +131,6 @@ class Adaptations:
             ),
             ("moto.cloudformation.models:CloudFormationBackend.execute_change_set", with_exports),
             ("moto.cloudformation.models:get_stack_from_s3_url", with_local_address),
-            ("moto.cloudformation.parsing:clean_json", with_stack_outputs),
             ("moto.cloudformation.parsing:parse_and_create_resource", with_named_failure),
             (
                 "moto.cloudformation.parsing:parse_resource_and_generate_name",

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from infra.local import state
 from infra.local.account import ACCOUNT, Client
 from infra.local.custom_resources import CustomResourceFailed
 from infra.local.moto_parts import find
@@ -143,21 +142,6 @@ def with_skipped_types(original: Callable[..., Any], skipped: Callable[[str], No
         return original(logical_id, resource_json, resources_map)
 
     return parse
-
-
-def with_stack_outputs(original: Callable[..., Any]) -> Callable[..., Any]:
-    """moto doesn't know Fn::GetStackOutput, the CDK's reference from one stack to another."""
-
-    def clean(resource_json: Model, resources_map: Model) -> Model:
-        if isinstance(resource_json, dict) and "Fn::GetStackOutput" in resource_json:
-            wanted = original(resource_json["Fn::GetStackOutput"], resources_map)
-            value = state.stack_output(wanted["StackName"], wanted["OutputName"])
-            if value is None:
-                raise ValueError(f"the stack {wanted['StackName']} has no output {wanted['OutputName']}")
-            return value
-        return original(resource_json, resources_map)
-
-    return clean
 
 
 def with_timeout(original: Callable[..., Any]) -> Callable[..., Any]:

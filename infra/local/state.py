@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from moto.awslambda.models import lambda_backends
-from moto.cloudformation.models import cloudformation_backends
 from moto.core.utils import unix_time_millis
 from moto.ecs.models import ecs_backends
 from moto.events.models import events_backends
@@ -44,15 +43,6 @@ def rules() -> Iterator[Model]:
 def function(name_or_arn: str) -> Model:
     """The Lambda function."""
     return lambda_backends[ACCOUNT][REGION].get_function(name_or_arn)
-
-
-def stack_output(stack_name: str, output_name: str) -> str | None:
-    """The value of a stack's output, or None where the stack or the output isn't there."""
-    for stack in list(cloudformation_backends[ACCOUNT][REGION].stacks.values()):
-        if stack.name == stack_name:
-            values = {output["OutputKey"]: output["OutputValue"] for output in stack.outputs or []}
-            return values.get(output_name)
-    return None
 
 
 def queues() -> list[Model]:

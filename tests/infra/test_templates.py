@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.synth import synthesise
 from raki.errors import TransientError
 from raki.service import settings
 from raki.service.stage import DELIVERIES_KEPT_TO_RECORD_A_FAILURE
@@ -124,14 +123,6 @@ def test_the_decompression_worker_reads_no_result_but_manifests(pipeline):
     of_results = [resource for resource in reads if "Results" in resource]
     assert of_results
     assert all("/*/manifest.json" in resource for resource in of_results)
-
-
-def test_without_a_gateway_the_service_still_stands(tmp_path):
-    out = synthesise(tmp_path, context={"raki:gateway_arn": ""})
-    pipeline = json.loads((out / "RakiPipeline.template.json").read_text())
-    assert not resources(pipeline, "AWS::StorageGateway::NFSFileShare")
-    refresh = properties(pipeline, "AWS::Lambda::Function", "Refresh")
-    assert refresh["Environment"]["Variables"]["RESULTS_SHARE_ARN"] == "none"
 
 
 def test_cloudformation_would_take_the_templates(assembly):

@@ -140,15 +140,13 @@ def _data() -> dict[str, Any]:
 
 
 def _data_outputs() -> dict[str, Any]:
-    refs = {
-        name: {"Value": {"Ref": name}}
-        for name in ("Raw", "Results", "Queue", "DeadLetters", "SlowQueue", "BriefQueue", "JobEvents", "Table")
-    }
-    return refs | {"QueueArn": {"Value": {"Fn::GetAtt": ["Queue", "Arn"]}}}
+    names = ("Raw", "Results", "Queue", "DeadLetters", "SlowQueue", "BriefQueue", "JobEvents", "Table")
+    values = {name: {"Ref": name} for name in names} | {"QueueArn": {"Fn::GetAtt": ["Queue", "Arn"]}}
+    return {name: {"Value": value, "Export": {"Name": f"Data:{name}"}} for name, value in values.items()}
 
 
 def _of_data(output: str) -> dict[str, Any]:
-    return {"Fn::GetStackOutput": {"StackName": "Data", "Region": {"Ref": "AWS::Region"}, "OutputName": output}}
+    return {"Fn::ImportValue": f"Data:{output}"}
 
 
 def _function(handler: str, **properties: Any) -> dict[str, Any]:

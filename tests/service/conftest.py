@@ -1,18 +1,17 @@
-"""An in-process cloud with the ledger, a queue with dead letters and a results bucket."""
+"""The ledger, a queue with dead letters and a results bucket, new for each test, in one moto server."""
 
 import json
+import uuid
 from dataclasses import dataclass
 
 import boto3
 import pytest
 from botocore.client import BaseClient
-from moto import mock_aws
+from moto.server import ThreadedMotoServer
 
 from raki.service.lease import Consumer
 from raki.service.ledger import Ledger, State
 from raki.service.stage import Stage
-
-RESULTS = "results-bucket"
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,7 @@ class Cloud:
     sqs: BaseClient
     ledger: Ledger
     queue_url: str
+    bucket: str
 
     def stage(self, state: State = State.DECOMPRESSING, owner: str = "worker-1") -> Stage:
         return Stage(
@@ -28,7 +28,7 @@ class Cloud:
             consumer=Consumer(self.sqs, self.queue_url),
             ledger=self.ledger,
             s3=self.s3,
-            results_bucket=RESULTS,
+            results_bucket=self.bucket,
             owner=owner,
         )
 
@@ -38,21 +38,29 @@ class Cloud:
         return int(found[names[0]]), int(found[names[1]])
 
 
+@pytest.fixture(scope="session")
+def clients():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield [boto3.client(name, endpoint_url=f"http://{host}:{port}") for name in ("s3", "sqs", "dynamodb")]
+    server.stop()
+
+
 @pytest.fixture
-def cloud():
-    with mock_aws():
-        s3, sqs, dynamodb = (boto3.client(name) for name in ("s3", "sqs", "dynamodb"))
-        s3.create_bucket(Bucket=RESULTS)
-        dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
-        dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": 6}
-        queue = sqs.create_queue(
-            QueueName="work", Attributes={"VisibilityTimeout": "30", "RedrivePolicy": json.dumps(redrive)}
-        )
-        dynamodb.create_table(
-            TableName="ledger",
-            KeySchema=[{"AttributeName": "scan_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "scan_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        yield Cloud(s3=s3, sqs=sqs, ledger=Ledger(dynamodb, "ledger"), queue_url=queue["QueueUrl"])
+def cloud(clients):
+    s3, sqs, dynamodb = clients
+    name = f"test-{uuid.uuid4()}"
+    s3.create_bucket(Bucket=name)
+    dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": 6}
+    attributes = {"VisibilityTimeout": "30", "RedrivePolicy": json.dumps(redrive)}
+    queue_url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "scan_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "scan_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return Cloud(s3=s3, sqs=sqs, ledger=Ledger(dynamodb, name), queue_url=queue_url, bucket=name)

@@ -11,8 +11,6 @@ from raki.errors import Superseded
 from raki.service.ledger import ScanRecord, State
 from raki.service.objects import HashingReader, publish
 
-from .conftest import RESULTS
-
 RECORD = ScanRecord(
     scan_id="s", state=State.RECONSTRUCTING, raw_key="site/a.h5", results_folder="site/a", n_bytes=5,
     entered_at={State.ARRIVED: datetime(2026, 1, 1, tzinfo=UTC)},
@@ -27,14 +25,14 @@ def files(folder, **content):
 
 
 def keys(cloud):
-    return {entry["Key"] for entry in cloud.s3.list_objects_v2(Bucket=RESULTS).get("Contents", [])}
+    return {entry["Key"] for entry in cloud.s3.list_objects_v2(Bucket=cloud.bucket).get("Contents", [])}
 
 
 @settings(derandomize=True, max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=5000), sizes=st.lists(st.integers(min_value=1, max_value=700), max_size=8))
 def test_a_stream_gives_every_byte_and_the_digest_of_all(cloud, content, sizes):
-    etag = cloud.s3.put_object(Bucket=RESULTS, Key="scan", Body=content)["ETag"]
-    reader = HashingReader(cloud.s3, RESULTS, "scan", etag)
+    etag = cloud.s3.put_object(Bucket=cloud.bucket, Key="scan", Body=content)["ETag"]
+    reader = HashingReader(cloud.s3, cloud.bucket, "scan", etag)
     stream = io.BufferedReader(reader, 64)
     read = b"".join(stream.read(size) for size in sizes)
     assert read == content[: len(read)]
@@ -43,17 +41,17 @@ def test_a_stream_gives_every_byte_and_the_digest_of_all(cloud, content, sizes):
 
 
 def test_a_file_that_was_replaced_or_removed_is_superseded(cloud):
-    cloud.s3.put_object(Bucket=RESULTS, Key="scan", Body=b"new")
+    cloud.s3.put_object(Bucket=cloud.bucket, Key="scan", Body=b"new")
     for key in ("scan", "gone"):
         with pytest.raises(Superseded, match="replaced or removed"):
-            HashingReader(cloud.s3, RESULTS, key, "0" * 32)
+            HashingReader(cloud.s3, cloud.bucket, key, "0" * 32)
 
 
 def test_the_manifest_lists_size_and_digest_of_all_that_is_there(cloud, tmp_path):
-    publish(cloud.s3, RESULTS, RECORD, files(tmp_path / "x", one="1", two="22"), outcome="reconstructed")
-    manifest = json.loads(cloud.s3.get_object(Bucket=RESULTS, Key="site/a/manifest.json")["Body"].read())
+    publish(cloud.s3, cloud.bucket, RECORD, files(tmp_path / "x", one="1", two="22"), outcome="reconstructed")
+    manifest = json.loads(cloud.s3.get_object(Bucket=cloud.bucket, Key="site/a/manifest.json")["Body"].read())
     for entry in manifest["files"]:
-        body = cloud.s3.get_object(Bucket=RESULTS, Key=f"site/a/{entry['name']}")["Body"].read()
+        body = cloud.s3.get_object(Bucket=cloud.bucket, Key=f"site/a/{entry['name']}")["Body"].read()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (entry["n_bytes"], entry["sha256"])
     assert {entry["name"] for entry in manifest["files"]} == {"one", "two"}
 
@@ -61,13 +59,13 @@ def test_the_manifest_lists_size_and_digest_of_all_that_is_there(cloud, tmp_path
 def test_nothing_waits_for_a_manifest_before_all_else_is_there(cloud, tmp_path):
     seen = []
     cloud.s3.meta.events.register("before-call.s3.PutObject", lambda params, **_: seen.append(params["url_path"]))
-    publish(cloud.s3, RESULTS, RECORD, files(tmp_path / "x", one="1", two="22"), outcome="reconstructed")
+    publish(cloud.s3, cloud.bucket, RECORD, files(tmp_path / "x", one="1", two="22"), outcome="reconstructed")
     assert seen[-1].endswith("/site/a/manifest.json")
     assert len(seen) == 3
 
 
 def test_an_earlier_runs_files_go_and_a_deeper_scans_stay(cloud, tmp_path):
-    cloud.s3.put_object(Bucket=RESULTS, Key="site/a/deeper/report.html", Body=b"another scan")
-    publish(cloud.s3, RESULTS, RECORD, files(tmp_path / "x", error="1", both="2"), outcome="failed")
-    publish(cloud.s3, RESULTS, RECORD, files(tmp_path / "y", image="1", both="3"), outcome="reconstructed")
+    cloud.s3.put_object(Bucket=cloud.bucket, Key="site/a/deeper/report.html", Body=b"another scan")
+    publish(cloud.s3, cloud.bucket, RECORD, files(tmp_path / "x", error="1", both="2"), outcome="failed")
+    publish(cloud.s3, cloud.bucket, RECORD, files(tmp_path / "y", image="1", both="3"), outcome="reconstructed")
     assert keys(cloud) == {"site/a/deeper/report.html", "site/a/image", "site/a/both", "site/a/manifest.json"}

@@ -10,8 +10,6 @@ from raki.service.ledger import State
 from raki.service.messages import ScanArrived
 from raki.service.stage import Terminated, raised_on_sigterm
 
-from .conftest import RESULTS
-
 SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", n_bytes=5, at=datetime.now(UTC))
 
 
@@ -38,7 +36,7 @@ def fail_with(error):
 
 
 def result(cloud, name):
-    return cloud.s3.get_object(Bucket=RESULTS, Key=f"site/a/{name}")["Body"].read()
+    return cloud.s3.get_object(Bucket=cloud.bucket, Key=f"site/a/{name}")["Body"].read()
 
 
 def test_work_that_succeeds_uses_the_message_up(cloud, stage):
