@@ -140,15 +140,8 @@ def crowd(delivered, phantom, tmp_path_factory):
     return service, folder
 
 
-@pytest.mark.parametrize(
-    ("module", "state"),
-    [("containers.decompress", State.DECOMPRESSING), ("containers.reconstruct", State.RECONSTRUCTING)],
-)
-def test_a_scan_outlives_the_process_that_works_on_it(crowd, tmp_path, module, state):
-    service, _ = crowd
-    simulate_scan(tmp_path / "scan.tar.gz", n_slices=2, n_coils=16, matrix=192, acceleration=2, seed=3)
-    key = f"killed/{state}.tar.gz"
-    service.drop(tmp_path / "scan.tar.gz", key)
+def kill_in_mid_scan(service, key: str, module: str, state: State) -> None:
+    """SIGKILL for every process of `module`, as soon as the scan is in `state`."""
 
     def at_work():
         scan = service.scan(key)
@@ -160,8 +153,18 @@ def test_a_scan_outlives_the_process_that_works_on_it(crowd, tmp_path, module, s
         os.kill(victim, signal.SIGKILL)
     assert victims
     assert service.scan(key).state is state, "the scan was through already: nothing was killed in mid-scan"
-    assert service.wait_for_end(key).state is State.DELIVERED
-    assert (service.wait_for_results(f"killed/{state}") / "report.html").exists()
+
+
+def test_scans_outlive_the_processes_that_work_on_them(crowd, tmp_path):
+    service, _ = crowd
+    simulate_scan(tmp_path / "scan.tar.gz", n_slices=2, n_coils=16, matrix=192, acceleration=2, seed=3)
+    service.drop(tmp_path / "scan.tar.gz", "killed/first.tar.gz")
+    kill_in_mid_scan(service, "killed/first.tar.gz", "containers.decompress", State.DECOMPRESSING)
+    service.drop(tmp_path / "scan.tar.gz", "killed/second.tar.gz")
+    kill_in_mid_scan(service, "killed/second.tar.gz", "containers.reconstruct", State.RECONSTRUCTING)
+    for name in ("first", "second"):
+        assert service.wait_for_end(f"killed/{name}.tar.gz").state is State.DELIVERED
+        assert (service.wait_for_results(f"killed/{name}") / "report.html").exists()
 
 
 @pytest.mark.parametrize("name", BAD)
