@@ -1,6 +1,7 @@
 """`raki local`: the whole service on this machine, until stopped, or once for the files given."""
 
 import json
+import re
 import shutil
 import sys
 import threading
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 CONSOLE = Console()
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
 POLL_S = 0.3
+GENERATED_NAME = re.compile(r"Raki\w+-(\w+?)[0-9A-F]{8}-\w+")
+"""CloudFormation's names carry stack, path, hash and a random part; a person reads the path."""
 QUIET_EVENTS = {"lambda", "not modelled", "started", "deployed"}
 """In the log only: two Lambdas run every few seconds."""
 
@@ -49,9 +52,9 @@ def local(
         else:
             with _step("Deploying them"):
                 cloud.deploy()
-            CONSOLE.print(f"Drop scans into {_short(share / 'raw')}; results appear in {_short(share / 'results')}.")
-        CONSOLE.print(f"AWS endpoint {cloud.endpoint}, logs in {_short(work / 'logs')}", style="dim")
+        CONSOLE.print(f"AWS endpoint {cloud.endpoint}, logs in {_short(work / 'logs')}", style="dim", soft_wrap=True)
         if not files:
+            CONSOLE.print(f"Drop scans into {_short(share / 'raw')}; results appear in {_short(share / 'results')}.")
             _wait_for_interrupt()
         elif not _drop_and_wait(cloud, share.resolve(), files):
             sys.exit(1)
@@ -81,7 +84,9 @@ def _step(name: str) -> Iterator[None]:
 def _show(event: "Event") -> None:
     if event.what not in QUIET_EVENTS:
         at = event.at.astimezone().strftime("%H:%M:%S")
-        CONSOLE.print(f"{at}  {event.what}: {event.detail}", style="dim", highlight=False, markup=False)
+        detail = GENERATED_NAME.sub(r"\1", event.detail)
+        line = f"{at}  {event.what}: {detail}"
+        CONSOLE.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_how_to_deploy(cloud: "LocalCloud") -> None:
