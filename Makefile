@@ -39,6 +39,8 @@ clean:
 	@$(PYTHON) -m venv .venv
 
 .venv/.ready-%: .venv/bin/pip pyproject.toml constraints.txt
-	@echo "Installing raki and what it needs into .venv (a few minutes the first time)"
+	@echo "Installing PyTorch into .venv (1 of 2; a few minutes the first time)"
+	@$(PIP) torch
+	@echo "Installing raki and what else it needs (2 of 2)"
 	@$(PIP) --editable '.[$*]'
 	@touch $@

@@ -1,0 +1,77 @@
+"""The README's commands and code are run here or, where they run long, by the test that is named."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.deployment import Deployment
+from raki.errors import PermanentError, TransientError
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+
+RUN_ELSEWHERE = {
+    ".venv/bin/raki local": "tests/test_end_to_end.py",
+    ".venv/bin/raki local --once scan1.h5 scan2.tar.gz": "tests/test_cli.py",
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line.split(" #")[0].strip() for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+def test_there_is_something_to_run():
+    assert "make demo" in COMMANDS
+    assert "make test" in COMMANDS
+    assert len(blocks("python")) == 1
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
+def test_the_makefile_has_it(command):
+    subprocess.run([*command.split(), "--dry-run"], cwd=REPOSITORY, capture_output=True, check=True)
+
+
+def test_the_commands_do_what_is_said(tmp_path):
+    mine = [command for command in COMMANDS if not command.startswith("make ") and command not in RUN_ELSEWHERE]
+    assert mine
+    for command in mine:
+        subprocess.run(command.replace(".venv/bin", str(BIN)).split(), cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "out/report.html").exists()
+
+
+@pytest.mark.parametrize("test", RUN_ELSEWHERE.values())
+def test_what_is_run_elsewhere_is(test):
+    assert (REPOSITORY / test).exists()
+
+
+def test_the_code_runs():
+    names: dict = {}
+    exec(blocks("python")[0], names)
+    kspace, filled, missing = names["kspace"], names["filled"], names["missing"]
+    assert filled.shape == kspace.shape
+    assert (filled[..., ~missing, :] == kspace[..., ~missing, :]).all()
+    assert (filled[..., 1, :] != 0).any()
+
+
+def test_every_exit_code_is_in_the_table():
+    for kind in [*PermanentError.__subclasses__(), TransientError]:
+        assert re.search(rf"^\| {kind.exit_code} \| `{kind.__name__}` \|", README, re.MULTILINE), kind
+
+
+def test_the_settings_that_are_named_exist():
+    for name in re.findall(r"raki:(\w+)", README):
+        assert name in Deployment.__annotations__
+
+
+def test_pictures_and_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
