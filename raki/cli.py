@@ -116,7 +116,7 @@ def main() -> None:
     try:
         app()
     except RakiError as error:
-        CONSOLE.print(f"[red]{error.failure_class}:[/red] {error}", highlight=False)
+        CONSOLE.print(f"[red]{error.failure_class}:[/red] {error.sentence}", highlight=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

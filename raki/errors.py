@@ -19,6 +19,12 @@ class RakiError(Exception):
         """The short name that the ledger, `error.json` and the metrics carry."""
         return type(self).__name__
 
+    @property
+    def sentence(self) -> str:
+        """What happened, as a person reads it: from a capital letter to a full stop."""
+        text = str(self)
+        return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
 
 class PermanentError(RakiError):
     """The scan can't be reconstructed, however often it is tried."""

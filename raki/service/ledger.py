@@ -138,7 +138,7 @@ class Ledger:
                 "state": State.FAILED,
                 "failed_at": _now(),
                 "failure_class": error.failure_class,
-                "failure": str(error),
+                "failure": error.sentence,
                 "lease_until": 0,
             },
             condition="NOT #state IN (:reconstructed, :delivered, :failed)",

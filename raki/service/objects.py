@@ -106,7 +106,7 @@ def write_error_report(folder: Path, record: ScanRecord, error: RakiError) -> li
     facts = {
         "scan_id": record.scan_id,
         "failure_class": error.failure_class,
-        "failure": str(error),
+        "failure": error.sentence,
         "failed_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     report, page = folder / "error.json", folder / "error.html"
