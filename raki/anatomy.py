@@ -9,9 +9,11 @@ import math
 import numpy as np
 from jaxtyping import Complex64, Float32
 
-FAT, WHITE, THALAMUS, GREY, SKIN, MARROW, FALX, FLUID, BONE = 1.05, 0.9, 0.68, 0.54, 0.5, 0.36, 0.3, 0.12, 0.04
+WHITE, THALAMUS, GREY, FALX, FLUID, BONE = 0.94, 0.66, 0.5, 0.3, 0.09, 0.03
+# Fat is suppressed, as in most protocols of the head; the coils see the scalp from so near that it is bright all the same.
+FAT, SKIN, MARROW = 0.5, 0.3, 0.22
 SKULL_MM, BRAIN_MM = 6.0, 12.5  # depth below the skin where each begins
-CORTEX_MM, SULCUS_MM = 3.2, 0.55  # thickness of the cortex; half the width of a sulcus
+CORTEX_MM, SULCUS_MM = 2.7, 0.6  # thickness of the cortex; half the width of a sulcus
 
 Point = tuple[float, float]
 
@@ -34,7 +36,7 @@ def draw_head(
     paint_brain(canvas, depth - BRAIN_MM, z_mm, waves)
     paint_deep_structures(canvas, z_mm)
     paint_small_things(canvas, z_mm, seed)
-    return canvas.image * np.exp(1j * phase(canvas, waves)).astype(np.complex64)
+    return canvas.image * excitation(canvas) * np.exp(1j * phase(canvas, waves)).astype(np.complex64)
 
 
 class Canvas:
@@ -98,7 +100,7 @@ class Waves:
 def paint_wrapping(canvas: Canvas, depth: np.ndarray, waves: Waves) -> None:
     """Skin, the fat below it, the two tables of the skull with marrow between, and the fluid around the brain."""
     canvas.paint(depth, SKIN)
-    canvas.paint(depth - 1.5, FAT * (1 + 0.08 * waves(6.0)))
+    canvas.paint(depth - 1.5, FAT * (1 + 0.06 * waves(9.0)))
     canvas.paint(depth - SKULL_MM, BONE)
     canvas.paint(1.1 + 0.5 * waves(45.0) - np.abs(depth - SKULL_MM - 2.7), MARROW)
     canvas.paint(depth - BRAIN_MM + 1.6, FLUID)
@@ -109,12 +111,12 @@ def paint_brain(canvas: Canvas, depth: np.ndarray, z_mm: float, waves: Waves) ->
 
     Folds lie on the zero lines of a random wave; its value over its slope is the distance to them.
     """
-    fold_wavelength_mm = 23.0
+    fold_wavelength_mm = 19.0
     fold = waves(fold_wavelength_mm)
     slope = np.hypot(*np.gradient(fold, canvas.grid_mm, canvas.grid_mm))
     to_fold = np.abs(fold) / np.maximum(slope, 2 / fold_wavelength_mm)
-    to_fold += 0.7 * np.maximum(depth - 20 - 5 * waves(50.0), 0)
-    to_fold = np.minimum(to_fold, to_sylvian_fissure(canvas, z_mm))
+    to_fold += 0.6 * np.maximum(depth - 21 - 6 * waves(50.0), 0)
+    to_fold = np.minimum(to_fold, to_sylvian_fissure(canvas, z_mm, 2.5 * waves(35.0)))
     # The corpus callosum and the deep nuclei bridge the halves; above them the fissure is open all the way.
     bridge_mm = np.maximum((34 if z_mm < 40 else 0) - np.abs(canvas.y - 4), 0)
     to_midline = np.abs(canvas.x - 0.9 * waves(60.0)[:, :1])
@@ -128,10 +130,10 @@ def paint_brain(canvas: Canvas, depth: np.ndarray, z_mm: float, waves: Waves) ->
     canvas.paint(np.minimum(0.4 - to_midline - bridge_mm, depth + 1), FALX)
 
 
-def to_sylvian_fissure(canvas: Canvas, z_mm: float) -> np.ndarray:
+def to_sylvian_fissure(canvas: Canvas, z_mm: float, sway_mm: np.ndarray) -> np.ndarray:
     """Distance to the fissure between temporal and frontal lobe, which ends below the top of the ventricles."""
     path = [((68.0, -16.0), (42.0, -12.0)), ((42.0, -12.0), (40.0, 16.0)), ((42.0, -12.0), (46.0, -26.0))]
-    mirrored = np.abs(canvas.x)
+    mirrored = np.abs(canvas.x) + sway_mm
     distances = [to_segment(mirrored, canvas.y, start, end) for start, end in path]
     return np.minimum.reduce(distances) + max(0.0, z_mm - 15)
 
@@ -178,6 +180,14 @@ def to_segment(x: np.ndarray, y: np.ndarray, start: Point, end: Point) -> np.nda
     run, rise = end[0] - start[0], end[1] - start[1]
     along = np.clip(((x - start[0]) * run + (y - start[1]) * rise) / (run**2 + rise**2), 0, 1)
     return np.hypot(x - start[0] - along * run, y - start[1] - along * rise)
+
+
+def excitation(canvas: Canvas) -> Float32[np.ndarray, "row column"]:
+    """What the transmit field leaves of the signal: at 3 T it is strongest in the middle of the head.
+
+    Vaughan et al. 2001, Magn Reson Med 46:24-30, doi:10.1002/mrm.1156.
+    """
+    return 0.5 + 0.5 * np.exp(-((canvas.x / 58) ** 2) - (canvas.y / 74) ** 2)
 
 
 def phase(canvas: Canvas, waves: Waves) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raki.service.ledger import results_folder
+from raki.service.folders import results_folder
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
 
 ARRIVED = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", n_bytes=5, at=datetime(2026, 1, 1, tzinfo=UTC))

@@ -1,0 +1,87 @@
+"""A DynamoDB table as the ledger uses it: items by key, and writes that happen only under a condition."""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+Item = dict[str, Any]
+KEY = "scan_id"
+
+
+class Table:
+    """One table. Raises botocore's ClientError where DynamoDB refuses for any reason but a condition."""
+
+    def __init__(self, client: BaseClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, key: str) -> Item | None:
+        """The item as it is now (a consistent read), or None."""
+        answer = self._client.get_item(TableName=self._name, Key=_serialised({KEY: key}), ConsistentRead=True)
+        return _deserialised(answer["Item"]) if "Item" in answer else None
+
+    def scan(self) -> Iterator[Item]:
+        """All items, in no order."""
+        for page in self._client.get_paginator("scan").paginate(TableName=self._name, ConsistentRead=True):
+            yield from (_deserialised(item) for item in page["Items"])
+
+    def put(self, item: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
+        """Writes a whole item; False when the condition doesn't hold for what is there."""
+        return self._conditionally(
+            "put_item",
+            Item=_serialised(item),
+            ConditionExpression=condition,
+            ExpressionAttributeNames=_placeholders(condition),
+            ExpressionAttributeValues=_serialised(values),
+        )
+
+    def update(self, key: str, changes: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
+        """Sets some attributes; False when the condition doesn't hold. `#name` in it stands for the attribute."""
+        return self._conditionally(
+            "update_item",
+            Key=_serialised({KEY: key}),
+            UpdateExpression="SET " + ", ".join(f"#{name} = :set_{name}" for name in changes),
+            ConditionExpression=condition,
+            ExpressionAttributeNames={f"#{name}": name for name in changes} | _placeholders(condition),
+            ExpressionAttributeValues=_serialised({**values, **{f":set_{name}": changes[name] for name in changes}}),
+        )
+
+    def count(self, key: str, *, up: bool) -> int:
+        """Adds one to an item's counter, or sets it to zero; returns the count."""
+        answer = self._client.update_item(
+            TableName=self._name,
+            Key=_serialised({KEY: key}),
+            UpdateExpression="ADD n :n" if up else "SET n = :n",
+            ExpressionAttributeValues=_serialised({":n": 1 if up else 0}),
+            ReturnValues="ALL_NEW",
+        )
+        return int(_deserialised(answer["Attributes"])["n"])
+
+    def _conditionally(self, call: str, **arguments: Any) -> bool:
+        try:
+            getattr(self._client, call)(TableName=self._name, **arguments)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+
+def _placeholders(condition: str) -> dict[str, str]:
+    """Names for a condition's `#name`s, some of which ("state", "owner") DynamoDB keeps for itself."""
+    used = {word.strip("(),#") for word in condition.split() if word.lstrip("(").startswith("#")}
+    return {f"#{name}": name for name in sorted(used)}
+
+
+def _serialised(values: Mapping[str, Any]) -> Item:
+    serialise = TypeSerializer().serialize
+    return {name: serialise(str(value) if isinstance(value, StrEnum) else value) for name, value in values.items()}
+
+
+def _deserialised(item: Mapping[str, Any]) -> Item:
+    deserialise = TypeDeserializer().deserialize
+    return {name: deserialise(value) for name, value in item.items()}
