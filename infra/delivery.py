@@ -40,6 +40,8 @@ class Delivery(Construct):
                 storage.refresh_queue,
                 batch_size=50,
                 max_batching_window=Duration.seconds(60),
+                # The least that Lambda has. More pollers would only be refused by the gateway.
+                max_concurrency=2,
                 report_batch_item_failures=True,
             )
         )
@@ -54,11 +56,13 @@ class Delivery(Construct):
             file_share_name=name,
             gateway_arn=deployment.gateway_arn,
             location_arn=bucket.bucket_arn,
+            client_list=list(deployment.share_clients),
             object_acl="bucket-owner-full-control",
             read_only=read_only,
             role=self.gateway_role.role_arn,
             squash="RootSquash",
         )
+        share.node.add_dependency(self.gateway_role)  # with its policy, which CloudFormation makes apart
         Validations.of(share).acknowledge(
             Acknowledgment(
                 id="CloudFormation-Validate::F3006",

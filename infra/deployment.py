@@ -11,6 +11,8 @@ class Deployment:
 
     gateway_arn: str
     """ARN of the activated S3 File Gateway that serves the share; empty where there is none yet."""
+    share_clients: tuple[str, ...]
+    """Addresses or networks (CIDR) that may mount the share; at least one where there is a gateway."""
     max_decompression_workers: int
     max_reconstruction_jobs: int
     """How many GPU jobs may run at once: the cap on what the service spends per hour."""
@@ -27,8 +29,15 @@ class Deployment:
         gateway_arn = context("raki:gateway_arn") or ""
         if gateway_arn and not gateway_arn.startswith("arn:"):
             raise ValueError(f"raki:gateway_arn is {gateway_arn!r}; an ARN of a Storage Gateway, or nothing, is needed")
+        share_clients = tuple(client.strip() for client in (context("raki:share_clients") or "").split(",") if client)
+        if gateway_arn and not share_clients:
+            raise ValueError(
+                "raki:share_clients is empty, and the share would be open to every host that reaches the gateway; "
+                "name the networks that may mount it, as 10.1.0.0/16,10.2.3.4/32"
+            )
         return cls(
             gateway_arn=gateway_arn,
+            share_clients=share_clients,
             max_decompression_workers=_positive(context, "raki:max_decompression_workers"),
             max_reconstruction_jobs=_positive(context, "raki:max_reconstruction_jobs"),
             scans_per_job=_positive(context, "raki:scans_per_job"),

@@ -15,7 +15,7 @@ TIMEOUT = Duration.seconds(30)
 
 
 class Handler(Construct):
-    """`lambdas.<name>.handler` with exactly the environment that its settings read; never two copies at once."""
+    """`lambdas.<name>.handler` with exactly the environment that its settings read."""
 
     def __init__(self, scope: Construct, construct_id: str, *, name: str, environment: Mapping[str, str]) -> None:
         super().__init__(scope, construct_id)
@@ -30,7 +30,6 @@ class Handler(Construct):
             handler=f"lambdas.{name}.handler",
             log_group=log_group,
             memory_size=256,
-            reserved_concurrent_executions=1,
             runtime=lambda_.Runtime.PYTHON_3_13,
             timeout=TIMEOUT,
         )

@@ -59,20 +59,35 @@ class PipelineStack(Stack):
         storage.prepared.grant_read(job)
         self._grant_publishing(storage, job)
         job.add_to_policy(
-            iam.PolicyStatement(actions=["s3:PutObjectTagging"], resources=[storage.raw.arn_for_objects("*")])
+            iam.PolicyStatement(
+                actions=["s3:PutObjectTagging", "s3:PutObjectVersionTagging"],
+                resources=[storage.raw.arn_for_objects("*")],
+            )
         )
 
         refresh = self.delivery.refresh.function
         storage.results.grant_read(refresh, "*/manifest.json")
-        storage.ledger.grant(refresh, "dynamodb:UpdateItem")
+        storage.ledger.grant(refresh, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         if self.delivery.results_share_arn != NO_SHARE:
             refresh.add_to_role_policy(
                 iam.PolicyStatement(
                     actions=["storagegateway:RefreshCache"], resources=[self.delivery.results_share_arn]
                 )
             )
-            storage.raw.grant_read_write(self.delivery.gateway_role)
-            storage.results.grant_read(self.delivery.gateway_role)
+            self._grant_gateway(storage)
+
+    def _grant_gateway(self, storage: StorageStack) -> None:
+        """What the user guide of S3 File Gateway asks for: writing on the raw share, reading on the other."""
+        gateway = self.delivery.gateway_role
+        storage.raw.grant_read_write(gateway)
+        storage.raw.grant_put_acl(gateway)
+        storage.results.grant_read(gateway)
+        gateway.add_to_policy(
+            iam.PolicyStatement(
+                actions=["s3:GetAccelerateConfiguration", "s3:GetBucketLocation"],
+                resources=[storage.raw.bucket_arn, storage.results.bucket_arn],
+            )
+        )
 
     def _grant_publishing(self, storage: StorageStack, role: iam.IRole) -> None:
         """Writes a scan's files and removes those that an earlier manifest lists, no more."""

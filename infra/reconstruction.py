@@ -95,6 +95,7 @@ class Reconstruction(Construct):
                 ),
             ),
             memory=MEMORY,
+            readonly_root_filesystem=True,
         )
         return batch.EcsJobDefinition(
             self,

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 # Read as a .dockerignore: everything is out but what is named, so that an asset's hash changes with its code alone.
 _LAMBDA_FILES = ["*", "!lambdas", "!raki/__init__.py", "!raki/errors.py", "!raki/service", "**/__pycache__"]
-_IMAGE_FILES = ["*", "!raki", "!containers", "!pyproject.toml", "!README.md", "**/__pycache__"]
+_IMAGE_FILES = ["*", "!raki", "!containers", "!pyproject.toml", "**/__pycache__"]
 
 
 def lambda_code() -> lambda_.Code:

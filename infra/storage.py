@@ -7,10 +7,12 @@ from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-# A message is tried four times; on the fifth delivery the consumer records the failure (see raki.service.stage),
-# on the sixth once more if that was cut short. Only a message that nobody can even understand, or whose failure
-# can't be recorded, reaches the dead letters.
-MAX_RECEIVE_COUNT = 6
+# How often a scan is attempted stands in the ledger, which gives it up with a report. Deliveries are no attempts: one
+# that finds the scan busy is none, nor one that is given back because a task stops. Only a message that nobody can
+# understand, or whose end can't be recorded, is delivered this often and reaches the dead letters.
+MAX_RECEIVE_COUNT = 50
+# A gateway that can't be reached for days: its results wait, as long as SQS allows.
+MAX_REFRESH_COUNT = 1000
 
 
 class StorageStack(Stack):
@@ -22,15 +24,18 @@ class StorageStack(Stack):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id, description="raki: raw scans, results, queues and ledger")
-        self.raw = self._bucket("Raw", versioned=True, lifecycle_rules=[_archive_once_reconstructed()])
+        self.raw = self._bucket("Raw", versioned=True, lifecycle_rules=_archiving())
         # No notification of ours may ever be put on this bucket: FSx keeps its own there.
-        self.prepared = self._bucket("Prepared", lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(7))])
+        # Longer than a request may lie among the dead letters.
+        self.prepared = self._bucket("Prepared", lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(21))])
         self.results = self._bucket("Results")
 
         self.ingest_queue = self._queue("Ingest", visibility_timeout=Duration.minutes(2))
         self.reconstruct_queue = self._queue("Reconstruct", visibility_timeout=Duration.minutes(2))
-        # Six times the timeout of the Lambda that it feeds, as AWS advises.
-        self.refresh_queue = self._queue("Refresh", visibility_timeout=Duration.minutes(3))
+        # Six times the timeout of the Lambda that it feeds, as AWS advises, and the minute that a batch is gathered.
+        self.refresh_queue = self._queue(
+            "Refresh", visibility_timeout=Duration.minutes(5), max_receive_count=MAX_REFRESH_COUNT
+        )
 
         self.raw.add_event_notification(s3.EventType.OBJECT_CREATED, notifications.SqsDestination(self.ingest_queue))
         self.results.add_event_notification(
@@ -77,21 +82,34 @@ class StorageStack(Stack):
             versioned=versioned,
         )
 
-    def _queue(self, name: str, *, visibility_timeout: Duration) -> sqs.Queue:
+    def _queue(
+        self, name: str, *, visibility_timeout: Duration, max_receive_count: int = MAX_RECEIVE_COUNT
+    ) -> sqs.Queue:
         dead_letters = sqs.Queue(self, f"{name}DeadLetters", enforce_ssl=True, retention_period=Duration.days(14))
         return sqs.Queue(
             self,
             f"{name}Queue",
-            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAX_RECEIVE_COUNT),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=max_receive_count),
             enforce_ssl=True,
             retention_period=Duration.days(7),
             visibility_timeout=visibility_timeout,
         )
 
 
-def _archive_once_reconstructed() -> s3.LifecycleRule:
-    """Raw scans move to Deep Archive by a tag that the reconstruction sets, so never before a result is safe."""
-    return s3.LifecycleRule(
-        tag_filters={"raki": "reconstructed"},
-        transitions=[s3.Transition(storage_class=s3.StorageClass.DEEP_ARCHIVE, transition_after=Duration.days(30))],
-    )
+def _archiving() -> list[s3.LifecycleRule]:
+    """Raw scans move to Deep Archive by a tag that the reconstruction sets, so never before a result is safe.
+
+    Versions that were replaced follow without one: the gateway makes two of each file.
+    """
+    archive = s3.StorageClass.DEEP_ARCHIVE
+    return [
+        s3.LifecycleRule(
+            tag_filters={"raki": "reconstructed"},
+            transitions=[s3.Transition(storage_class=archive, transition_after=Duration.days(30))],
+        ),
+        s3.LifecycleRule(
+            noncurrent_version_transitions=[
+                s3.NoncurrentVersionTransition(storage_class=archive, transition_after=Duration.days(30))
+            ]
+        ),
+    ]

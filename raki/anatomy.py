@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Complex64, Float32
 
 WHITE, THALAMUS, GREY, FALX, FLUID, BONE = 0.94, 0.66, 0.5, 0.3, 0.09, 0.03
-# Fat is suppressed, as in most protocols of the head; the coils see the scalp from so near that it is bright all the same.
+# Fat is suppressed, as in many protocols; so near to the coils, the scalp is bright all the same.
 FAT, SKIN, MARROW = 0.5, 0.3, 0.22
 SKULL_MM, BRAIN_MM = 6.0, 12.5  # depth below the skin where each begins
 CORTEX_MM, SULCUS_MM = 2.7, 0.6  # thickness of the cortex; half the width of a sulcus

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from raki.errors import RakiError
@@ -116,7 +117,7 @@ def main() -> None:
     try:
         app()
     except RakiError as error:
-        CONSOLE.print(f"[red]{error.failure_class}:[/red] {error.sentence}", highlight=False)
+        CONSOLE.print(f"[red]{error.failure_class}:[/red] {escape(error.sentence)}", highlight=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -108,9 +108,10 @@ def evenly_spaced(n_slices: int, at_most: int) -> list[int]:
 
 
 def write_preview(images: Mapping[str, Volume], path: Path, *, geometry: Geometry, caption: str) -> None:
-    """What a stranger looks at first: the middle slice by each method side by side, all slices of the last below.
+    """What a stranger looks at first: the middle slice by each method side by side; below, all slices of the last.
 
-    `images` has the label of each method; all are drawn in one window. Pixels are square whatever the matrix.
+    A single slice stands alone. `images` has the label of each method; all are drawn in one window. Pixels are square
+    whatever the matrix.
 
     Raises:
         ValueError: a pixel is not finite.
@@ -133,26 +134,27 @@ def _preview(images: Mapping[str, Volume], panel_height: int, aspect: float, cap
     panel = (max(round(panel_height * aspect), 1), panel_height)
     width = len(images) * (panel[0] + gap) + gap
     panels = [_grey(volume[middle], top).resize(panel, Image.Resampling.BICUBIC) for volume in images.values()]
-    mosaic = _mosaic([_grey(result[s], top) for s in evenly_spaced(len(result), 40)], width - 2 * gap, aspect, gap)
-    canvas = Image.new("L", (width, gap + 2 * text + panel_height + gap + mosaic.height + 2 * text + gap))
+    below = gap + 2 * text + panel_height + gap
+    slices = [_grey(result[s], top) for s in evenly_spaced(len(result), 40)] if len(result) > 1 else []
+    mosaic = _mosaic(slices, width - 2 * gap, aspect, gap)
+    canvas = Image.new("L", (width, below + mosaic.height + 2 * text + gap))
     draw = ImageDraw.Draw(canvas)
     for index, (label, picture) in enumerate(zip(images, panels, strict=True)):
         left = gap + index * (panel[0] + gap)
         draw.text((left, gap), label, fill=255, font=ImageFont.load_default(size=text))
         canvas.paste(picture, (left, gap + 2 * text))
-    below = gap + 2 * text + panel_height + gap
     canvas.paste(mosaic, (gap, below))
     draw.text((gap, below + mosaic.height + text // 2), caption, fill=170, font=ImageFont.load_default(size=text))
     return canvas
 
 
 def _mosaic(pictures: Sequence[Image.Image], width: int, aspect: float, gap: int) -> Image.Image:
-    """One row up to eight pictures, more rows beyond; no picture larger than a quarter of the width."""
+    """One row up to eight pictures, more rows beyond, none wider than a quarter; no pictures, no height."""
     n_columns = max(4, min(len(pictures), 8) if len(pictures) <= 8 else 10)
     tile_width = (width - (n_columns - 1) * gap) // n_columns
     tile = (tile_width, max(round(tile_width / aspect), 1))
     n_rows = math.ceil(len(pictures) / n_columns)
-    canvas = Image.new("L", (width, n_rows * (tile[1] + gap) - gap))
+    canvas = Image.new("L", (width, max(n_rows * (tile[1] + gap) - gap, 0)))
     for index, picture in enumerate(pictures):
         row, column = divmod(index, n_columns)
         place = (column * (tile[0] + gap), row * (tile[1] + gap))

@@ -24,7 +24,7 @@ from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.scan import Geometry, Scan
 
 FORMAT = "raki prepared scan"
-VERSION = 1
+VERSION = 2
 
 
 def write_prepared(scan: Scan, path: Path) -> None:
@@ -106,6 +106,7 @@ def _geometry(fields: h5py.AttributeManager) -> Geometry:
     return Geometry(
         fov_mm=_three(fields["fov_mm"]),
         matrix=(n_rows, n_columns),
+        phase_oversampling=float(fields["phase_oversampling"]),
         slice_spacing_mm=float(fields["slice_spacing_mm"]),
         read_direction=_three(fields["read_direction"]),
         phase_direction=_three(fields["phase_direction"]),

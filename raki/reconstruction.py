@@ -105,7 +105,7 @@ def reconstruct(
         completion = _complete(scan, name, seed=seed, device=device, report=report)
         completed = perf_counter()
         seconds[name] = completed - started
-        images[name] = _combine(completion.kspace, scan.geometry.matrix)
+        images[name] = _combine(completion.kspace, scan.geometry)
         combining += perf_counter() - completed
         report(name, 1.0)
         if name == method:
@@ -141,9 +141,14 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _combine(kspace: Complex64[Tensor, "slice coil pe ro"], matrix: tuple[int, int]) -> Volume:
-    """One slice at a time, so that the coil images of a whole volume never stand in memory."""
-    return np.stack([root_sum_of_squares(to_image(fit_matrix(coils, matrix))).numpy() for coils in kspace])
+def _combine(kspace: Complex64[Tensor, "slice coil pe ro"], geometry: Geometry) -> Volume:
+    """The images, cut out of the encoded field of view where phase-encode is oversampled.
+
+    One slice at a time, so that the coil images of a whole volume never stand in memory.
+    """
+    encoded = geometry.encoded_rows, geometry.matrix[1]
+    image = _centre(encoded, geometry.matrix)
+    return np.stack([root_sum_of_squares(to_image(fit_matrix(coils, encoded))[image]).numpy() for coils in kspace])
 
 
 def fit_matrix(kspace: Complex64[Tensor, "*coil pe ro"], matrix: tuple[int, int]) -> Complex64[Tensor, "*coil pe2 ro2"]:
@@ -159,7 +164,7 @@ def fit_matrix(kspace: Complex64[Tensor, "*coil pe ro"], matrix: tuple[int, int]
 
 
 def _centre(sizes: Sequence[int], kept: Sequence[int]) -> tuple[Any, ...]:
-    """Index of the `kept` samples about DC in the last two axes."""
+    """Index of the `kept` samples about DC, or pixels about the image's centre, in the last two axes."""
     starts = [size // 2 - n // 2 for size, n in zip(sizes, kept, strict=True)]
     return (..., *(slice(start, start + n) for start, n in zip(starts, kept, strict=True)))
 

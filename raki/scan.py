@@ -1,5 +1,6 @@
 """A scan as the rest of the library sees it, whatever the scanner wrote."""
 
+import math
 from dataclasses import dataclass
 
 from raki.arrays import LineMask, NoiseScan, ScanKSpace
@@ -10,9 +11,12 @@ class Geometry:
     """Where the image lies. Lengths in mm; patient coordinates LPS, as in DICOM and ISMRMRD."""
 
     fov_mm: tuple[float, float, float]
-    """Field of view of the image along readout, phase-encode and slice, readout oversampling removed."""
+    """Field of view of the image along readout, phase-encode and slice, all oversampling removed."""
     matrix: tuple[int, int]
-    """Pixels of the image along phase-encode and readout; the k-space may be larger or smaller along pe."""
+    """Pixels of the image along phase-encode and readout; the k-space may have more or fewer lines."""
+    phase_oversampling: float = 1.0
+    """Field of view that the phase-encode lines encode over that of the image, about the same centre; at least 1.0.
+    With the image's pixels the encoded field of view has a whole number of rows."""
     slice_spacing_mm: float
     """Distance between neighbouring slice centres; equals the slice thickness for a single slice."""
     read_direction: tuple[float, float, float] = (1.0, 0.0, 0.0)
@@ -20,6 +24,19 @@ class Geometry:
     slice_direction: tuple[float, float, float] = (0.0, 0.0, 1.0)
     position_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Centre of the first slice."""
+
+    def __post_init__(self) -> None:
+        n_rows = self.matrix[0] * self.phase_oversampling
+        if not 1 <= self.phase_oversampling < math.inf or abs(n_rows - round(n_rows)) > 1e-6:
+            raise ValueError(
+                f"a phase oversampling of {self.phase_oversampling:g} makes {n_rows:g} rows of the image's "
+                f"{self.matrix[0]}; a whole number, not less, was needed"
+            )
+
+    @property
+    def encoded_rows(self) -> int:
+        """Rows of the encoded field of view in pixels of the image; `matrix[0]` of them are the image."""
+        return round(self.matrix[0] * self.phase_oversampling)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +56,7 @@ class Scan:
     noise_dwell_ratio: float
     """Dwell time of the image acquisitions over that of the noise acquisitions; 1.0 without noise."""
     readout_oversampling: float
-    """Readout samples acquired per readout sample of the image, 2.0 on most scanners; 1.0 once removed."""
+    """Readout samples acquired over those kept for the image, 2.0 on most scanners; 1.0 once removed."""
     geometry: Geometry
     header_xml: str
     prewhitened: bool = False

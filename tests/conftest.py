@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from infra.local.command import GATEWAY_ARN
+from infra.local.command import CONTEXT
 from infra.local.synth import synthesise
 
 os.environ |= {
@@ -46,4 +46,4 @@ def assembly(pytestconfig) -> Path:
     """
     out = pytestconfig.cache.mkdir("assembly")
     with FileLock(out.with_suffix(".lock")):
-        return synthesise(out, context={"raki:gateway_arn": GATEWAY_ARN})
+        return synthesise(out, context=CONTEXT)

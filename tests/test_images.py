@@ -174,8 +174,17 @@ def test_a_preview_has_square_pixels_whatever_the_matrix(tmp_path):
     disc = (row_mm**2 + column_mm**2 < 60**2).astype(np.float32)[None]
     write_preview({"RAKI": disc}, tmp_path / "preview.png", geometry=geometry, caption="")
     shown = np.asarray(Image.open(tmp_path / "preview.png")) > 128
-    panel = shown[: int(shown.shape[0] * 0.7)]
-    middle = panel.shape[1] // 2
-    height = panel[40:, middle].sum()
-    width = max(panel[row].sum() for row in range(40, len(panel)))
+    middle = shown.shape[1] // 2
+    height = shown[40:, middle].sum()
+    width = max(shown[row].sum() for row in range(40, len(shown)))
     assert width == pytest.approx(height, rel=0.04)
+
+
+@pytest.mark.parametrize(("n_slices", "n_rows_of_pictures"), [(1, 1), (2, 2), (11, 3)])
+def test_a_preview_shows_a_single_slice_once_and_all_of_several(tmp_path, n_slices, n_rows_of_pictures):
+    geometry = Geometry(fov_mm=(200.0, 200.0, 5.0), matrix=(64, 64), slice_spacing_mm=5.0)
+    squares = np.zeros((n_slices, 64, 64), np.float32)
+    squares[:, 16:48, 16:48] = 1
+    write_preview({"": squares}, tmp_path / "preview.png", geometry=geometry, caption="")
+    lit = (np.asarray(Image.open(tmp_path / "preview.png")) > 128).any(axis=1).astype(int)
+    assert np.count_nonzero(np.diff(lit) == 1) == n_rows_of_pictures

@@ -1,6 +1,8 @@
+import io
 import json
 
 import pytest
+from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,27 +52,30 @@ def test_jobs_stay_within_the_cap_and_no_scan_is_left_without_one(queue, unfinis
 
 
 @pytest.mark.parametrize(
-    ("keys", "folders"),
+    ("keys", "shown", "folders"),
     [
-        (["scan/manifest.json"], ["/"]),
-        (["site1/today/scan/manifest.json"], ["/site1/today"]),
-        (["a/x/manifest.json", "a/y/manifest.json", "b/z/manifest.json"], ["/a", "/b"]),
-        (["a/x/manifest.json", "a/b/y/manifest.json", "ab/z/manifest.json"], ["/a", "/ab"]),
-        (["x/manifest.json", "a/y/manifest.json"], ["/"]),
-        ([f"{n}/scan/manifest.json" for n in range(51)], ["/"]),
+        (["scan/manifest.json"], [], ["/"]),
+        (["site1/today/scan/manifest.json"], [], ["/"]),
+        (["site1/today/scan/manifest.json"], ["site1"], ["/site1"]),
+        (["site1/today/scan/manifest.json"], ["site1", "site1/today"], ["/site1/today"]),
+        (["a/x/manifest.json", "a/y/manifest.json", "b/z/manifest.json"], ["a", "b"], ["/a", "/b"]),
+        (["a/x/manifest.json", "a/b/y/manifest.json", "ab/z/manifest.json"], ["a", "a/b", "ab"], ["/a", "/ab"]),
+        (["x/manifest.json", "a/y/manifest.json"], ["a"], ["/"]),
+        ([f"{n}/scan/manifest.json" for n in range(51)], [str(n) for n in range(51)], ["/"]),
     ],
 )
-def test_the_folders_above_new_results_are_refreshed(keys, folders):
-    assert refresh.folders_to_refresh(keys) == folders
+def test_the_nearest_folder_that_the_gateway_knows_is_refreshed(keys, shown, folders):
+    assert refresh.folders_to_refresh(keys, lambda folder: not folder or folder in shown) == folders
 
 
-keys = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(lambda parts: "/".join([*parts, "manifest.json"]))
+manifest_keys = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join).map("{}/manifest.json".format)
 
 
-@given(st.lists(keys, min_size=1, max_size=60))
-def test_every_result_lies_below_a_refreshed_folder(manifests):
-    folders = refresh.folders_to_refresh(manifests)
+@given(st.lists(manifest_keys, min_size=1, max_size=60), st.sets(st.sampled_from(["a", "b", "a/b", "a/b/c", "c/a"])))
+def test_every_result_lies_below_a_folder_that_is_refreshed_and_known(manifests, shown):
+    folders = refresh.folders_to_refresh(manifests, lambda folder: not folder or folder in shown)
     assert 1 <= len(folders) <= 50
+    assert {folder.strip("/") for folder in folders} <= shown | {""}
     for key in manifests:
         assert any(f"/{key}".startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
@@ -94,7 +99,8 @@ def manifest_written(key):
 
 
 def test_a_refresh_that_comes_too_soon_is_tried_again_with_every_message(refresh_calls):
-    gateway, *_ = refresh_calls
+    gateway, _, ledger = refresh_calls
+    ledger.add_response("get_item", {"Item": {"scan_id": {"S": "#shown:a"}}})
     gateway.add_client_error("refresh_cache", "InvalidGatewayRequestException")
     answer = refresh.handler({"Records": [manifest_written("a/x/manifest.json")]}, None)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "a/x/manifest.json"}]}
@@ -106,7 +112,10 @@ def test_the_test_event_refreshes_nothing(refresh_calls):
 
 
 def test_what_storage_gateway_is_asked_is_what_its_api_takes(refresh_calls, monkeypatch):
-    gateway, *_ = refresh_calls
+    gateway, _, ledger = refresh_calls
+    ledger.add_response("get_item", {"Item": {"scan_id": {"S": "#shown:my site"}}})
+    for _ in ("my site", ""):
+        ledger.add_response("put_item", {})
     delivered = []
     monkeypatch.setattr(refresh, "_deliver", lambda ledger, bucket, key: delivered.append((bucket, key)) or True)
     expected = {"FileShareARN": SHARE, "FolderList": ["/my site"], "Recursive": True}
@@ -114,3 +123,16 @@ def test_what_storage_gateway_is_asked_is_what_its_api_takes(refresh_calls, monk
     answer = refresh.handler({"Records": [manifest_written("my+site/x/manifest.json")]}, None)
     assert answer == {"batchItemFailures": []}
     assert delivered == [("results", "my site/x/manifest.json")]
+
+
+def test_a_manifest_that_was_removed_since_holds_up_no_other(refresh_calls, monkeypatch):
+    _, s3, ledger = refresh_calls
+    monkeypatch.setenv("RESULTS_SHARE_ARN", "none")
+    s3.add_client_error("get_object", "NoSuchKey")
+    body = io.BytesIO(b'{"scan_id": "s"}')
+    s3.add_response("get_object", {"Body": StreamingBody(body, len(body.getvalue()))})
+    ledger.add_response("update_item", {})
+    answer = refresh.handler(
+        {"Records": [manifest_written("gone/manifest.json"), manifest_written("x/manifest.json")]}, None
+    )
+    assert answer == {"batchItemFailures": []}

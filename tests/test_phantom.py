@@ -61,6 +61,16 @@ def test_kspace_has_detail_beyond_the_sampled_part():
     assert 0.05 < np.linalg.norm(outside) / np.linalg.norm(wide) < 0.3
 
 
+def test_the_brain_is_what_one_sees_first():
+    """Below the skin the coils see fat from near; still it is no brighter than the brain, as a window shows both."""
+    image = rss(phantom_kspace(1, 12, 128))[0]
+    y_mm, x_mm = np.meshgrid(*2 * [(np.arange(128) - 64) * FOV_MM / 128], indexing="ij")
+    radius = np.hypot(x_mm / 77, y_mm / 97)
+    scalp, brain = image[(radius > 0.9) & (radius < 1.1)], image[radius < 0.8]
+    assert np.percentile(scalp, 99) < np.percentile(brain, 99)
+    assert np.median(brain) > 0.4 * np.percentile(image, 99.7)
+
+
 def test_phase_of_the_object_is_smooth():
     grid_mm = ((np.arange(256) - 128) * FOV_MM / 256).astype(np.float32)
     head = draw_head(grid_mm, 10.0)

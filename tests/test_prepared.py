@@ -46,6 +46,12 @@ def test_a_scan_without_noise_or_calibration_comes_back(scan, tmp_path):
     assert_same(replace(back, noise=scan.noise), replace(bare, noise=scan.noise))
 
 
+def test_a_scan_with_oversampled_phase_encode_comes_back(scan, tmp_path):
+    wide = replace(scan, geometry=replace(scan.geometry, phase_oversampling=40 / 32))
+    write_prepared(wide, tmp_path / "wide.h5")
+    assert_same(read_prepared(tmp_path / "wide.h5"), wide)
+
+
 def test_same_scan_same_bytes_and_nothing_left_beside(scan, prepared, tmp_path):
     write_prepared(scan, tmp_path / "again.h5")
     assert (tmp_path / "again.h5").read_bytes() == prepared.read_bytes()
@@ -74,8 +80,8 @@ def test_another_version_is_refused_by_number(prepared, tmp_path):
     path = tmp_path / "later.h5"
     path.write_bytes(prepared.read_bytes())
     with h5py.File(path, "r+") as file:
-        file.attrs["version"] = 2
-    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 1"):
+        file.attrs["version"] = 3
+    with pytest.raises(UnsupportedScan, match="layout version 3; this raki reads version 2"):
         read_prepared(path)
 
 

@@ -2,16 +2,19 @@
 
 import io
 import logging
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import boto3
 from botocore.client import BaseClient
-from raki.archive import unpack_scan
+from botocore.exceptions import BotoCoreError, ClientError
+
+from raki.archive import Limits, unpack_scan
+from raki.errors import TransientError
+from raki.formats import read_scan
 from raki.prepared import write_prepared
 from raki.preprocess import preprocess
-
-from raki.formats import read_scan
 from raki.service import log
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
@@ -22,6 +25,9 @@ from raki.service.stage import Stage, Terminated, raised_on_sigterm
 
 LOG = logging.getLogger("raki.decompress")
 
+# A scan is held in memory whole while it is sorted, several times over: the task's 30 GB are enough for this much.
+LIMITS = Limits(n_bytes=5 * 2**30)
+
 
 class Worker:
     """Works on one message at a time, for as long as it is left running."""
@@ -31,10 +37,9 @@ class Worker:
         self._s3: BaseClient = boto3.client("s3")
         self._sqs: BaseClient = boto3.client("sqs")
         self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
-        self._consumer = Consumer(self._sqs, settings.ingest_queue_url)
         self._stage = Stage(
             state=State.DECOMPRESSING,
-            consumer=self._consumer,
+            consumer=Consumer(self._sqs, settings.ingest_queue_url),
             ledger=self._ledger,
             s3=self._s3,
             results_bucket=settings.results_bucket,
@@ -42,18 +47,10 @@ class Worker:
 
     def run(self) -> None:
         """Receives messages until stopped."""
-        while True:
-            message = self._consumer.receive(wait_s=20)
-            if message is not None and self._handle(message):
-                self._consumer.delete(message)
+        self._stage.serve(self._handle, wait_s=20, until_empty=False)
 
     def _handle(self, message: Message) -> bool:
-        try:
-            arrived = arrivals(message.body)
-        except ValueError:
-            LOG.exception("message not understood; left to the dead letters")
-            return False
-        done = [self._attend(message, arrival) for arrival in arrived]
+        done = [self._attend(message, arrival) for arrival in arrivals(message.body)]
         return all(done)
 
     def _attend(self, message: Message, arrival: ScanArrived) -> bool:
@@ -64,8 +61,8 @@ class Worker:
     def _decompress(self, arrival: ScanArrived, record: ScanRecord) -> None:
         prepared_key = f"scans/{record.scan_id}.h5"
         with TemporaryDirectory() as scratch:
-            body = HashingReader(self._s3, arrival.bucket, arrival.key, arrival.etag)
-            raw = unpack_scan(io.BufferedReader(body, 1 << 20), into=Path(scratch))
+            body = HashingReader(self._s3, arrival)
+            raw = unpack_scan(io.BufferedReader(body, 1 << 20), into=Path(scratch), limits=LIMITS)
             sha256 = body.drain()
             prepared = Path(scratch) / "prepared.h5"
             write_prepared(preprocess(read_scan(raw)), prepared)
@@ -74,8 +71,7 @@ class Worker:
             scan_id=record.scan_id,
             prepared_bucket=self._settings.prepared_bucket,
             prepared_key=prepared_key,
-            results_folder=record.results_folder,
-            raw_key=arrival.key,
+            raw_version_id=arrival.version_id,
             raw_sha256=sha256,
             raw_n_bytes=body.n_bytes,
         )
@@ -85,7 +81,7 @@ class Worker:
         LOG.info("prepared", extra={"scan_id": record.scan_id, "n_bytes": body.n_bytes})
 
 
-def main() -> None:
+def main() -> int:
     """The container's entry point."""
     log.configure()
     with raised_on_sigterm():
@@ -93,7 +89,11 @@ def main() -> None:
             Worker(from_environment(DecompressSettings)).run()
         except Terminated:
             LOG.info("stopped")
+        except (BotoCoreError, ClientError):
+            LOG.exception("AWS could not be reached")
+            return TransientError.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

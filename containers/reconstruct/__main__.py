@@ -17,7 +17,6 @@ from raki.service import log
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested
-from raki.service.objects import publish
 from raki.service.settings import ReconstructSettings, from_environment
 from raki.service.stage import Stage, Terminated, raised_on_sigterm
 
@@ -34,10 +33,9 @@ class Job:
         self._settings = settings
         self._s3: BaseClient = boto3.client("s3")
         self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
-        self._consumer = Consumer(boto3.client("sqs"), settings.reconstruct_queue_url)
         self._stage = Stage(
             state=State.RECONSTRUCTING,
-            consumer=self._consumer,
+            consumer=Consumer(boto3.client("sqs"), settings.reconstruct_queue_url),
             ledger=self._ledger,
             s3=self._s3,
             results_bucket=settings.results_bucket,
@@ -45,16 +43,10 @@ class Job:
 
     def drain(self) -> None:
         """Receives messages until none comes any more."""
-        while (message := self._consumer.receive(wait_s=PATIENCE_S)) is not None:
-            if self._handle(message):
-                self._consumer.delete(message)
+        self._stage.serve(self._handle, wait_s=PATIENCE_S, until_empty=True)
 
     def _handle(self, message: Message) -> bool:
-        try:
-            request = ReconstructionRequested.from_json(message.body)
-        except ValueError:
-            LOG.exception("message not understood; left to the dead letters")
-            return False
+        request = ReconstructionRequested.from_json(message.body)
         return self._stage.attend(message, request.scan_id, lambda record: self._reconstruct(request, record))
 
     def _reconstruct(self, request: ReconstructionRequested, record: ScanRecord) -> None:
@@ -63,21 +55,32 @@ class Job:
             folder.mkdir()
             self._s3.download_file(request.prepared_bucket, request.prepared_key, str(prepared))
             reconstruction = reconstruct(read_prepared(prepared))
-            source = Source(
-                name=request.raw_key.rpartition("/")[2], sha256=request.raw_sha256, n_bytes=request.raw_n_bytes
-            )
+            name = record.raw_key.rpartition("/")[2]
+            source = Source(name=name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
             files = write_results(reconstruction, folder, source=source, scan_id=record.scan_id)
-            self._ledger.check_current(record)
-            publish(self._s3, self._settings.results_bucket, record, files, outcome="reconstructed")
+            self._stage.publish(record, files, outcome="reconstructed")
+        self._let_archive(record, request)
         self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=self._stage.owner)
-        # The lifecycle rule moves only tagged scans to the archive: never before the result is safe.
-        self._s3.put_object_tagging(
-            Bucket=self._settings.raw_bucket,
-            Key=request.raw_key,
-            Tagging={"TagSet": [{"Key": "raki", "Value": "reconstructed"}]},
-        )
         seconds = {name: round(value, 2) for name, value in reconstruction.seconds.items()}
         LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": seconds})
+
+    def _let_archive(self, record: ScanRecord, request: ReconstructionRequested) -> None:
+        """Tags the raw scan: the lifecycle rule moves only tagged ones, so never before the result is safe.
+
+        Exactly the version that was reconstructed, where the bucket's notifications name versions, as AWS's do.
+        """
+        version = {"VersionId": request.raw_version_id} if request.raw_version_id else {}
+        try:
+            self._s3.put_object_tagging(
+                Bucket=self._settings.raw_bucket,
+                Key=record.raw_key,
+                Tagging={"TagSet": [{"Key": "raki", "Value": "reconstructed"}]},
+                **version,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion"):
+                raise
+            LOG.warning("the raw scan is gone", extra={"scan_id": record.scan_id})
 
 
 def main() -> int:

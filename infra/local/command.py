@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 CONSOLE = Console()
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
+CONTEXT = {"raki:gateway_arn": GATEWAY_ARN, "raki:share_clients": "127.0.0.1/32"}
+"""The deployment's settings where they can't be those of cdk.json: this machine's gateway, and who may mount it."""
 POLL_S = 0.3
 GENERATED_NAME = re.compile(r"Raki\w+-(\w+?)[0-9A-F]{8}-\w+")
 """CloudFormation's names carry stack, path, hash and a random part; a person reads the path."""
@@ -67,7 +70,7 @@ def _running(share: Path, work: Path, *, speed: float, port: int) -> "Iterator[L
 
     work.mkdir(parents=True, exist_ok=True)
     with _step("Synthesising the stacks"):
-        assembly = synthesise(work / "cdk.out", context={"raki:gateway_arn": GATEWAY_ARN})
+        assembly = synthesise(work / "cdk.out", context=CONTEXT)
     settings = LocalSettings(share=share, work=work, assembly=assembly, speed=speed, port=port)
     with LocalCloud(settings, report=_show) as cloud:
         yield cloud
@@ -91,7 +94,8 @@ def _show(event: "Event") -> None:
 
 def _say_how_to_deploy(cloud: "LocalCloud") -> None:
     CONSOLE.print("Nothing is deployed. In another terminal, with the CDK's command line:")
-    for command in ("bootstrap aws://123456789012/us-east-1", f"deploy --all -c raki:gateway_arn={GATEWAY_ARN}"):
+    settings = " ".join(f"-c {name}={value}" for name, value in CONTEXT.items())
+    for command in ("bootstrap aws://123456789012/us-east-1", f"deploy --all {settings}"):
         CONSOLE.print(f"  AWS_ENDPOINT_URL={cloud.endpoint} CDK_DOCKER=true cdk {command}", soft_wrap=True)
 
 
@@ -153,7 +157,7 @@ def _tell(scan: "ScanRecord", share: Path) -> None:
     from raki.service.ledger import State
 
     folder = share / "results" / scan.results_folder
-    table = Table("stage", "seconds", title=scan.raw_key, title_justify="left", show_footer=True)
+    table = Table("stage", "seconds", title=escape(scan.raw_key), title_justify="left", show_footer=True)
     table.columns[1].justify = "right"
     stages = {
         "waiting for a worker": (State.ARRIVED, State.DECOMPRESSING),
@@ -171,7 +175,7 @@ def _tell(scan: "ScanRecord", share: Path) -> None:
     table.columns[1].footer = f"{(at[State.DELIVERED] - at[State.ARRIVED]).total_seconds():.1f}"
     CONSOLE.print(table)
     if scan.failure:
-        CONSOLE.print(f"[red]{scan.failure_class}:[/red] {scan.failure}", highlight=False)
+        CONSOLE.print(f"[red]{scan.failure_class}:[/red] {escape(scan.failure)}", highlight=False)
     CONSOLE.print(_short(folder / ("error.html" if scan.failure else "report.html")), highlight=False, soft_wrap=True)
 
 

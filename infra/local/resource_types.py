@@ -79,32 +79,3 @@ class NfsFileShare(_FileShare, CloudFormationModel):
 
     TYPE = "AWS::StorageGateway::NFSFileShare"
     KIND = "NFS"
-
-
-class SmbFileShare(_FileShare, CloudFormationModel):
-    """The same for a site whose scanners' hosts speak SMB."""
-
-    TYPE = "AWS::StorageGateway::SMBFileShare"
-    KIND = "SMB"
-
-
-class GlobalTable(_Resource, CloudFormationModel):
-    """What the CDK's TableV2 makes; moto has AWS::DynamoDB::Table only."""
-
-    TYPE = "AWS::DynamoDB::GlobalTable"
-
-    def create(self, name: str, properties: Json, connect: Callable[[str], Client]) -> None:
-        """One table, in this region, paid by the request."""
-        copied = ("AttributeDefinitions", "GlobalSecondaryIndexes", "KeySchema", "StreamSpecification")
-        dynamodb = connect("dynamodb")
-        table = dynamodb.create_table(
-            TableName=properties.get("TableName", name),
-            BillingMode="PAY_PER_REQUEST",
-            **{key: properties[key] for key in copied if key in properties},
-        )["TableDescription"]
-        if "TimeToLiveSpecification" in properties:
-            dynamodb.update_time_to_live(
-                TableName=table["TableName"], TimeToLiveSpecification=properties["TimeToLiveSpecification"]
-            )
-        self.physical_resource_id = table["TableName"]
-        self.attributes = {"Arn": table["TableArn"], "StreamArn": table.get("LatestStreamArn", "")}

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from boto3.s3.transfer import TransferConfig
 
 from infra.local.account import Client
 from infra.local.journal import Journal
+from raki.service.messages import is_scratch
 
 # Like the gateway's own: parts large enough that a scan of gigabytes stays within S3's 10,000.
 TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=2)
 TEMPORARY_PREFIX = ".raki-"
-_UNFINISHED_SUFFIXES = (".part", ".tmp", ".crdownload", ".filepart")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,8 @@ class ShareFolder:
     ) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._read_only = read_only
+        self._seen_folders = {""}
+        """Folders that a listing has shown, with a slash at their end: a gateway looks again into these only."""
         self.path = path
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
@@ -66,7 +68,7 @@ class ShareFolder:
 
     def needs_upload(self, file: Path) -> bool:
         """Whether `file` holds something that its object doesn't."""
-        if is_passing(file.relative_to(self.path)):
+        if is_scratch(self._name(file)):
             return False
         version = Version.of(file)
         known = self._known(self._name(file))
@@ -95,7 +97,13 @@ class ShareFolder:
         n_changed = 0
         for folder in folders:
             inside = folder.strip("/") + "/" if folder.strip("/") else ""
+            if inside not in self._seen_folders:
+                self._journal.note(
+                    "error", f"{self.path.name}: the gateway hasn't listed {folder} yet, it stays unseen"
+                )
+                continue
             listed = dict(self._list(inside, recursive=recursive))
+            self._seen_folders |= _folders_of(listed)
             n_changed += sum(self._fetch(name, etag) for name, etag in listed.items())
             with self._lock:
                 known = [name for name in self._synchronised if name.startswith(inside)]
@@ -109,6 +117,7 @@ class ShareFolder:
             Bucket=self._bucket, Prefix=self._prefix + inside, **delimiter
         )
         for page in pages:
+            self._seen_folders |= {found["Prefix"][len(self._prefix) :] for found in page.get("CommonPrefixes", [])}
             for found in page.get("Contents", []):
                 name = found["Key"][len(self._prefix) :]
                 if _is_file_name(name):
@@ -167,10 +176,8 @@ class ShareFolder:
         return file.relative_to(self.path).as_posix()
 
 
-def is_passing(path: Path) -> bool:
-    """Whether a file is somebody's scratch and not a scan: hidden, an office lock, or an unfinished copy."""
-    hidden = any(part.startswith((".", "~")) for part in path.parts)
-    return hidden or path.name.lower().endswith(_UNFINISHED_SUFFIXES)
+def _folders_of(names: Iterable[str]) -> set[str]:
+    return {name[: end + 1] for name in names for end, letter in enumerate(name) if letter == "/"}
 
 
 def _is_file_name(name: str) -> bool:

@@ -1,25 +1,21 @@
-"""Reading ISMRMRD (MRD) raw data from HDF5, whoever wrote it.
+"""Reading ISMRMRD (MRD) raw data, whoever wrote it.
 
 Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089; https://ismrmrd.readthedocs.io.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import ismrmrd
 import numpy as np
 from ismrmrd import xsd
 
 from raki.arrays import NoiseScan, ScanKSpace
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
+from raki.formats.ismrmrd_file import IsmrmrdFile, open_ismrmrd
 from raki.formats.ismrmrd_header import parse_header, require_supported
 from raki.formats.sorting import NOT_IMAGE, Layout, has_flag, lay_out
 from raki.scan import Scan
 
-# Acquisitions read at once: enough to make HDF5's cost per call vanish, few enough to need little memory.
-BATCH = 256
 # A file whose samples fill less of the announced k-space than this is not believed: it would only use up memory.
 LEAST_FILLED = 1 / 256
 
@@ -35,20 +31,14 @@ def read_ismrmrd(path: Path) -> Scan:
         DamagedScan: truncated, or header and acquisitions contradict each other.
         UnsupportedScan: not a single Cartesian 2-D multi-slice image.
     """
-    with _damage_is_named(), h5py.File(path, "r") as file:
-        group = _ismrmrd_group(file)
-        xml = _header_xml(group)
-        acquisitions = group["data"]
-        if acquisitions.ndim != 1 or len(acquisitions) > path.stat().st_size:
-            raise DamagedScan("the file announces more acquisitions than it has room for; copy or export it again")
-        header = parse_header(xml)
-        heads = acquisitions.fields("head")[:]
+    with open_ismrmrd(path) as file:
+        heads = file.heads
         is_image = ~has_flag(heads, *NOT_IMAGE)
-        encoding = _encoding(header, heads[is_image])
+        encoding = _encoding(parse_header(file.header_xml), heads[is_image])
         require_supported(encoding)
         layout = lay_out(heads[is_image], encoding)
-        kspace = _read_kspace(acquisitions, heads, is_image, layout)
-        noise, dwell_ratio = _read_noise(acquisitions, heads, is_image, layout.shape[1])
+        kspace = _read_kspace(file, is_image, layout)
+        noise, dwell_ratio = _read_noise(file, is_image, layout.shape[1])
     return Scan(
         kspace=kspace,
         sampled=layout.sampled,
@@ -57,47 +47,8 @@ def read_ismrmrd(path: Path) -> Scan:
         noise_dwell_ratio=dwell_ratio,
         readout_oversampling=layout.readout_oversampling,
         geometry=layout.geometry,
-        header_xml=xml,
+        header_xml=file.header_xml,
     )
-
-
-@contextmanager
-def _damage_is_named() -> Iterator[None]:
-    """h5py's many exceptions for a broken file, and the file's name in them, become one sentence."""
-    try:
-        yield
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, OverflowError) as error:
-        raise DamagedScan(
-            f"the HDF5 file is truncated or damaged ({type(error).__name__}); raki needs a complete file: "
-            "copy or export the scan again"
-        ) from None
-
-
-def _ismrmrd_group(file: h5py.File) -> h5py.Group:
-    """The group with header and acquisitions, 'dataset' by convention."""
-    found = [
-        group
-        for name in file
-        if isinstance(group := file.get(name), h5py.Group)
-        and isinstance(group.get("data"), h5py.Dataset)
-        and group["data"].dtype.names is not None
-        and {"head", "data"} <= set(group["data"].dtype.names)
-    ]
-    if not found:
-        raise NotAScan(
-            "the HDF5 file holds no ISMRMRD acquisitions; raki needs a group 'dataset' with 'xml' and 'data': "
-            "export the raw data, not images"
-        )
-    if len(found) > 1:
-        raise UnsupportedScan(f"the file holds {len(found)} measurements; raki reads one a file: split it")
-    return found[0]
-
-
-def _header_xml(group: h5py.Group) -> str:
-    if not isinstance(group.get("xml"), h5py.Dataset):
-        raise DamagedScan("the file has acquisitions but no header; raki needs it as 'xml': export the scan again")
-    text = np.ravel(group["xml"][()])[0]
-    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
 
 
 def _encoding(header: xsd.ismrmrdHeader, heads: np.ndarray) -> xsd.encodingType:
@@ -119,9 +70,9 @@ def _encoding(header: xsd.ismrmrdHeader, heads: np.ndarray) -> xsd.encodingType:
     return header.encoding[spaces[0]]
 
 
-def _read_kspace(acquisitions: h5py.Dataset, heads: np.ndarray, is_image: np.ndarray, layout: Layout) -> ScanKSpace:
+def _read_kspace(file: IsmrmrdFile, is_image: np.ndarray, layout: Layout) -> ScanKSpace:
     n_coils = layout.shape[1]
-    n_stored = int(heads["number_of_samples"][is_image].astype(int).sum()) * n_coils
+    n_stored = int(file.heads["number_of_samples"][is_image].astype(int).sum()) * n_coils
     if n_stored < LEAST_FILLED * np.prod(layout.shape, dtype=float):
         raise DamagedScan(
             f"the file holds {n_stored} samples, its header announces {' x '.join(map(str, layout.shape))}; "
@@ -129,7 +80,7 @@ def _read_kspace(acquisitions: h5py.Dataset, heads: np.ndarray, is_image: np.nda
         )
     kspace = np.zeros(layout.shape, np.complex64)
     places = zip(layout.slices, layout.lines, layout.first_samples, strict=True)
-    for samples, (slice_index, line, first) in zip(_samples(acquisitions, heads, is_image), places, strict=True):
+    for samples, (slice_index, line, first) in zip(file.samples(is_image), places, strict=True):
         kspace[slice_index, :, line, first : first + samples.shape[1]] += samples
     n_recorded = np.maximum(layout.n_recorded, 1)
     if (n_recorded > 1).any():
@@ -138,10 +89,9 @@ def _read_kspace(acquisitions: h5py.Dataset, heads: np.ndarray, is_image: np.nda
     return kspace
 
 
-def _read_noise(
-    acquisitions: h5py.Dataset, heads: np.ndarray, is_image: np.ndarray, n_coils: int
-) -> tuple[NoiseScan | None, float]:
+def _read_noise(file: IsmrmrdFile, is_image: np.ndarray, n_coils: int) -> tuple[NoiseScan | None, float]:
     """All noise acquisitions one after the other, and the image's dwell time over theirs."""
+    heads = file.heads
     is_noise = has_flag(heads, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
     if not is_noise.any():
         return None, 1.0
@@ -153,31 +103,6 @@ def _read_noise(
         )
     dwell_us, noise_dwell_us = heads["sample_time_us"][is_image][0], heads["sample_time_us"][is_noise]
     same_dwell = is_noise & (heads["sample_time_us"] == noise_dwell_us[0])
-    noise = np.concatenate(list(_samples(acquisitions, heads, same_dwell)), axis=1)
+    noise = np.concatenate(list(file.samples(same_dwell)), axis=1)
     known = dwell_us > 0 and noise_dwell_us[0] > 0
     return noise, float(dwell_us) / float(noise_dwell_us[0]) if known else 1.0
-
-
-def _samples(acquisitions: h5py.Dataset, heads: np.ndarray, wanted: np.ndarray) -> Iterator[np.ndarray]:
-    """The kept samples `coil sample` of each wanted acquisition, in the file's order."""
-    for start in range(0, len(heads), BATCH):
-        batch = slice(start, start + BATCH)
-        if not wanted[batch].any():
-            continue
-        stored = acquisitions.fields("data")[batch]
-        for index in np.flatnonzero(wanted[batch]):
-            head = heads[start + index]
-            n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
-            values = np.ascontiguousarray(stored[index], dtype=np.float32)
-            if values.size != 2 * n_coils * n_samples:
-                raise DamagedScan(
-                    f"acquisition {start + index} holds {values.size} numbers; {n_coils} coils of {n_samples} complex "
-                    f"samples need {2 * n_coils * n_samples}: copy or export the scan again"
-                )
-            if not np.isfinite(values).all():
-                raise DamagedScan(
-                    f"acquisition {start + index} holds infinite or undefined samples; raki needs finite ones: "
-                    "export the scan again"
-                )
-            samples = values.view(np.complex64).reshape(n_coils, n_samples)
-            yield samples[:, int(head["discard_pre"]) : n_samples - int(head["discard_post"])]

@@ -12,6 +12,8 @@ from raki.errors import DamagedScan, UnsupportedScan
 
 # The counters of an acquisition are 16 bits wide.
 LARGEST_MATRIX = 65535
+# No MRI scanner encodes less or more; the ratio of two lengths between them is a number to reckon with.
+SHORTEST_MM, LONGEST_MM = 1e-2, 1e5
 
 
 def parse_header(xml: str) -> xsd.ismrmrdHeader:
@@ -66,16 +68,29 @@ def matrix_size(space: xsd.encodingSpaceType) -> tuple[int, int, int]:
 
 
 def field_of_view_mm(space: xsd.encodingSpaceType) -> tuple[float, float, float]:
-    """Field of view along x, y, z in mm; raises DamagedScan where it is not positive."""
+    """Field of view along x, y, z in mm; raises DamagedScan where it is impossible."""
     fov = space.fieldOfView_mm
     return _length_mm("x", fov.x), _length_mm("y", fov.y), _length_mm("z", fov.z)
 
 
 def centre_line(encoding: xsd.encodingType) -> int:
-    """The kspace_encode_step_1 of the line through the centre of k-space; the middle where the header is silent."""
+    """The kspace_encode_step_1 of the line through the centre of k-space; the middle where the header is silent.
+
+    Raises:
+        DamagedScan: the header gives a centre that no line can have.
+    """
     limits = encoding.encodingLimits.kspace_encoding_step_1 if encoding.encodingLimits else None
-    centre = limits.center if limits else None
-    return centre if isinstance(centre, int) else matrix_size(encoding.encodedSpace)[1] // 2
+    if limits is None:
+        return matrix_size(encoding.encodedSpace)[1] // 2
+    return limit("centre line", limits.center)
+
+
+def announced_slices(encoding: xsd.encodingType) -> int:
+    """Slices that the header announces; 1 where it is silent. Raises DamagedScan where the number is impossible."""
+    limits = encoding.encodingLimits.slice if encoding.encodingLimits else None
+    if limits is None:
+        return 1
+    return limit("last slice", limits.maximum) - limit("first slice", limits.minimum) + 1
 
 
 def receiver_noise_bandwidth(header: xsd.ismrmrdHeader) -> float:
@@ -83,6 +98,15 @@ def receiver_noise_bandwidth(header: xsd.ismrmrdHeader) -> float:
     system = header.acquisitionSystemInformation
     ratio = system.relativeReceiverNoiseBandwidth if system else None
     return float(ratio) if isinstance(ratio, int | float) and 0 < ratio < math.inf else 1.0
+
+
+def limit(name: str, number: object) -> int:
+    """A number of the header's encodingLimits; raises DamagedScan unless a 16-bit counter can reach it."""
+    if not isinstance(number, int) or not 0 <= number <= LARGEST_MATRIX:
+        raise DamagedScan(
+            f"the header gives {number} as its {name}; raki needs 0 to {LARGEST_MATRIX}: convert the scan again"
+        )
+    return number
 
 
 def _count(axis: str, count: object) -> int:
@@ -95,9 +119,9 @@ def _count(axis: str, count: object) -> int:
 
 
 def _length_mm(axis: str, length: object) -> float:
-    if not isinstance(length, int | float) or not 0 < length < math.inf:
+    if not isinstance(length, int | float) or not SHORTEST_MM <= length <= LONGEST_MM:
         raise DamagedScan(
-            f"the header gives a field of view of {length} mm along {axis}; raki needs a positive length: "
-            "convert the scan again"
+            f"the header gives a field of view of {length} mm along {axis}; raki needs {SHORTEST_MM:g} to "
+            f"{LONGEST_MM:g} mm: convert the scan again"
         )
     return float(length)

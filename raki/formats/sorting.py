@@ -9,7 +9,8 @@ from jaxtyping import Bool, Int
 
 from raki.arrays import LineMask
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.ismrmrd_header import centre_line, field_of_view_mm, matrix_size
+from raki.formats.ismrmrd_header import announced_slices, centre_line, matrix_size
+from raki.formats.placement import image_geometry
 from raki.scan import Geometry
 
 # Recorded for the scanner's own use; no line of the image's k-space.
@@ -76,8 +77,7 @@ def lay_out(heads: np.ndarray, encoding: xsd.encodingType) -> Layout:
     sampled = _sampled_lines(n_recorded > 0)
     calibrates = has_flag(heads, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
     flagged = np.isin(np.arange(n_pe), lines[calibrates])
-    fov_mm = field_of_view_mm(encoding.reconSpace)
-    oversampling = max(1.0, field_of_view_mm(encoding.encodedSpace)[0] / fov_mm[0])
+    geometry = image_geometry(heads[order], encoding)
     return Layout(
         shape=(len(order), _number_of_coils(heads), n_pe, n_ro),
         slices=slices,
@@ -86,8 +86,8 @@ def lay_out(heads: np.ndarray, encoding: xsd.encodingType) -> Layout:
         sampled=sampled,
         acs_lines=find_acs(sampled, flagged),
         n_recorded=n_recorded,
-        geometry=_geometry(heads[order], encoding, round(n_ro / oversampling)),
-        readout_oversampling=oversampling,
+        geometry=geometry,
+        readout_oversampling=n_ro / geometry.matrix[1],
     )
 
 
@@ -151,12 +151,14 @@ def _order_slices(heads: np.ndarray, encoding: xsd.encodingType) -> tuple[np.nda
     Scanners count slices in the order of time as often as in that of space; only the position tells.
     """
     counters, examples, slices = np.unique(heads["idx"]["slice"], return_index=True, return_inverse=True)
-    limits = encoding.encodingLimits.slice if encoding.encodingLimits else None
-    if limits is not None and isinstance(limits.maximum, int) and len(counters) <= limits.maximum - limits.minimum:
+    n_announced = announced_slices(encoding)
+    if len(counters) < n_announced:
         raise DamagedScan(
-            f"the header announces {limits.maximum - limits.minimum + 1} slices, {len(counters)} were found; "
+            f"the header announces {n_announced} slices, {len(counters)} were found; "
             "the scan was cut short: copy or acquire it again"
         )
+    if not (np.isfinite(heads["position"]) & np.isfinite(heads["slice_dir"])).all():
+        raise DamagedScan("a line has no position, or no direction; raki needs both as numbers: export the scan again")
     along_mm = heads["position"][examples].astype(float) @ heads["slice_dir"][examples[0]].astype(float)
     order = np.argsort(along_mm, kind="stable")
     return np.argsort(order)[slices.ravel()], examples[order]
@@ -188,32 +190,3 @@ def _first_samples(heads: np.ndarray, n_ro: int) -> np.ndarray:
             f"announces {n_ro} samples, and the line must fit into them: convert the scan again"
         )
     return first
-
-
-def _geometry(heads: np.ndarray, encoding: xsd.encodingType, n_image_ro: int) -> Geometry:
-    """Geometry from one acquisition of each slice, in spatial order."""
-    recon_ro, recon_pe, _ = matrix_size(encoding.reconSpace)
-    fov_mm = field_of_view_mm(encoding.reconSpace)
-    along_mm = heads["position"].astype(float) @ heads["slice_dir"][0].astype(float)
-    spacing_mm = float(np.median(np.diff(along_mm))) if len(heads) > 1 else 0.0
-    return Geometry(
-        fov_mm=fov_mm,
-        # Some scanners interpolate the image; raki keeps the resolution that was measured.
-        matrix=(max(1, round(recon_pe * n_image_ro / recon_ro)), n_image_ro),
-        slice_spacing_mm=spacing_mm if spacing_mm > 0 else fov_mm[2],
-        read_direction=_direction(heads["read_dir"][0], (1.0, 0.0, 0.0)),
-        phase_direction=_direction(heads["phase_dir"][0], (0.0, 1.0, 0.0)),
-        slice_direction=_direction(heads["slice_dir"][0], (0.0, 0.0, 1.0)),
-        position_mm=_three(heads["position"][0]),
-    )
-
-
-def _direction(vector: np.ndarray, otherwise: tuple[float, float, float]) -> tuple[float, float, float]:
-    """A unit vector; the axis of an unrotated scan where a converter left it unset."""
-    length = float(np.linalg.norm(vector.astype(float)))
-    return _three(vector.astype(float) / length) if np.isfinite(length) and length > 0 else otherwise
-
-
-def _three(vector: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in vector)
-    return x, y, z

@@ -17,13 +17,13 @@ def results_folder(raw_key: str) -> str:
 
 
 def claim_folder(table: Table, scan: ScanArrived, scan_id: str) -> str:
-    """The scan's results folder, or its whole key where another file has that folder already.
+    """The scan's results folder; its whole key, or the key with the scan's id, where another file has that already.
 
     `scan.h5` and `scan.tar.gz` in one folder are two scans: their images must never mix. The newest version of a
     file owns the folder; a late duplicate of an older version's notification changes nothing.
     """
     dropped = scan.at.astimezone(UTC).isoformat()
-    for candidate in (results_folder(scan.key), scan.key):
+    for candidate in (results_folder(scan.key), scan.key, f"{scan.key}.{scan_id}"):
         table.update(
             _key(candidate),
             {"raw_key": scan.key, "current": scan_id, "dropped_at": dropped},
@@ -33,7 +33,7 @@ def claim_folder(table: Table, scan: ScanArrived, scan_id: str) -> str:
         item = table.get(_key(candidate))
         if item and item["raw_key"] == scan.key:
             return candidate
-    raise AssertionError("a key is its own folder's only owner")
+    raise AssertionError(f"scan {scan_id}: a folder that carries the scan's own id has no other owner")
 
 
 def owner_of(table: Table, folder: str) -> str | None:

@@ -1,6 +1,5 @@
 """Messages held while they are worked on: received, kept invisible by a heartbeat, deleted or given back."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -19,8 +18,6 @@ class Message:
 
     body: str
     receipt: str
-    n_deliveries: int
-    """How often it has been delivered, this time included; SQS counts approximately."""
 
 
 class Consumer:
@@ -29,26 +26,18 @@ class Consumer:
     def __init__(self, sqs: BaseClient, queue_url: str) -> None:
         self._sqs = sqs
         self._url = queue_url
-        attributes = sqs.get_queue_attributes(
-            QueueUrl=queue_url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
-        )["Attributes"]
-        self.lease_s = int(attributes["VisibilityTimeout"])
-        self.max_deliveries = int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])
+        attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["VisibilityTimeout"])
+        self.lease_s = int(attributes["Attributes"]["VisibilityTimeout"])
 
     def receive(self, *, wait_s: int) -> Message | None:
         """The next message, or None when none came within `wait_s` seconds (20 at most)."""
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=1,
-            MessageSystemAttributeNames=["ApproximateReceiveCount"],
             WaitTimeSeconds=wait_s,
         )
         for message in answer.get("Messages", []):
-            return Message(
-                body=message["Body"],
-                receipt=message["ReceiptHandle"],
-                n_deliveries=int(message["Attributes"]["ApproximateReceiveCount"]),
-            )
+            return Message(body=message["Body"], receipt=message["ReceiptHandle"])
         return None
 
     def delete(self, message: Message) -> None:

@@ -58,6 +58,8 @@ class ScanRecord:
     n_bytes: int
     failure_class: str | None = None
     failure: str | None = None
+    attempts: dict[State, int] = field(default_factory=dict)
+    """How often each stage has taken the scan up."""
     entered_at: dict[State, datetime] = field(default_factory=dict)
     """When the scan last entered each state."""
 
@@ -69,7 +71,7 @@ class Ledger:
         self._table = Table(client, table)
 
     def arrive(self, scan_id: str, scan: ScanArrived) -> ScanRecord:
-        """Enters a scan, once; a scan that failed is taken up anew when its file was dropped again since."""
+        """Enters a scan, once; a scan that has ended is taken up anew when its file was dropped again since."""
         dropped = scan.at.astimezone(UTC).isoformat()
         item = {
             "scan_id": scan_id,
@@ -82,8 +84,9 @@ class Ledger:
         }
         self._table.put(
             item,
-            condition="attribute_not_exists(scan_id) OR (#state = :failed AND #failed_at < :dropped)",
-            values={":failed": State.FAILED, ":dropped": dropped},
+            condition="attribute_not_exists(scan_id) OR (#state = :failed AND #failed_at < :dropped) "
+            "OR (#state = :delivered AND #delivered_at < :dropped)",
+            values={":failed": State.FAILED, ":delivered": State.DELIVERED, ":dropped": dropped},
         )
         record = self.get(scan_id)
         assert record is not None
@@ -96,6 +99,7 @@ class Ledger:
             {"state": stage, f"{stage}_at": _now(), "owner": owner, "lease_until": _in(lease_s)},
             condition="#state = :before OR (#state = :stage AND (#lease_until < :now OR #owner = :owner))",
             values={":before": BEFORE[stage], ":stage": stage, ":now": int(time.time()), ":owner": owner},
+            counts={f"{stage}_attempts": 1},
         )
         if taken:
             return Claim.GRANTED
@@ -106,11 +110,22 @@ class Ledger:
 
     def renew(self, scan_id: str, *, owner: str, lease_s: int) -> bool:
         """Extends a lease; False when somebody else has taken the scan over."""
-        return self._by_owner(scan_id, {"lease_until": _in(lease_s)}, owner)
+        return self._table.update(
+            scan_id, {"lease_until": _in(lease_s)}, condition="#owner = :owner", values={":owner": owner}
+        )
 
-    def release(self, scan_id: str, *, owner: str) -> None:
-        """Gives a scan back at once, so that the next worker need not wait for the lease to end."""
-        self._by_owner(scan_id, {"lease_until": 0}, owner)
+    def release(self, scan_id: str, stage: State, *, owner: str, counts: bool) -> None:
+        """Gives a scan back at once, so that the next worker need not wait for the lease to end.
+
+        `counts`: whether this was an attempt that failed; being told to stop is none.
+        """
+        self._table.update(
+            scan_id,
+            {"lease_until": 0},
+            condition="#owner = :owner",
+            values={":owner": owner},
+            counts={f"{stage}_attempts": 0 if counts else -1},
+        )
 
     def finish(self, scan_id: str, state: State, *, owner: str) -> bool:
         """Ends the owner's stage in `state`; False when somebody else has taken the scan over."""
@@ -175,8 +190,14 @@ class Ledger:
         """How often in a row, this time included, the poller `name` found nothing to do."""
         return self._table.count(f"#quiet:{name}", up=quiet)
 
-    def _by_owner(self, scan_id: str, changes: Item, owner: str) -> bool:
-        return self._table.update(scan_id, changes, condition="#owner = :owner", values={":owner": owner})
+    def is_shown(self, folder: str) -> bool:
+        """Whether the gateway was asked to look at this folder of the share before, so that it knows the folder."""
+        return not folder or self._table.get(f"#shown:{folder}") is not None
+
+    def note_shown(self, folder: str) -> None:
+        """Remembers that the gateway has been asked to look at the folder, or at one above it."""
+        item = {"scan_id": f"#shown:{folder}"}
+        self._table.put(item, condition="attribute_not_exists(scan_id)", values={})
 
 
 def _record(item: Item) -> ScanRecord:
@@ -189,6 +210,7 @@ def _record(item: Item) -> ScanRecord:
         n_bytes=int(item["n_bytes"]),
         failure_class=item.get("failure_class"),
         failure=item.get("failure"),
+        attempts={stage: int(item.get(f"{stage}_attempts", 0)) for stage in BEFORE},
         entered_at=entered,
     )
 

@@ -4,7 +4,11 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from traceback import walk_tb
 
+from botocore.exceptions import ClientError
+
+OURS = ("raki", "containers", "lambdas", "__main__")
 _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -17,14 +21,21 @@ class _JsonLines(logging.Formatter):
         }
         line |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[0]:
-            # The type and the place, never the text: an exception's text may quote a path or a header.
-            trace = record.exc_info[2]
-            while trace and trace.tb_next:
-                trace = trace.tb_next
-            line["exception"] = record.exc_info[0].__name__
-            if trace:
-                line["at"] = f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}"
+            line |= _cause(record.exc_info[1])
         return json.dumps(line, default=str)
+
+
+def _cause(error: BaseException | None) -> dict[str, str]:
+    """An exception's type and our innermost line; never its text, which may quote a path or a header."""
+    ours = [frame for frame in walk_tb(error.__traceback__ if error else None)
+            if str(frame[0].f_globals.get("__name__")).split(".")[0] in OURS]  # fmt: skip
+    cause = {"exception": type(error).__name__}
+    if ours:
+        frame, line_number = ours[-1]
+        cause["at"] = f"{frame.f_globals['__name__']}:{line_number}"
+    if isinstance(error, ClientError):
+        cause |= {"call": error.operation_name, "code": error.response["Error"]["Code"]}
+    return cause
 
 
 def configure() -> logging.Logger:

@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
+SCRATCH_NAMES = ("thumbs.db", "desktop.ini")
+UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScanArrived:
@@ -16,14 +19,16 @@ class ScanArrived:
     bucket: str
     key: str
     etag: str
+    version_id: str | None
     n_bytes: int
     at: datetime
 
     def scan_id(self, hash_key: str) -> str:
         """An opaque id, the same for every notification about the same content under the same key.
 
-        A keyed hash: a path that holds a name can't be found by hashing likely paths. The ETag stands for the
-        content because a file gateway writes a file's data and its metadata as two versions of one scan.
+        A keyed hash: who sees an id, in a log or a metric, can't find its path by hashing likely ones. The ETag
+        stands for the content because a file gateway writes a file's data and its metadata as two versions; of a
+        file so large that it went up in parts the two may differ, and it is reconstructed twice.
         """
         identity = "\n".join([self.bucket, self.key, self.etag])
         return hmac.new(hash_key.encode(), identity.encode(), hashlib.sha256).hexdigest()[:20]
@@ -32,7 +37,7 @@ class ScanArrived:
 def arrivals(body: str) -> list[ScanArrived]:
     """The scans in one message of the ingest queue, which holds S3's event notification.
 
-    Empty for S3's test event and for folders, whose keys end in a slash. Keys come form-encoded.
+    Empty for S3's test event, for folders, whose keys end in a slash, and for scratch files. Keys come form-encoded.
 
     Raises:
         ValueError: the message is no S3 event notification.
@@ -44,7 +49,17 @@ def arrivals(body: str) -> list[ScanArrived]:
         found = [_arrival(record) for record in event["Records"]]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
-    return [scan for scan in found if not scan.key.endswith("/")]
+    return [scan for scan in found if not scan.key.endswith("/") and not is_scratch(scan.key)]
+
+
+def is_scratch(key: str) -> bool:
+    """Whether a file on the share is an operating system's or a copying program's and no scan.
+
+    Hidden files, office locks, thumbnails, unfinished copies: they come and go by themselves.
+    """
+    parts = key.lower().split("/")
+    hidden = any(part.startswith((".", "~")) for part in parts)
+    return hidden or parts[-1] in SCRATCH_NAMES or parts[-1].endswith(UNFINISHED)
 
 
 def _arrival(record: dict[str, Any]) -> ScanArrived:
@@ -53,6 +68,7 @@ def _arrival(record: dict[str, Any]) -> ScanArrived:
         bucket=s3["bucket"]["name"],
         key=unquote_plus(s3["object"]["key"]),
         etag=s3["object"].get("eTag", "").strip('"'),
+        version_id=s3["object"].get("versionId"),
         n_bytes=int(s3["object"].get("size", 0)),
         at=datetime.fromisoformat(record["eventTime"]),
     )
@@ -65,9 +81,7 @@ class ReconstructionRequested:
     scan_id: str
     prepared_bucket: str
     prepared_key: str
-    results_folder: str
-    """Key prefix in the results bucket, without a slash at its end: the path on the share."""
-    raw_key: str
+    raw_version_id: str | None
     raw_sha256: str
     raw_n_bytes: int
 

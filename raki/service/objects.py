@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from raki.errors import RakiError, Superseded
 from raki.service.ledger import ScanRecord
+from raki.service.messages import ScanArrived
 
 MANIFEST = "manifest.json"
 
@@ -22,15 +23,15 @@ MANIFEST = "manifest.json"
 class HashingReader(io.RawIOBase):
     """An object's body as a file that can only be read on, its length and SHA-256 counted on the way."""
 
-    def __init__(self, s3: BaseClient, bucket: str, key: str, etag: str) -> None:
-        """Opens the object, if it still has this ETag.
+    def __init__(self, s3: BaseClient, scan: ScanArrived) -> None:
+        """Opens the object, if it is still the one that was announced.
 
         Raises:
-            Superseded: the object has another ETag by now, or is gone.
+            Superseded: another object stands there by now, or none.
         """
         super().__init__()
         try:
-            self._body = s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
+            self._body = s3.get_object(Bucket=scan.bucket, Key=scan.key, IfMatch=f'"{scan.etag}"')["Body"]
         except ClientError as error:
             if error.response["Error"]["Code"] in ("PreconditionFailed", "NoSuchKey", "412", "404"):
                 raise Superseded(
@@ -69,7 +70,8 @@ def publish(s3: BaseClient, bucket: str, record: ScanRecord, files: Iterable[Pat
     listing = []
     for file in files:
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        s3.upload_file(str(file), bucket, f"{folder}/{file.name}", ExtraArgs={"ContentType": kind})
+        arguments = {"ContentType": kind, "StorageClass": "INTELLIGENT_TIERING"}
+        s3.upload_file(str(file), bucket, f"{folder}/{file.name}", ExtraArgs=arguments)
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         listing.append({"name": file.name, "n_bytes": file.stat().st_size, "sha256": digest})

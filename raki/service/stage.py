@@ -4,7 +4,7 @@ import logging
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,15 @@ from types import FrameType
 
 from botocore.client import BaseClient
 
-from raki.errors import PermanentError, RakiError, Superseded, WorkerLost
+from raki.errors import PermanentError, RakiError, Superseded, TransientError, WorkerLost
+from raki.service import objects
 from raki.service.lease import Consumer, Heartbeat, Message
 from raki.service.ledger import Claim, Ledger, ScanRecord, State
-from raki.service.objects import publish, write_error_report
 
 LOG = logging.getLogger("raki.stage")
 
 BEATS_PER_LEASE = 3
-DELIVERIES_KEPT_TO_RECORD_A_FAILURE = 2
+MAX_ATTEMPTS = 4
 
 
 class Terminated(BaseException):
@@ -56,56 +56,91 @@ class Stage:
     results_bucket: str
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
 
+    def serve(self, handle: Callable[[Message], bool], *, wait_s: int, until_empty: bool) -> None:
+        """Hands one message after another to `handle`, which says whether the message has served its purpose.
+
+        A message whose handling raises is given back: it comes again, and in the end to the dead letters.
+        """
+        while True:
+            message = self.consumer.receive(wait_s=wait_s)
+            if message is None:
+                if until_empty:
+                    return
+                continue
+            try:
+                if handle(message):
+                    self.consumer.delete(message)
+            except Exception:
+                LOG.exception("message not handled", extra={"stage": self.state})
+                self.consumer.give_back(message, after_s=self.consumer.lease_s)
+
     def attend(self, message: Message, scan_id: str, work: Callable[[ScanRecord], None]) -> bool:
         """Does `work` on a scan if it is this worker's turn; True when the message has served its purpose.
 
         A permanent error ends the scan with a report on the share. Whatever else goes wrong gives the message
-        back; when that has happened on every delivery but the last few, the scan ends with a report as well.
+        back; a scan that has been attempted often enough ends with a report as well.
         """
         claim = self.ledger.claim(scan_id, self.state, owner=self.owner, lease_s=self.consumer.lease_s)
         if claim is not Claim.GRANTED:
             LOG.info("not taken up", extra={"scan_id": scan_id, "stage": self.state, "claim": claim})
             if claim is Claim.BUSY:
-                self.consumer.give_back(message, after_s=self.consumer.lease_s // BEATS_PER_LEASE)
+                self.consumer.give_back(message, after_s=self.consumer.lease_s)
             return claim is Claim.OVER
         record = self.ledger.get(scan_id)
         assert record is not None
-        LOG.info("taken up", extra={"scan_id": scan_id, "stage": self.state, "delivery": message.n_deliveries})
+        attempt = record.attempts[self.state]
+        LOG.info("taken up", extra={"scan_id": scan_id, "stage": self.state, "attempt": attempt})
         try:
             with Heartbeat(lambda: self._beat(message, scan_id), self.consumer.lease_s / BEATS_PER_LEASE):
-                self._check_deliveries(message)
-                work(record)
-        except PermanentError as error:
-            self._fail(record, error)
+                self._attempt(record, work)
         except Terminated:
-            self._give_back(message, scan_id, after_s=0)
+            self._give_back(message, scan_id, after_s=0, counts=False)
             raise
         except Exception:
             LOG.exception("attempt failed", extra={"scan_id": scan_id, "stage": self.state})
-            self._give_back(message, scan_id, after_s=min(2**message.n_deliveries, self.consumer.lease_s))
+            self._give_back(message, scan_id, after_s=min(2**attempt, self.consumer.lease_s), counts=True)
             return False
         return True
 
-    def _check_deliveries(self, message: Message) -> None:
-        n_tries = self.consumer.max_deliveries - DELIVERIES_KEPT_TO_RECORD_A_FAILURE
-        if message.n_deliveries > n_tries:
-            raise WorkerLost(
-                f"The scan was tried {n_tries} times, and each time its worker was lost or met a passing fault. "
-                "The operator finds the cause in the logs under the scan id."
-            )
+    def publish(self, record: ScanRecord, files: Iterable[Path], *, outcome: str) -> None:
+        """Puts a scan's files into its results folder, if the folder and the scan are still this worker's.
+
+        Raises:
+            Superseded: a newer version of the file has taken over the folder.
+            TransientError: another worker has taken over the scan.
+        """
+        self.ledger.check_current(record)
+        if not self.ledger.renew(record.scan_id, owner=self.owner, lease_s=self.consumer.lease_s):
+            raise TransientError("another worker has taken over the scan")
+        objects.publish(self.s3, self.results_bucket, record, files, outcome=outcome)
+
+    def _attempt(self, record: ScanRecord, work: Callable[[ScanRecord], None]) -> None:
+        try:
+            if record.attempts[self.state] > MAX_ATTEMPTS:
+                raise WorkerLost(
+                    f"The scan was tried {MAX_ATTEMPTS} times, and each time its worker was lost or met a passing "
+                    "fault. The operator finds the cause in the logs under the scan id."
+                )
+            work(record)
+        except PermanentError as error:
+            LOG.warning("failed", extra={"scan_id": record.scan_id, "failure_class": error.failure_class})
+            self.ledger.fail(record.scan_id, self._report(record, error))
+
+    def _report(self, record: ScanRecord, error: RakiError) -> RakiError:
+        """Puts an error's page on the share; returns the error that the scan ends with."""
+        if isinstance(error, Superseded):
+            return error
+        with TemporaryDirectory() as scratch:
+            try:
+                self.publish(record, objects.write_error_report(Path(scratch), record, error), outcome="failed")
+            except Superseded as superseded:
+                return superseded
+        return error
 
     def _beat(self, message: Message, scan_id: str) -> None:
         self.ledger.renew(scan_id, owner=self.owner, lease_s=self.consumer.lease_s)
         self.consumer.extend(message)
 
-    def _give_back(self, message: Message, scan_id: str, *, after_s: int) -> None:
-        self.ledger.release(scan_id, owner=self.owner)
+    def _give_back(self, message: Message, scan_id: str, *, after_s: int, counts: bool) -> None:
+        self.ledger.release(scan_id, self.state, owner=self.owner, counts=counts)
         self.consumer.give_back(message, after_s=after_s)
-
-    def _fail(self, record: ScanRecord, error: RakiError) -> None:
-        LOG.warning("failed", extra={"scan_id": record.scan_id, "failure_class": error.failure_class})
-        if not isinstance(error, Superseded):
-            with TemporaryDirectory() as scratch:
-                report = write_error_report(Path(scratch), record, error)
-                publish(self.s3, self.results_bucket, record, report, outcome="failed")
-        self.ledger.fail(record.scan_id, error)

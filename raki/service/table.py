@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -35,19 +36,33 @@ class Table:
             "put_item",
             Item=_serialised(item),
             ConditionExpression=condition,
-            ExpressionAttributeNames=_placeholders(condition),
-            ExpressionAttributeValues=_serialised(values),
+            **_unless_empty("ExpressionAttributeNames", _placeholders(condition)),
+            **_unless_empty("ExpressionAttributeValues", _serialised(values)),
         )
 
-    def update(self, key: str, changes: Mapping[str, Any], *, condition: str, values: Mapping[str, Any]) -> bool:
-        """Sets some attributes; False when the condition doesn't hold. `#name` in it stands for the attribute."""
+    def update(
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        *,
+        condition: str,
+        values: Mapping[str, Any],
+        counts: Mapping[str, int] = MappingProxyType({}),
+    ) -> bool:
+        """Sets some attributes and adds to others; False when the condition doesn't hold.
+
+        In the condition `#name` stands for the attribute, `:name` for one of `values`.
+        """
+        setting = "SET " + ", ".join(f"#{name} = :set_{name}" for name in changes)
+        adding = " ADD " + ", ".join(f"#{name} :add_{name}" for name in counts) if counts else ""
+        new = {f":set_{name}": changes[name] for name in changes} | {f":add_{name}": counts[name] for name in counts}
         return self._conditionally(
             "update_item",
             Key=_serialised({KEY: key}),
-            UpdateExpression="SET " + ", ".join(f"#{name} = :set_{name}" for name in changes),
+            UpdateExpression=setting + adding,
             ConditionExpression=condition,
-            ExpressionAttributeNames={f"#{name}": name for name in changes} | _placeholders(condition),
-            ExpressionAttributeValues=_serialised({**values, **{f":set_{name}": changes[name] for name in changes}}),
+            ExpressionAttributeNames={f"#{name}": name for name in [*changes, *counts]} | _placeholders(condition),
+            ExpressionAttributeValues=_serialised({**values, **new}),
         )
 
     def count(self, key: str, *, up: bool) -> int:
@@ -75,6 +90,11 @@ def _placeholders(condition: str) -> dict[str, str]:
     """Names for a condition's `#name`s, some of which ("state", "owner") DynamoDB keeps for itself."""
     used = {word.strip("(),#") for word in condition.split() if word.lstrip("(").startswith("#")}
     return {f"#{name}": name for name in sorted(used)}
+
+
+def _unless_empty(parameter: str, values: Item) -> Item:
+    """DynamoDB refuses an empty set of names or values."""
+    return {parameter: values} if values else {}
 
 
 def _serialised(values: Mapping[str, Any]) -> Item:

@@ -2,13 +2,17 @@ import json
 import subprocess
 import sys
 from dataclasses import fields
+from fnmatch import fnmatch
 from pathlib import Path
 
+import grimp
+import numpy as np
 import pytest
 
+from infra.sources import REPOSITORY
 from raki.errors import TransientError
 from raki.service import settings
-from raki.service.stage import DELIVERIES_KEPT_TO_RECORD_A_FAILURE
+from raki.service.stage import MAX_ATTEMPTS
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +63,9 @@ def test_the_worker_and_the_job_get_the_environment_that_their_settings_read(pip
 def test_every_handler_is_in_the_archive_and_starts_without_anything_numeric(assembly, pipeline, name):
     handlers = {found["Properties"]["Handler"] for found in resources(pipeline, "AWS::Lambda::Function").values()}
     assert f"lambdas.{name}.handler" in handlers
-    (archive,) = [folder for folder in assembly.glob("asset.*") if (folder / "lambdas").is_dir()
-                  and not (folder / "containers").is_dir()]  # fmt: skip
+    files = json.loads((assembly / "RakiPipeline.assets.json").read_text())["files"].values()
+    sources = [assembly / file["source"]["path"] for file in files]
+    (archive,) = [source for source in sources if (source / "lambdas").is_dir()]
     probe = (
         f"import sys; sys.path[:0] = [{str(archive)!r}]; import lambdas.{name} as m; assert callable(m.handler);"
         f"assert m.__file__.startswith({str(archive)!r}), m.__file__;"
@@ -87,7 +92,8 @@ def test_every_queue_has_dead_letters_that_outlive_it(storage):
         policy = queue["RedrivePolicy"]
         dead_letters = queues[policy["deadLetterTargetArn"]["Fn::GetAtt"][0]]
         assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
-        assert policy["maxReceiveCount"] - DELIVERIES_KEPT_TO_RECORD_A_FAILURE >= 3
+        # Every attempt of a scan, and as many deliveries again that find it busy.
+        assert policy["maxReceiveCount"] > 2 * MAX_ATTEMPTS
 
 
 def test_the_prepared_bucket_stays_free_for_fsx(storage):
@@ -113,6 +119,48 @@ def test_nothing_may_delete_a_raw_scan_and_data_outlives_its_stack(storage, pipe
             deletes = [action for action in actions if action.startswith("s3:Delete")]
             if "GatewayRole" not in name:
                 assert not deletes or "Raw" not in json.dumps(statement["Resource"]), name
+
+
+def test_the_gateway_gets_what_its_guide_asks_for_and_deletes_no_result(pipeline):
+    """User guide of S3 File Gateway, "Granting access to an Amazon S3 bucket"."""
+    (policy,) = [found["Properties"]["PolicyDocument"]["Statement"]
+                 for name, found in resources(pipeline, "AWS::IAM::Policy").items()
+                 if "GatewayRole" in name]  # fmt: skip
+    on_raw = [pattern for statement in policy if "Raw" in json.dumps(statement["Resource"])
+              for pattern in np.atleast_1d(statement["Action"])]  # fmt: skip
+    on_bucket = ("GetAccelerateConfiguration", "GetBucketLocation", "ListBucket")
+    on_objects = ("AbortMultipartUpload", "DeleteObject", "GetObject", "GetObjectVersion", "PutObject", "PutObjectAcl")
+    for action in (*on_bucket, *on_objects):
+        assert any(fnmatch(f"s3:{action}", pattern) for pattern in on_raw), action
+    for statement in policy:
+        if "Results" in json.dumps(statement["Resource"]) and "Raw" not in json.dumps(statement["Resource"]):
+            assert not [one for one in statement["Action"] if "Delete" in one or "Put" in one]
+
+
+def test_a_share_waits_for_its_role_and_is_open_to_named_hosts_only(pipeline):
+    shares = resources(pipeline, "AWS::StorageGateway::NFSFileShare")
+    assert {share["Properties"]["FileShareName"] for share in shares.values()} == {"raw", "results"}
+    for share in shares.values():
+        assert any("GatewayRoleDefaultPolicy" in name for name in share["DependsOn"])
+        assert share["Properties"]["ClientList"] == ["127.0.0.1/32"]
+        assert share["Properties"]["ReadOnly"] is (share["Properties"]["FileShareName"] == "results")
+
+
+@pytest.mark.parametrize("name", ["decompress", "reconstruct"])
+def test_an_image_installs_all_that_its_code_imports(name):
+    graph = grimp.build_graph("raki", "containers", include_external_packages=True)
+    reached = graph.find_upstream_modules(f"containers.{name}.__main__")
+    needed = {module for module in reached if "." not in module} - set(sys.stdlib_module_names) - {"raki", "containers"}
+    requirements = (REPOSITORY / f"containers/{name}/requirements.txt").read_text().splitlines()
+    installed = {line.partition("==")[0] for line in requirements} | {"botocore"}  # which boto3 brings along
+    assert needed - installed - {"PIL"} == set()
+    assert ("PIL" in needed) <= ("pillow" in installed)
+
+
+@pytest.mark.parametrize("name", ["decompress", "reconstruct"])
+def test_an_image_has_the_versions_that_were_tested(name):
+    tested = set((REPOSITORY / "constraints.txt").read_text().lower().splitlines())
+    assert set((REPOSITORY / f"containers/{name}/requirements.txt").read_text().lower().splitlines()) <= tested
 
 
 def test_the_decompression_worker_reads_no_result_but_manifests(pipeline):

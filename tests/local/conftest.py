@@ -130,10 +130,11 @@ def _data() -> dict[str, Any]:
         "BriefQueue": {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": 60}},
         "JobEvents": {"Type": "AWS::SQS::Queue"},
         "Table": {
-            "Type": "AWS::DynamoDB::GlobalTable",
+            "Type": "AWS::DynamoDB::Table",
             "Properties": {
                 "KeySchema": [{"AttributeName": "scan_id", "KeyType": "HASH"}],
                 "AttributeDefinitions": [{"AttributeName": "scan_id", "AttributeType": "S"}],
+                "BillingMode": "PAY_PER_REQUEST",
             },
         },
     }

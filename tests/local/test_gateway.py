@@ -132,6 +132,10 @@ def test_results_appear_by_a_refresh_only(cloud, outputs, share):
         s3.put_object(Bucket=outputs["Results"], Key=key, Body=key.encode())
     assert not (results / "exam 1").exists()
 
+    refresh(cloud, outputs, "/exam 1")
+    refresh(cloud, outputs, "/", recursive=False)
+    assert not (results / "exam 1").exists(), "a gateway doesn't look into a folder that it hasn't listed"
+
     refresh(cloud, outputs, "/exam 1", recursive=False)
     eventually((results / "exam 1/report.html").exists)
     assert not (results / "exam 1/Größe").exists(), "not recursive is direct children only"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.local import share as share_module
-from infra.local.share import is_passing
+from raki.service.messages import is_scratch
 
 from .conftest import eventually
 
@@ -85,4 +85,4 @@ def test_no_key_leads_out_of_the_share(name):
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/.~\0"), min_size=1))
 def test_ordinary_names_are_never_taken_for_scratch(stem):
     path = share_module.Path("exam") / f"{stem}.h5"
-    assert not is_passing(path)
+    assert not is_scratch(path.as_posix())

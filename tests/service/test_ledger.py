@@ -11,7 +11,7 @@ from raki.service.ledger import Claim, State
 from raki.service.messages import ScanArrived
 
 DROPPED = datetime.now(UTC) - timedelta(minutes=1)
-SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", n_bytes=5, at=DROPPED)
+SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=DROPPED)
 STAGES = (State.DECOMPRESSING, State.RECONSTRUCTING)
 NUMBERS = count()
 ENDS = (State.DELIVERED, State.FAILED)
@@ -47,7 +47,7 @@ def test_an_expired_lease_is_taken_over_and_the_first_owner_can_no_longer_end_th
 def test_a_released_scan_need_not_wait_for_its_lease(cloud):
     cloud.ledger.arrive("s", SCAN)
     cloud.ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=300)
-    cloud.ledger.release("s", owner="a")
+    cloud.ledger.release("s", State.DECOMPRESSING, owner="a", counts=True)
     assert cloud.ledger.claim("s", State.DECOMPRESSING, owner="b", lease_s=30) is Claim.GRANTED
 
 
@@ -69,11 +69,34 @@ def test_a_failed_scan_keeps_its_sentence_and_is_tried_anew_when_dropped_again(c
     assert cloud.ledger.arrive("s", later).state is State.ARRIVED
 
 
+def test_going_back_to_an_earlier_version_makes_its_image_anew(cloud):
+    ledger = cloud.ledger
+    ledger.arrive("s", SCAN)
+    ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=30)
+    ledger.finish("s", State.RECONSTRUCTED, owner="a")
+    ledger.deliver("s")
+    assert ledger.arrive("s", SCAN).state is State.DELIVERED  # a late duplicate
+    ledger.arrive("other", replace(SCAN, etag="e2", at=DROPPED + timedelta(seconds=9)))
+    again = ledger.arrive("s", replace(SCAN, at=datetime.now(UTC) + timedelta(minutes=1)))
+    assert again.state is State.ARRIVED
+    ledger.check_current(again)
+
+
+def test_attempts_are_counted_and_being_told_to_stop_is_none(cloud):
+    cloud.ledger.arrive("s", SCAN)
+    for counts, expected in ((True, 1), (False, 1), (True, 2)):
+        cloud.ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=30)
+        cloud.ledger.release("s", State.DECOMPRESSING, owner="a", counts=counts)
+        assert cloud.ledger.get("s").attempts[State.DECOMPRESSING] == expected
+
+
 def test_two_files_never_share_a_results_folder(cloud):
     plain = cloud.ledger.arrive("s1", SCAN)
     archive = cloud.ledger.arrive("s2", replace(SCAN, key="site/a.tar.gz"))
+    bare = cloud.ledger.arrive("s3", replace(SCAN, key="site/a"))
     assert plain.results_folder == "site/a"
     assert archive.results_folder == "site/a.tar.gz"
+    assert bare.results_folder == "site/a.s3"
 
 
 def test_the_newer_version_of_a_file_owns_the_folder(cloud):

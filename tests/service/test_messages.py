@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from raki.service.folders import results_folder
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
 
-ARRIVED = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", n_bytes=5, at=datetime(2026, 1, 1, tzinfo=UTC))
+ARRIVED = ScanArrived(
+    bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=datetime(2026, 1, 1, tzinfo=UTC)
+)
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1)
 
 
@@ -24,6 +26,16 @@ def notification(key: str) -> str:
 def test_keys_come_form_encoded():
     (scan,) = arrivals(notification("site+1/M%C3%BCller+%2B1.h5"))
     assert scan == replace(ARRIVED, key="site 1/Müller +1.h5")
+
+
+@pytest.mark.parametrize("key", ["a/.DS_Store", "._scan.h5", "~$scan.h5", "Thumbs.db", "scan.h5.part", ".x/scan.h5"])
+def test_what_systems_leave_on_a_share_is_no_scan(key):
+    assert arrivals(notification(key)) == []
+
+
+def test_the_version_is_known_where_the_bucket_names_it():
+    body = notification("a.h5").replace('"size": 5', '"size": 5, "versionId": "v7"')
+    assert arrivals(body)[0].version_id == "v7"
 
 
 def test_the_test_event_and_folders_are_no_scans():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from raki.errors import Superseded
 from raki.service.ledger import ScanRecord, State
+from raki.service.messages import ScanArrived
 from raki.service.objects import HashingReader, publish
 
 RECORD = ScanRecord(
@@ -24,6 +25,11 @@ def files(folder, **content):
     return sorted(folder.iterdir())
 
 
+def arrived(cloud, key, etag):
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return ScanArrived(bucket=cloud.bucket, key=key, etag=etag, version_id=None, n_bytes=0, at=at)
+
+
 def keys(cloud):
     return {entry["Key"] for entry in cloud.s3.list_objects_v2(Bucket=cloud.bucket).get("Contents", [])}
 
@@ -32,7 +38,7 @@ def keys(cloud):
 @given(content=st.binary(max_size=5000), sizes=st.lists(st.integers(min_value=1, max_value=700), max_size=8))
 def test_a_stream_gives_every_byte_and_the_digest_of_all(cloud, content, sizes):
     etag = cloud.s3.put_object(Bucket=cloud.bucket, Key="scan", Body=content)["ETag"]
-    reader = HashingReader(cloud.s3, cloud.bucket, "scan", etag)
+    reader = HashingReader(cloud.s3, arrived(cloud, "scan", etag.strip('"')))
     stream = io.BufferedReader(reader, 64)
     read = b"".join(stream.read(size) for size in sizes)
     assert read == content[: len(read)]
@@ -44,7 +50,7 @@ def test_a_file_that_was_replaced_or_removed_is_superseded(cloud):
     cloud.s3.put_object(Bucket=cloud.bucket, Key="scan", Body=b"new")
     for key in ("scan", "gone"):
         with pytest.raises(Superseded, match="replaced or removed"):
-            HashingReader(cloud.s3, cloud.bucket, key, "0" * 32)
+            HashingReader(cloud.s3, arrived(cloud, key, "0" * 32))
 
 
 def test_the_manifest_lists_size_and_digest_of_all_that_is_there(cloud, tmp_path):

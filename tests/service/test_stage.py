@@ -1,16 +1,18 @@
 import json
 import os
 import signal
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from raki.errors import NotAScan, TransientError
 from raki.service.ledger import State
 from raki.service.messages import ScanArrived
+from raki.service.objects import publish
 from raki.service.stage import Terminated, raised_on_sigterm
 
-SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", n_bytes=5, at=datetime.now(UTC))
+SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=datetime.now(UTC))
 
 
 @pytest.fixture
@@ -64,15 +66,63 @@ def test_what_is_not_the_scans_fault_is_tried_again(cloud, stage, error):
 
 
 def test_a_scan_that_takes_down_its_worker_every_time_ends_with_a_report(cloud, stage):
-    attempts = 0
-    for _ in range(5):
-        message = stage.consumer.receive(wait_s=0)
-        if message.n_deliveries <= 4:
-            attempts += 1  # the worker is lost here, and the message comes back
-            stage.consumer.give_back(message, after_s=0)
-    assert attempts == 4
-    assert stage.attend(message, "s", fail_with(AssertionError("not tried a fifth time")))
+    for attempt in range(4):
+        # The worker is lost: the lease runs out, and the message comes back.
+        cloud.ledger.claim("s", State.DECOMPRESSING, owner=f"worker {attempt}", lease_s=-5)
+    assert attend(stage, fail_with(AssertionError("not tried a fifth time")))
     assert cloud.ledger.get("s").failure_class == "WorkerLost"
+
+
+def test_waiting_for_a_busy_scan_and_being_stopped_are_no_attempts(cloud, stage):
+    message = stage.consumer.receive(wait_s=0)
+    cloud.ledger.claim("s", State.DECOMPRESSING, owner="another", lease_s=30)
+    for _ in range(9):
+        assert not stage.attend(message, "s", fail_with(AssertionError("taken up twice")))
+    cloud.ledger.release("s", State.DECOMPRESSING, owner="another", counts=True)
+    for _ in range(9):
+        with pytest.raises(Terminated):
+            stage.attend(message, "s", fail_with(Terminated()))
+    assert stage.attend(message, "s", finish(stage))
+    assert cloud.ledger.get("s").state is State.PREPARED
+
+
+def test_an_old_version_that_fails_leaves_the_newer_ones_result_alone(cloud, stage, tmp_path):
+    def overtaken(_record):
+        newer = cloud.ledger.arrive("newer", replace(SCAN, etag="e2", at=SCAN.at + timedelta(seconds=9)))
+        (tmp_path / "image.nii.gz").write_bytes(b"image")
+        publish(cloud.s3, cloud.bucket, newer, [tmp_path / "image.nii.gz"], outcome="reconstructed")
+        raise NotAScan("no")
+
+    assert attend(stage, overtaken)
+    assert cloud.ledger.get("s").failure_class == "Superseded"
+    assert json.loads(result(cloud, "manifest.json"))["scan_id"] == "newer"
+    assert result(cloud, "image.nii.gz") == b"image"
+
+
+def test_a_worker_that_lost_its_scan_to_another_publishes_nothing(cloud, stage, tmp_path):
+    def overslept(record):
+        cloud.ledger.release("s", State.DECOMPRESSING, owner=stage.owner, counts=True)
+        cloud.ledger.claim("s", State.DECOMPRESSING, owner="another", lease_s=30)
+        stage.publish(record, [], outcome="reconstructed")
+
+    assert not attend(stage, overslept)
+    assert not cloud.s3.list_objects_v2(Bucket=cloud.bucket).get("Contents")
+    assert cloud.ledger.finish("s", State.PREPARED, owner="another")
+
+
+def test_a_message_that_cannot_be_handled_holds_up_no_other(cloud, stage):
+    cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody="good")
+    seen = []
+
+    def handle(message):
+        seen.append(message.body)
+        if message.body != "good":
+            raise ValueError("not understood")
+        return True
+
+    stage.serve(handle, wait_s=0, until_empty=True)
+    assert sorted(seen) == ["good", "work"]
+    assert cloud.n_messages() == (0, 1)
 
 
 def test_a_stopped_task_hands_its_scan_to_the_next_at_once(cloud, stage):
