@@ -32,7 +32,7 @@ def service(assembly, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory):
-    path = tmp_path_factory.mktemp("phantom") / "head.tar.gz"
+    path = tmp_path_factory.mktemp("phantom") / "Mustermann.tar.gz"
     simulate_scan(path, n_slices=2, n_coils=8, matrix=96, acceleration=3, n_acs_lines=20, seed=7)
     return path
 
@@ -40,9 +40,9 @@ def phantom(tmp_path_factory):
 @pytest.fixture(scope="module")
 def delivered(service, phantom):
     """A scan in an archive, in a folder of its own, waited for until the share shows its results."""
-    service.drop(phantom, "site1/to day/head.tar.gz")
-    folder = service.wait_for_results("site1/to day/head")
-    return service, service.wait_for_end("site1/to day/head.tar.gz"), folder
+    service.drop(phantom, "site1/to day/Mustermann.tar.gz")
+    folder = service.wait_for_results("site1/to day/Mustermann")
+    return service, service.wait_for_end("site1/to day/Mustermann.tar.gz"), folder
 
 
 def test_a_dropped_scan_comes_back_as_images(delivered):
@@ -94,15 +94,6 @@ def test_the_workers_came_for_the_scan_and_went(delivered):
 
     service.wait_until(lambda: counts()[-1] == 0, "the desired count's return to zero")
     assert counts()[-3:] == [0, 1, 0]
-
-
-def test_logs_carry_no_path_of_the_share(delivered):
-    service, scan, _ = delivered
-    stages = sorted((service.work / "logs").rglob("*.log"))
-    text = "".join(path.read_text(errors="replace") for path in stages)
-    assert scan.scan_id in text
-    assert "to day" not in text
-    assert "head" not in text
 
 
 def without_calibration(path: Path) -> None:
@@ -191,3 +182,14 @@ def test_a_real_scan_from_a_scanner(service, real_scans):
     assert service.wait_for_end("site2/bottles.h5").state is State.DELIVERED
     provenance = json.loads((folder / "provenance.json").read_text())
     assert (provenance["scan"]["acceleration"], provenance["scan"]["n_coils"]) == (3, 14)
+
+
+def test_logs_carry_scan_ids_and_no_name_from_the_share(crowd, delivered):
+    service, _ = crowd
+    _, scan, _ = delivered
+    text = "".join(path.read_text(errors="replace") for path in (service.work / "logs").rglob("*.log"))
+    assert scan.scan_id in text
+    assert '"failure_class": "NotAScan"' in text
+    names = {part for known in service.ledger.scans() for part in known.raw_key.split("/")}
+    assert "Mustermann.tar.gz" in names
+    assert not [name for name in names if name in text]
