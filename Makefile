@@ -6,8 +6,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
 SCAN ?=
-# The CDK runs on a Node that comes as a Python package.
-NO_BANNER := JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=20
 
 .PHONY: demo test clean
 .DELETE_ON_ERROR:

@@ -96,17 +96,20 @@ def simulate(
     """Write the raw scan of a head phantom, as a scanner would."""
     from raki.simulation import simulate_scan
 
-    with progress_bar() as show:
-        simulate_scan(
-            file,
-            n_slices=slices,
-            n_coils=coils,
-            matrix=matrix,
-            acceleration=acceleration,
-            n_acs_lines=acs,
-            seed=seed,
-            progress=lambda fraction: show("simulating", fraction),
-        )
+    try:
+        with progress_bar() as show:
+            simulate_scan(
+                file,
+                n_slices=slices,
+                n_coils=coils,
+                matrix=matrix,
+                acceleration=acceleration,
+                n_acs_lines=acs,
+                seed=seed,
+                progress=lambda fraction: show("simulating", fraction),
+            )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     typer.echo(file)
 
 

@@ -111,3 +111,21 @@ def test_the_library_is_lazy_and_says_what_it_lacks():
     assert raki.complete_kspace(np.zeros((2, 8, 8), np.complex64) + 1).shape == (2, 8, 8)
     with pytest.raises(AttributeError, match="no attribute 'magic'"):
         raki.magic  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["local", "--once"], "needs at least one file"),
+        (["local", "scan.h5"], "files need --once"),
+        (["local", "--once", "--empty", "scan.h5"], "neither goes with --empty"),
+        (["reconstruct", "missing.h5", "-o", "out"], "does not exist"),
+        (["simulate", "scan.docx"], "not as '.docx'"),
+    ],
+)
+def test_a_wrong_call_is_told_so(run, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    letter(tmp_path / "scan.h5")
+    code, _, said = run(*arguments)
+    assert code == 2
+    assert says in said.replace("│ ", "")

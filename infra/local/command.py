@@ -96,7 +96,7 @@ def _say_how_to_deploy(cloud: "LocalCloud") -> None:
     CONSOLE.print("Nothing is deployed. In another terminal, with the CDK's command line:")
     settings = " ".join(f"-c {name}={value}" for name, value in CONTEXT.items())
     for command in ("bootstrap aws://123456789012/us-east-1", f"deploy --all {settings}"):
-        CONSOLE.print(f"  AWS_ENDPOINT_URL={cloud.endpoint} CDK_DOCKER=true cdk {command}", soft_wrap=True)
+        CONSOLE.print(f"  AWS_ENDPOINT_URL={cloud.endpoint} CDK_DOCKER=true npx cdk {command}", soft_wrap=True)
 
 
 def _wait_for_interrupt() -> None:
@@ -133,7 +133,11 @@ def _drop_and_wait(cloud: "LocalCloud", share: Path, files: list[Path]) -> bool:
 
 
 def _drop(raw: Path, files: list[Path]) -> list[str]:
+    from raki.service.messages import is_scratch
+
     names = [file.name for file in files]
+    if scratch := [name for name in names if is_scratch(name)]:
+        raise typer.BadParameter(f"{scratch[0]} is taken for a hidden or unfinished file on a share; rename it")
     if len(set(names)) < len(names):
         raise typer.BadParameter("two of the files have the same name; on the share one would replace the other")
     for file in files:
