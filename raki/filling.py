@@ -85,9 +85,10 @@ def fit_notes(fits: Sequence[Fitted]) -> tuple[str, ...]:
     n_kept = sum(fit.kept_steps > 0 for fit in fits)
     expected = sum(fit.expected_error for fit in fits) / len(fits)
     by_grappa = sum(fit.choice.grappa_error for fit in fits) / len(fits)
+    kept = f"in {n_kept} of {len(fits)} slices" if n_kept else "in no slice"
     return (
-        f"The nonlinear branch predicted held-out ACS better and was kept in {n_kept} of {len(fits)} slices; "
-        f"elsewhere the linear fit stands alone.",
+        f"The network's nonlinear branch was kept {kept}; where it doesn't predict held-out ACS better, its linear "
+        f"part stands alone.",
         f"Expected error energy of the filled samples, from held-out ACS with noise added: {expected:.3f} of "
         f"their own (plain GRAPPA: {by_grappa:.3f}).",
     )
