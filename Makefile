@@ -20,12 +20,13 @@ else
 	@$(BIN)/raki local --once --share demo/share --work demo/work "$(SCAN)"
 endif
 
+# Three processes, however few the cores: the end-to-end tests mostly wait.
 test: .venv/.ready-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
 clean:
 	rm -rf .venv demo

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ SETTLED_S = 2.0
 # ... and one that somebody still holds open, when nothing has been written for this long.
 OPEN_PATIENCE_S = 60.0
 SCAN_INTERVAL_S = 1.0
+# watchdog says so of folders that are made within one another at once, and then does the right thing.
+warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
 
 @dataclass(frozen=True, kw_only=True)
