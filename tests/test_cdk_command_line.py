@@ -38,15 +38,15 @@ def test_bootstrap_and_deploy_by_the_real_command_line(cdk, tmp_path):
             "CDK_DOCKER": shutil.which("true"),  # images are built at deployment; here is no engine to build them
         }
 
-        def run(*command: str) -> None:
+        def run(folder: Path, *command: str) -> None:
             finished = subprocess.run(
-                [cdk, *command, "--app", f"{sys.executable} app.py", "--output", str(tmp_path / "cdk.out")],
-                cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                [cdk, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            )
             assert finished.returncode == 0, finished.stdout + finished.stderr
 
-        run("bootstrap", "aws://123456789012/us-east-1")
-        run("deploy", "--all", "--require-approval", "never")
+        run(tmp_path, "bootstrap", "aws://123456789012/us-east-1")
+        application = ["--app", f"{sys.executable} app.py", "--output", str(tmp_path / "cdk.out")]
+        run(REPOSITORY, "deploy", "--all", "--require-approval", "never", *application)
 
         stacks = service.client("cloudformation").describe_stacks()["Stacks"]
         states = {stack["StackName"]: stack["StackStatus"] for stack in stacks}

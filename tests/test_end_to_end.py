@@ -151,7 +151,7 @@ def kill_in_mid_scan(service, key: str, module: str, state: State) -> None:
 
 def test_scans_outlive_the_processes_that_work_on_them(crowd, tmp_path):
     service, _ = crowd
-    simulate_scan(tmp_path / "scan.tar.gz", n_slices=2, n_coils=16, matrix=192, acceleration=2, seed=3)
+    simulate_scan(tmp_path / "scan.tar.gz", n_slices=2, n_coils=12, matrix=160, acceleration=2, seed=3)
     service.drop(tmp_path / "scan.tar.gz", "killed/first.tar.gz")
     kill_in_mid_scan(service, "killed/first.tar.gz", "containers.decompress", State.DECOMPRESSING)
     service.drop(tmp_path / "scan.tar.gz", "killed/second.tar.gz")
