@@ -51,7 +51,8 @@ class Jobs:
         if self._closing.is_set():
             return
         job._mark_stopped(success=succeeded)
-        self._journal.note("batch job", f"{job.job_name} {job.status}: {job.job_stopped_reason or 'exit code 0'}")
+        outcome = "SUCCEEDED" if succeeded else "FAILED"
+        self._journal.note("batch job", f"{job.job_name} {outcome}: {job.job_stopped_reason or 'exit code 0'}")
         self._state_changed(job)
 
     def close(self) -> None:
