@@ -9,7 +9,7 @@ import grimp
 import numpy as np
 import pytest
 
-from infra.sources import REPOSITORY
+from infra.local.synth import REPOSITORY
 from raki.errors import TransientError
 from raki.service import settings
 from raki.service.stage import MAX_ATTEMPTS

@@ -1,15 +1,22 @@
 """Stacks are created as CloudFormation creates them, and what fails says what it was."""
 
 import json
+from importlib import import_module
 
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.local import adaptations, assembly
+from infra.local import assembly
 from infra.local.cloud import LocalCloud, LocalSettings
 from infra.local.moto_parts import MotoChanged, find
 
 from .conftest import write_assembly
+
+
+@pytest.fixture
+def adaptations():
+    """Loaded when it is asked for: moto takes seconds, and every process of a run collects every test."""
+    return import_module("infra.local.adaptations")
 
 
 def test_settings_of_a_bucket_and_a_table_of_version_2_arrive(cloud, outputs):
@@ -73,7 +80,7 @@ def test_a_cloud_that_isnt_running_says_so(tmp_path):
         idle.deploy()
 
 
-def test_a_moto_without_what_is_used_is_refused_by_name(cloud, monkeypatch):
+def test_a_moto_without_what_is_used_is_refused_by_name(cloud, monkeypatch, adaptations):
     monkeypatch.setattr(adaptations, "USED", ("moto.sqs.models:Queue.no_such_method",))
     with pytest.raises(MotoChanged, match=r"no moto\.sqs\.models:Queue\.no_such_method.*moto\[server\]==5\.2\.5"):
         adaptations.Adaptations(hooks=None).install()
@@ -81,7 +88,7 @@ def test_a_moto_without_what_is_used_is_refused_by_name(cloud, monkeypatch):
         find("moto.no_such_module:X")
 
 
-def test_everything_that_is_replaced_is_put_back():
+def test_everything_that_is_replaced_is_put_back(adaptations):
     """In a process without a cloud; the replacement's own names are the evidence."""
     paths = ["moto.batch.models:Job.run", "moto.awslambda.models:LambdaFunction.invoke"]
     before = [find(path) for path in paths]
