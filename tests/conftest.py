@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from infra.local.command import CONTEXT
 from infra.local.synth import synthesise
+from raki.simulation import simulate_scan
 
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -47,3 +48,11 @@ def assembly(pytestconfig) -> Path:
     out = pytestconfig.cache.mkdir("assembly")
     with FileLock(out.with_suffix(".lock")):
         return synthesise(out, context=CONTEXT)
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory) -> Path:
+    """The raw scan of a small phantom, as a scanner writes it."""
+    path = tmp_path_factory.mktemp("raw") / "scan.h5"
+    simulate_scan(path, n_slices=2, n_coils=3, matrix=32, acceleration=2, n_acs_lines=8)
+    return path

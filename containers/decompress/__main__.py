@@ -8,20 +8,17 @@ from tempfile import TemporaryDirectory
 
 import boto3
 from botocore.client import BaseClient
-from botocore.exceptions import BotoCoreError, ClientError
 
 from raki.archive import Limits, unpack_scan
-from raki.errors import TransientError
 from raki.formats import read_scan
 from raki.prepared import write_prepared
 from raki.preprocess import preprocess
-from raki.service import log
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
 from raki.service.objects import HashingReader
 from raki.service.settings import DecompressSettings, from_environment
-from raki.service.stage import Stage, Terminated, raised_on_sigterm
+from raki.service.stage import Stage, run_container
 
 LOG = logging.getLogger("raki.decompress")
 
@@ -82,17 +79,8 @@ class Worker:
 
 
 def main() -> int:
-    """The container's entry point."""
-    log.configure()
-    with raised_on_sigterm():
-        try:
-            Worker(from_environment(DecompressSettings)).run()
-        except Terminated:
-            LOG.info("stopped")
-        except (BotoCoreError, ClientError):
-            LOG.exception("AWS could not be reached")
-            return TransientError.exit_code
-    return 0
+    """The container's entry point. Being stopped is how a worker ends."""
+    return run_container(lambda: Worker(from_environment(DecompressSettings)).run(), exit_code_when_stopped=0)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,17 @@ from tempfile import TemporaryDirectory
 
 import boto3
 from botocore.client import BaseClient
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from raki.errors import TransientError
 from raki.prepared import read_prepared
 from raki.reconstruction import reconstruct
 from raki.results import Source, write_results
-from raki.service import log
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested
 from raki.service.settings import ReconstructSettings, from_environment
-from raki.service.stage import Stage, Terminated, raised_on_sigterm
+from raki.service.stage import Stage, run_container
 
 LOG = logging.getLogger("raki.reconstruct")
 
@@ -84,18 +83,10 @@ class Job:
 
 
 def main() -> int:
-    """The container's entry point; its exit code tells Batch whether another attempt makes sense."""
-    log.configure()
-    with raised_on_sigterm():
-        try:
-            Job(from_environment(ReconstructSettings)).drain()
-        except Terminated:
-            LOG.info("stopped")
-            return TransientError.exit_code
-        except (BotoCoreError, ClientError):
-            LOG.exception("AWS could not be reached")
-            return TransientError.exit_code
-    return 0
+    """The container's entry point. A job that is stopped with its spot instance is worth another attempt."""
+    return run_container(
+        lambda: Job(from_environment(ReconstructSettings)).drain(), exit_code_when_stopped=TransientError.exit_code
+    )
 
 
 if __name__ == "__main__":

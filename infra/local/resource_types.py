@@ -5,6 +5,7 @@ of the same server, as CloudFormation itself would.
 """
 
 import uuid
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -49,33 +50,31 @@ class _Resource:
 
     @classmethod
     def create_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Json, _account_id: str, _region_name: str, **_kwargs: object
+        cls, _resource_name: str, cloudformation_json: Json, _account_id: str, _region_name: str, **_kwargs: object
     ) -> "_Resource":
         resource = cls()
-        resource.create(resource_name, cloudformation_json["Properties"], _connection[0])
+        resource.create(cloudformation_json["Properties"], _connection[0])
         return resource
 
     @classmethod
     def update_from_cloudformation_json(cls, **_kwargs: object) -> "_Resource":
         raise ValidationError(message=f"{cls.TYPE} can't be updated in the local cloud: start it anew")
 
-    def create(self, name: str, properties: Json, connect: Callable[[str], Client]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def create(self, properties: Json, connect: Callable[[str], Client]) -> None:
+        """Makes the thing by the server's own API, and sets its id and its attributes."""
 
 
-class _FileShare(_Resource):
-    KIND: str
-
-    def create(self, name: str, properties: Json, connect: Callable[[str], Client]) -> None:  # noqa: ARG002
-        client = connect("storagegateway")
-        create = client.create_nfs_file_share if self.KIND == "NFS" else client.create_smb_file_share
-        arn = create(ClientToken=str(uuid.uuid4()), **properties)["FileShareARN"]
-        self.physical_resource_id = arn
-        self.attributes = {"FileShareARN": arn, "FileShareId": arn.rpartition("/")[2]}
-
-
-class NfsFileShare(_FileShare, CloudFormationModel):
+class NfsFileShare(_Resource, CloudFormationModel):
     """The shares that scans are dropped on and results appear on; moto has no Storage Gateway."""
 
     TYPE = "AWS::StorageGateway::NFSFileShare"
-    KIND = "NFS"
+
+    def create(self, properties: Json, connect: Callable[[str], Client]) -> None:
+        """One file share, with its folder."""
+        share = connect("storagegateway").create_nfs_file_share(ClientToken=str(uuid.uuid4()), **properties)
+        self.physical_resource_id = share["FileShareARN"]
+        self.attributes = {
+            "FileShareARN": share["FileShareARN"],
+            "FileShareId": share["FileShareARN"].rpartition("/")[2],
+        }

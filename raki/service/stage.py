@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 
 from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
 
 from raki.errors import PermanentError, RakiError, Superseded, TransientError, WorkerLost
-from raki.service import objects
+from raki.service import log, objects
 from raki.service.lease import Consumer, Heartbeat, Message
 from raki.service.ledger import Claim, Ledger, ScanRecord, State
 
@@ -43,6 +44,21 @@ def raised_on_sigterm() -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGTERM) is terminate:
             signal.signal(signal.SIGTERM, previous)
+
+
+def run_container(work: Callable[[], None], *, exit_code_when_stopped: int) -> int:
+    """What a container's main does around its work; the exit code says whether another attempt makes sense."""
+    log.configure()
+    with raised_on_sigterm():
+        try:
+            work()
+        except Terminated:
+            LOG.info("stopped")
+            return exit_code_when_stopped
+        except (BotoCoreError, ClientError):
+            LOG.exception("AWS could not be reached")
+            return TransientError.exit_code
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
