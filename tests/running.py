@@ -120,6 +120,6 @@ def running(folder: Path, *options: str) -> Iterator[Service]:
         finally:
             process.kill()
     assert process.returncode == 0, rest
-    assert "Traceback" not in rest
+    assert "Traceback" not in rest, rest
     for module in ("containers.decompress", "containers.reconstruct", "awslambdaric"):
         assert not service.processes(module), f"{module} outlived raki local"

@@ -81,7 +81,7 @@ class Engine:
             journal,
             spacing_s=REFRESH_SPACING_S / settings.speed,
         )
-        server = Server(settings.port, self._gateway, self._replies)
+        server = Server(settings.port, self._gateway, self._replies, settings.work / "logs" / "server.log")
         self.endpoint = server.endpoint
         self._cleanup.callback(server.close)
         self._cleanup.callback(self._forget_everything)

@@ -5,11 +5,13 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 import json
 import queue
+import sys
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 _PREFIX = "/2018-06-01/runtime/"
 
@@ -33,6 +35,17 @@ class Answer:
     failed: bool
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing of a runtime that was ended while it waited: its connection breaks, as it should."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Anything else is printed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class RuntimeApi:
     """Hands invocations to one runtime process and takes its answers."""
 
@@ -40,8 +53,7 @@ class RuntimeApi:
         self._waiting: queue.Queue[Invocation] = queue.Queue()
         self._answers: dict[str, Answer] = {}
         self.failed_to_start: Answer | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler_of(self))
         self.address = f"127.0.0.1:{self._server.server_port}"
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="runtime API", daemon=True

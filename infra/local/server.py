@@ -3,9 +3,9 @@
 import contextlib
 import json
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -52,13 +52,11 @@ class Router:
 class Server:
     """The running server."""
 
-    def __init__(self, port: int, gateway: StorageGateway, replies: Replies) -> None:
-        # One line a request would drown everything else.
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    def __init__(self, port: int, gateway: StorageGateway, replies: Replies, log_file: Path) -> None:
+        _log_to(log_file)
         router = Router(DomainDispatcherApplication(create_backend_app), gateway, replies)
         self._server = make_server("127.0.0.1", port, router, threaded=True, request_handler=MotoRequestHandler)
-        # A worker that is stopped leaves its connections behind; werkzeug would print each as a traceback.
-        self._server.handle_error = self._report_unless_lost  # type: ignore[method-assign]
+        self._server.handle_error = _note_lost_connection  # type: ignore[assignment, method-assign]
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         self._thread.start()
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -69,13 +67,25 @@ class Server:
         self._thread.join(2.0)
         self._server.server_close()
 
-    def _report_unless_lost(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            type(self._server).handle_error(self._server, request, client_address)
-
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # the socket, closed under it
             self._server.serve_forever(poll_interval=0.1)
+
+
+def _log_to(path: Path) -> None:
+    """Errors only, into a file: a line a request would drown everything else, and a worker that is stopped or killed in
+    the middle of a request is no news for the terminal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logger = logging.getLogger("werkzeug")
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers[:] = [logging.FileHandler(path, encoding="utf-8", delay=True)]
+
+
+def _note_lost_connection(_request: Any, _client_address: Any) -> None:
+    logging.getLogger("werkzeug").exception("a connection ended in the middle of a request")
 
 
 def _body(environ: Environ) -> bytes:
