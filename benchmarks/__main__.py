@@ -1,0 +1,29 @@
+"""`python -m benchmarks COMMAND`."""
+
+import sys
+
+import typer
+
+from benchmarks.gpu import gpu
+from benchmarks.peers import peers
+from benchmarks.quality import quality
+from benchmarks.records import CONSOLE
+from benchmarks.speed import speed
+from raki.errors import RakiError
+
+app = typer.Typer(
+    name="benchmarks",
+    help="raki side by side with its peers. Each command prints a table, and writes a JSON file and a plot.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (quality, speed, peers, gpu):
+    app.command()(command)
+
+if __name__ == "__main__":
+    try:
+        app(prog_name="benchmarks")
+    except RakiError as error:
+        CONSOLE.print(f"{error.failure_class}: {error.sentence}", style="red", highlight=False)
+        sys.exit(error.exit_code)

@@ -1,0 +1,90 @@
+"""Gradient descent as the published networks are trained: Adam, all examples in each step, a set number of steps."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Inexact
+from torch import Tensor
+
+from raki.training import TrainingPoint
+
+STEPS_PER_POINT = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long to train, and how fast."""
+
+    n_steps: int
+    learning_rate: float
+
+
+class Adam:
+    """Adaptive gradient descent for real and complex parameters, real and imaginary part apart.
+
+    torch's own class loads the compiler of torch on first use, which takes seconds.
+
+    Kingma and Ba 2015, arXiv:1412.6980; with the constants given there, which all the published networks use.
+    """
+
+    def __init__(self, parameters: list[Tensor]) -> None:
+        self.parameters = parameters
+        self.n_steps = 0
+        self.means = [torch.zeros_like(_as_real(parameter)) for parameter in parameters]
+        self.squares = [torch.zeros_like(_as_real(parameter)) for parameter in parameters]
+
+    @torch.no_grad()
+    def step(self, gradients: tuple[Tensor, ...], learning_rate: float) -> None:
+        """Move the parameters, in place, against their gradients."""
+        self.n_steps += 1
+        rate = learning_rate / (1 - 0.9**self.n_steps)
+        for parameter, gradient, mean, square in zip(
+            self.parameters, map(_as_real, gradients), self.means, self.squares, strict=True
+        ):
+            mean.lerp_(gradient, 1 - 0.9)
+            square.lerp_(gradient.square(), 1 - 0.999)
+            size = (square / (1 - 0.999**self.n_steps)).sqrt() + 1e-8
+            _as_real(parameter).sub_(rate * mean / size)
+
+
+def _as_real(values: Tensor) -> Tensor:
+    return torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
+
+
+def descend(
+    adam: Adam, objective: Callable[[], tuple[Tensor, Tensor]], targets: Tensor, schedule: Schedule
+) -> tuple[TrainingPoint, ...]:
+    """Lower an objective; returns a point for every tenth step and the last, each as that step found the network.
+
+    The training loss of a point is the energy of the error over that of the targets. The papers hold nothing out,
+    so there is no validation loss: it is NaN.
+
+    Args:
+        objective: gives the loss to lower, and the error of what is predicted, shaped as `targets`.
+    """
+    found: list[tuple[int, Tensor]] = []
+    for step in range(1, schedule.n_steps + 1):
+        loss, error = objective()
+        adam.step(torch.autograd.grad(loss, adam.parameters), schedule.learning_rate)
+        if step % STEPS_PER_POINT == 0 or step == schedule.n_steps:
+            found.append((adam.n_steps, _energy(error.detach())))
+    energy = _energy(targets).clamp(min=torch.finfo(torch.float32).tiny)
+    return tuple(
+        TrainingPoint(step=step, training_loss=float(left / energy), validation_loss=math.nan) for step, left in found
+    )
+
+
+def _energy(values: Tensor) -> Tensor:
+    return values.abs().square().sum()
+
+
+def scale_to_peak(kspace: Inexact[Tensor, "*any"], peak: float) -> float:
+    """What brings the largest magnitude to `peak`; 1 where all is zero.
+
+    Where neither a bias nor a nonlinearity other than (leaky) ReLU is in the network, the scale cancels out of it;
+    it also cancels out of Adam, but for the constant that keeps it from dividing by zero.
+    """
+    largest = float(kspace.abs().max())
+    return peak / largest if largest > 0 else 1.0
