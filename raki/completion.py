@@ -1,9 +1,10 @@
 """Fill in the k-space lines that the scanner skipped: the one call behind every way to use raki."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,28 @@ from jaxtyping import Complex64
 from torch import Tensor
 
 from raki.errors import DamagedScan, NoCalibration
-from raki.filling import fill_by_grappa, fill_by_raki, fit_notes, mean_curve, slice_kernel
+from raki.filling import Fitted, Judgement, fill_by_grappa, fill_by_raki, mean_curve, slice_kernel
 from raki.fourier import KSpace
+from raki.grappa import SliceAcs, SliceKSpace
+from raki.published.iraki import fill_by_iraki
+from raki.published.raki2019 import fill_by_raki2019
+from raki.published.rraki import fill_by_rraki
 from raki.sampling import SampledLines, Sampling, acquired_lines, find_sampling
-from raki.training import Fitted, TrainingPoint
+from raki.training import TrainingPoint
+from raki.uncertainty import Trust, assess
+from raki.verdict import Verdict, verdict_of
 
 __all__ = ["METHODS", "Completion", "TrainingPoint", "complete", "complete_kspace"]
 
-METHODS = ("zero_filled", "grappa", "raki")
+Published = Callable[..., tuple[Tensor, tuple[TrainingPoint, ...]]]
 
-FEW_ACS_LINES = 16
+PUBLISHED: dict[str, Published] = {"raki2019": fill_by_raki2019, "rraki": fill_by_rraki, "iraki": fill_by_iraki}
+"""Networks as they were published, for comparison: minutes a slice."""
+
+METHODS = ("zero_filled", "grappa", "raki", *PUBLISHED)
+
+# A nonlinear branch that held-out lines of none of so many slices approve of isn't trained for the others.
+N_BRANCH_TRIALS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +45,23 @@ class Completion:
     """Same shape as the input, on the CPU; acquired samples bit for bit."""
     sampling: Sampling
     training_curve: tuple[TrainingPoint, ...]
-    """Mean over the slices; empty for methods that train nothing."""
+    """Mean over the slices; empty where nothing was trained."""
+    verdict: Verdict | None
+    """What held-out lines say of the choice; only of `raki`, and where lines were missing."""
+    trust: tuple[Trust, ...]
+    """Maps of each slice, where they were asked for and lines were missing; only of `raki`."""
     notes: tuple[str, ...]
     """Sentences for the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """What is kept of a slice besides its samples: little, however many slices there are."""
+
+    curve: tuple[TrainingPoint, ...] = ()
+    judgement: Judgement | None = None
+    sigma: float = 0.0
+    trust: Trust | None = None
 
 
 def complete(
@@ -46,22 +73,25 @@ def complete(
     noise: Complex64[Tensor, "coil sample"] | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
+    with_maps: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Completion:
-    """Fill the missing lines between the outermost acquired ones; lines beyond these stay zero.
+    """Fill the missing lines of the acquired range, and those at the border of k-space within R of its ends.
 
-    Each slice is calibrated on its own ACS. Every sample of an acquired line, ACS included, is
-    returned as it came.
+    Lines farther out were never meant to be acquired (zero-padding, partial Fourier) and stay zero. Each slice is
+    calibrated on its own. Every sample of an acquired line, ACS included, is returned as it came.
 
     Args:
         kspace: one slice or several; samples of lines that were not acquired are not read.
-        method: one of METHODS. `zero_filled` fills nothing.
+        method: one of METHODS. `zero_filled` fills nothing; the last three are published networks, for comparison.
         sampled: acquired lines; by default those with a sample other than zero.
         acs: neighbouring fully sampled lines, same slices and coils, if they are not inside `kspace`.
         noise: samples recorded without excitation, axes coil and sample, scaled as `kspace` is;
             without it the noise level is estimated from the ACS.
         seed: the same seed gives the same bits on the same device.
         device: where to compute; by default a GPU if there is one.
+        with_maps: whether to make maps of noise amplification and uncertainty too (`raki` only); it takes about as long
+            again as the filling.
         progress: called with the fraction of slices done, from 0 to 1.
 
     Raises:
@@ -73,30 +103,30 @@ def complete(
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; it has to be one of {', '.join(METHODS)}")
     kspace = kspace.cpu()
-    sampled = acquired_lines(kspace) if sampled is None else sampled.cpu()
-    acs = None if acs is None else acs.cpu()
+    slices = kspace.reshape(-1, *kspace.shape[-3:])
+    sampled = acquired_lines(slices) if sampled is None else sampled.cpu()
     sampling = find_sampling(sampled)
-    measured = torch.where(sampled[:, None], kspace, 0)
-    _check_finite(measured, "acquired")
-    if method == "zero_filled" or sampling.acceleration == 1:
-        return Completion(kspace=measured, sampling=sampling, training_curve=(), notes=_unfilled_notes(sampling))
-    acs = _find_acs(measured, sampling, acs)
-    _check_finite(acs, "ACS")
-    filled, fits = _fill_slices(
-        measured,
-        acs,
-        sampling,
-        method=method,
+    filling = _Filling(
+        slices=slices,
+        acs=None if acs is None else acs.cpu().reshape(-1, *acs.shape[-3:]),
+        sampled=sampled,
+        sampling=sampling,
+        method=method if sampling.acceleration > 1 else "zero_filled",
         sigma=None if noise is None else float(noise.abs().square().mean().sqrt()),
         seed=seed,
         device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
-        progress=progress or (lambda _fraction: None),
+        with_maps=with_maps,
+        result=torch.empty_like(slices),
     )
+    outcomes = filling.run(progress or (lambda _fraction: None))
+    verdict = filling.verdict(outcomes)
     return Completion(
-        kspace=torch.where(sampled[:, None], kspace, filled),
+        kspace=filling.result.reshape(kspace.shape),
         sampling=sampling,
-        training_curve=mean_curve(fits) if fits else (),
-        notes=_acs_notes(acs.shape[-2], sampling) + (fit_notes(fits) if fits else ()),
+        training_curve=mean_curve([one.curve for one in outcomes if one.curve]),
+        verdict=verdict,
+        trust=tuple(one.trust for one in outcomes if one.trust is not None),
+        notes=_notes(filling.method, sampling, verdict),
     )
 
 
@@ -130,35 +160,94 @@ def _as_tensor(array: Any, dtype: torch.dtype) -> Tensor:
     return torch.as_tensor(array if isinstance(array, Tensor) else np.array(array)).to(dtype).cpu()
 
 
-def _fill_slices(
-    measured: Tensor,
-    acs: Tensor,
-    sampling: Sampling,
-    *,
-    method: str,
-    sigma: float | None,
-    seed: int,
-    device: torch.device,
-    progress: Callable[[float], None],
-) -> tuple[Tensor, list[Fitted]]:
-    """Every slice on its own, as many at a time as there are cores: working memory is that of so few slices."""
-    slices = measured.reshape(-1, *measured.shape[-3:])
-    filled = torch.empty_like(slices)
+@dataclass(frozen=True, kw_only=True)
+class _Filling:
+    """One call's slices and settings. Beside input and result, only the slices at work are in memory."""
 
-    def fill(index: int, its_acs: Tensor) -> Fitted | None:
-        if method == "grappa":
-            filled[index] = fill_by_grappa(slices[index], its_acs, sampling, device=device)
+    slices: Complex64[Tensor, "slice coil pe ro"]
+    acs: Complex64[Tensor, "slice coil acs_line acs_ro"] | None
+    sampled: SampledLines
+    sampling: Sampling
+    method: str
+    sigma: float | None
+    seed: int
+    device: torch.device
+    with_maps: bool
+    result: Complex64[Tensor, "slice coil pe ro"]
+
+    def run(self, progress: Callable[[float], None]) -> list[_Outcome]:
+        """Fill every slice on its own, as many at a time as there are cores."""
+        n_slices = len(self.slices)
+        outcomes: list[_Outcome] = []
+        progress(0.0)
+        with _slice_threads(self.device) as pool:
+            # The first slices say whether a nonlinear branch is worth training for the others.
+            for some in (range(min(N_BRANCH_TRIALS, n_slices)), range(N_BRANCH_TRIALS, n_slices)):
+                kept = [one.judgement.trial.kept_steps > 0 for one in outcomes if one.judgement]
+                for outcome in pool.map(partial(self._fill, with_branch=not kept or any(kept)), some):
+                    outcomes.append(outcome)
+                    progress(len(outcomes) / n_slices)
+        return outcomes
+
+    def _fill(self, index: int, *, with_branch: bool) -> _Outcome:
+        measured = torch.where(self.sampled[:, None], self.slices[index], 0)
+        _check_finite(measured, "acquired")
+        if self.method == "zero_filled":
+            self.result[index] = measured
+            return _Outcome()
+        acs = _find_acs(measured, self.sampling, None if self.acs is None else self.acs[index])
+        _check_finite(acs, "ACS")
+        filled, outcome = self._filled(measured, acs, with_branch)
+        self.result[index] = torch.where(self.sampled[:, None], measured, filled)
+        return outcome
+
+    def _filled(self, measured: SliceKSpace, acs: SliceAcs, with_branch: bool) -> tuple[SliceKSpace, _Outcome]:
+        if self.method == "grappa":
+            return fill_by_grappa(measured, acs, self.sampling, device=self.device), _Outcome()
+        if self.method in PUBLISHED:
+            filled, curve = PUBLISHED[self.method](measured, acs, self.sampling, seed=self.seed, device=self.device)
+            return filled, _Outcome(curve=curve)
+        filled, fitted = fill_by_raki(
+            measured,
+            acs,
+            self.sampling,
+            sigma=self.sigma,
+            seed=self.seed,
+            device=self.device,
+            with_branch=with_branch,
+        )
+        trust = self._assess(filled, fitted) if self.with_maps else None
+        judgement = fitted.judgement
+        return filled, _Outcome(
+            curve=judgement.trial.curve, judgement=judgement, sigma=fitted.sigma * fitted.scale, trust=trust
+        )
+
+    def _assess(self, filled: SliceKSpace, fitted: Fitted) -> Trust:
+        # In the units of the fit, where no square leaves the range of float32.
+        maps = assess(
+            (filled / fitted.scale).to(self.device),
+            self.sampling,
+            fitted.kernel,
+            fitted.predict,
+            sigma=fitted.sigma,
+            seed=self.seed,
+        )
+        return Trust(g_factor=maps.g_factor.cpu(), standard_error=maps.standard_error.cpu() * fitted.scale)
+
+    def verdict(self, outcomes: Sequence[_Outcome]) -> Verdict | None:
+        """What the slices' judgements say of the scan."""
+        judgements = [one.judgement for one in outcomes if one.judgement is not None]
+        if not judgements:
             return None
-        filled[index], fit = fill_by_raki(slices[index], its_acs, sampling, sigma=sigma, seed=seed, device=device)
-        return fit
-
-    fits = []
-    progress(0.0)
-    with _slice_threads(device) as pool:
-        for fit in pool.map(fill, range(len(slices)), acs.reshape(-1, *acs.shape[-3:])):
-            fits.append(fit)
-            progress(len(fits) / len(slices))
-    return filled.reshape(measured.shape), [fit for fit in fits if fit is not None]
+        n_coils = self.slices.shape[1]
+        return verdict_of(
+            judgements,
+            [one.sigma for one in outcomes],
+            self.sampling,
+            n_coils=n_coils,
+            n_acs_lines=self.sampling.n_acs_lines if self.acs is None else self.acs.shape[-2],
+            noise_measured=self.sigma is not None,
+        )
 
 
 @contextmanager
@@ -191,20 +280,13 @@ def _find_acs(measured: Tensor, sampling: Sampling, acs: Tensor | None) -> Tenso
     return acs
 
 
-def _acs_notes(n_acs_lines: int, sampling: Sampling) -> tuple[str, ...]:
-    if n_acs_lines >= FEW_ACS_LINES:
-        return ()
-    return (
-        f"The ACS has only {n_acs_lines} lines for R={sampling.acceleration}; calibration is better with "
-        f"{FEW_ACS_LINES} or more.",
-    )
-
-
-def _unfilled_notes(sampling: Sampling) -> tuple[str, ...]:
-    if sampling.acceleration > 1:
+def _notes(method: str, sampling: Sampling, verdict: Verdict | None) -> tuple[str, ...]:
+    if sampling.acceleration == 1:
+        first, stop = sampling.acquired_lines
+        return (f"Lines {first} to {stop - 1} of {sampling.n_pe} were all acquired: nothing was filled.",)
+    if method == "zero_filled":
         return ("Missing lines were left at zero.",)
-    first, stop = sampling.acquired_lines
-    return (f"Lines {first} to {stop - 1} of {sampling.n_pe} were all acquired: nothing was filled.",)
+    return () if verdict is None else verdict.warnings + verdict.notes()
 
 
 def _check_shapes(kspace: Tensor, sampled: Tensor | None, acs: Tensor | None) -> None:

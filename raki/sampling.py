@@ -41,6 +41,22 @@ class Sampling:
         """Lines of the acquired range over lines acquired: R reduced by what the ACS costs."""
         return (self.acquired_lines[1] - self.acquired_lines[0]) / self.n_acquired
 
+    def gaps(self) -> list[int]:
+        """The line before each gap: a line of the lattice, or one outside k-space where it ends within R of the border.
+
+        Lines beyond an end of the lattice that is farther from the border were never meant to be acquired (zero-padding,
+        partial Fourier): no gap.
+        """
+        lattice = self.lattice_lines()
+        before = [lattice[0] - self.acceleration] if 0 < lattice[0] < self.acceleration else []
+        return before + (lattice if self.n_pe - lattice[-1] <= self.acceleration else lattice[:-1])
+
+    def filled_lines(self) -> tuple[int, int]:
+        """First and one past the last line that is acquired or in a gap."""
+        gaps = self.gaps()
+        first, stop = self.acquired_lines
+        return max(0, min(first, gaps[0] + 1)), min(self.n_pe, max(stop, gaps[-1] + self.acceleration))
+
     def lattice_lines(self) -> list[int]:
         """The every-R-th lines inside the acquired range, all of them acquired."""
         first, stop = self.acquired_lines

@@ -1,113 +1,91 @@
-"""Choose the regularisation without the answer: by how well held-out ACS is predicted.
+"""Choose without the answer: by how well ACS lines are predicted that were held out."""
 
-The ACS is brighter than what has to be predicted, and so would choose too little regularisation.
-The noise of the k-space at hand is therefore added, at the levels at which its gaps will see it.
-"""
-
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from functools import reduce
 
 import torch
-from jaxtyping import Float32
-from torch import Tensor
 
 from raki.grappa import (
     Calibration,
     Kernel,
     LinearFit,
-    SliceKSpace,
+    NormalEquations,
+    SliceAcs,
     calibrate,
-    gap_sources,
+    calibration_examples,
     magnitude,
-    noise_ratio,
 )
-from raki.sampling import Sampling
+from raki.selfcalibration import FIRST_RIDGE
 
-GRAPPA_RIDGE = 1e-3
-# More than this is at times preferred by held-out ACS, but measured scans that GRAPPA did well on (R 2 and 3) came out
-# up to 8 % worse in the root-sum-of-squares image, whose reference holds noise too.
-RIDGES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-SHRINKAGES = (0.0, 0.5, 1.0)
-N_NOISE_LEVELS = 8
-OUTER_PART = 8
-FEWEST_LINES = 3
+READOUT_SAMPLES = (5, 9)
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
+# Rows as they are, as in the textbook; or divided by their magnitude plus this part of the peak.
+ROW_FLOORS = (None, 0.02)
+N_FOLDS = 3
+# Held-out rows count by their relative error, but for those fainter than this part of the mean magnitude.
+JUDGED_FLOOR = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The regularisation that predicts held-out ACS best."""
+class CalibratedGrappa:
+    """The kernel, row weighting and ridge that predict held-out ACS lines best, fitted to the whole ACS."""
 
-    ridge: float
-    shrinkage: float
-    expected_error: float
-    """Energy of the error over energy of the missing samples, as expected from held-out ACS."""
-    grappa_error: float
-    """The same for plain GRAPPA."""
+    kernel: Kernel
+    fit: LinearFit
 
 
-def choose(examples: Calibration, ratios: Float32[Tensor, " level"], sigma: float) -> Choice:
-    """Best of all ridges and shrinkages at these noise-to-signal ratios; plain GRAPPA is one of them."""
-    fitted, held_out = split(examples)
-    judge = Judge(calibrate(fitted, ridge=GRAPPA_RIDGE, sigma=sigma), held_out, ratios)
-    ridge, shrinkage = min(product(RIDGES, SHRINKAGES), key=lambda candidate: judge.expected_error(*candidate))
-    return Choice(
-        ridge=ridge,
-        shrinkage=shrinkage,
-        expected_error=judge.expected_error(ridge, shrinkage),
-        grappa_error=judge.expected_error(GRAPPA_RIDGE, 0.0),
-    )
+def calibrated_grappa(acs: SliceAcs, acceleration: int) -> CalibratedGrappa:
+    """GRAPPA with two lines; kernel width, row weighting and ridge from cross-validation over blocks of ACS lines.
 
+    One eigendecomposition serves all ridges. `acs` is scaled to a peak of about 1. An ACS that is too short to hold
+    lines out gets the narrow kernel and a usual ridge.
 
-def split(examples: Calibration) -> tuple[Calibration, Calibration]:
-    """Examples to fit and examples to judge by: the outermost lines of the ACS are held out, an eighth on either side.
+    Raises:
+        NoCalibration: the ACS is too short for any kernel.
 
-    What has to be predicted lies further out than the ACS. Examples held out along the readout share
-    their lines with those fitted, and so would praise wide kernels that fail on any other line.
+    Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
-    if len(examples.sources) < FEWEST_LINES:
-        # Too short to give lines away: hold out the ends of the readout instead.
-        examples = examples.transposed()
-    n_lines = len(examples.sources)
-    n_out = max(1, n_lines // OUTER_PART)
-    line = torch.arange(n_lines, device=examples.sources.device)
-    outer = (line < n_out) | (line >= n_lines - n_out)
-    return examples.at_lines(~outer), examples.at_lines(outer)
+    candidates = dict(_candidates(acs, acceleration))
+    narrowest = next(iter(candidates))
+    if len(candidates[narrowest].sources) < N_FOLDS:
+        return CalibratedGrappa(kernel=narrowest, fit=calibrate(candidates[narrowest], ridge=FIRST_RIDGE))
+    # The widest kernel must not be judged on other samples than the rest.
+    widest = max(kernel.n_ro for kernel in candidates)
+    errors = {
+        (kernel, row_floor, ridge): error
+        for kernel, examples in candidates.items()
+        for row_floor in ROW_FLOORS
+        for ridge, error in _held_out_errors(examples, row_floor, (widest - kernel.n_ro) // 2)
+    }
+    kernel, row_floor, ridge = min(errors, key=errors.__getitem__)
+    return CalibratedGrappa(kernel=kernel, fit=calibrate(candidates[kernel], ridge=ridge, row_floor=row_floor))
 
 
-def noise_ratios(kspace: SliceKSpace, sampling: Sampling, kernel: Kernel, sigma: float) -> Float32[Tensor, " level"]:
-    """Noise-to-signal ratios of the gaps outside the ACS: levels that stand for equal parts of their energy."""
-    first, stop = sampling.acs_lines or (0, 0)
-    sizes = torch.cat(
-        [
-            magnitude(sources)[[not first <= line <= stop - sampling.acceleration for line in lines]].flatten()
-            for lines, sources in gap_sources(kspace, sampling, kernel)
-        ]
-    )
-    sizes = sizes.sort().values
-    energy = sizes.square().cumsum(0)
-    middles = (torch.arange(N_NOISE_LEVELS, device=energy.device) + 0.5) / N_NOISE_LEVELS
-    return noise_ratio(sizes[torch.searchsorted(energy, middles * energy[-1]).clamp(max=len(sizes) - 1)], sigma)
+def _candidates(acs: SliceAcs, acceleration: int) -> Iterator[tuple[Kernel, Calibration]]:
+    """The narrowest kernel always, or why not; wider ones where the readout has room for them."""
+    n_ro = acs.shape[-1]
+    for n_samples in READOUT_SAMPLES:
+        kernel = Kernel(n_pe=2, n_ro=min(n_samples, n_ro // 4 * 2 + 1))
+        if n_samples == READOUT_SAMPLES[0] or kernel.n_ro == n_samples:
+            yield kernel, calibration_examples(acs, kernel, acceleration)
 
 
-class Judge:
-    """Expected error on held-out examples with noise added; in the fit's components it is a quadratic form."""
-
-    def __init__(self, fit: LinearFit, held_out: Calibration, ratios: Float32[Tensor, " level"]) -> None:
-        sources, targets = held_out.sources.flatten(0, 1), held_out.targets.flatten(0, 1)
-        size = magnitude(sources)
-        weight = (1 / (size + size.mean())).unsqueeze(-1)
-        components, targets = (sources * weight) @ fit.basis, targets * weight
-        self.fit = fit
-        self.ratios = ratios
-        self.target_energy = targets.abs().square().sum().clamp(min=torch.finfo(torch.float32).tiny)
-        outer = fit.weights @ fit.weights.mH
-        self.noise_gain = outer.diagonal().real * (size * weight[:, 0]).square().sum()
-        self.quadratic = ((components.mH @ components) * outer.mT).real
-        self.linear = ((components.mH @ targets) * fit.weights.conj()).sum(dim=1).real
-
-    def expected_error(self, ridge: float, shrinkage: float) -> float:
-        """Energy of the error over that of the targets, mean over the noise levels."""
-        gains = self.fit.with_regularisation(ridge, shrinkage).gains(self.ratios)
-        signal = ((gains @ self.quadratic) * gains).sum(dim=1) - 2 * gains @ self.linear + self.target_energy
-        noise = self.ratios.square() * (gains.square() @ self.noise_gain)
-        return float(((signal + noise) / self.target_energy).mean())
+def _held_out_errors(examples: Calibration, row_floor: float | None, margin: int) -> list[tuple[float, float]]:
+    """Ridges with the error on held-out lines; the outermost `margin` samples are not judged."""
+    n_lines, n_samples = examples.sources.shape[:2]
+    judged = slice(margin, n_samples - margin)
+    least = JUDGED_FLOOR * magnitude(examples.sources).mean()
+    fold = torch.arange(n_lines, device=examples.sources.device) * N_FOLDS // n_lines
+    errors = torch.zeros(len(RIDGES))
+    folds = [examples.at_lines(fold == number) for number in range(N_FOLDS)]
+    sums = [NormalEquations.of(unseen, row_floor) for unseen in folds]
+    for number, unseen in enumerate(folds):
+        others = [each for index, each in enumerate(sums) if index != number]
+        fit = reduce(NormalEquations.plus, others).solved(ridge=FIRST_RIDGE)
+        sources, targets = unseen.sources[:, judged], unseen.targets[:, judged]
+        weight = (magnitude(sources) + least).square().reciprocal()
+        for index, ridge in enumerate(RIDGES):
+            error = fit.with_regularisation(ridge, 0.0).predict(sources) - targets
+            errors[index] += float((weight * error.abs().square().sum(dim=-1)).sum())
+    return list(zip(RIDGES, errors.tolist(), strict=True))
