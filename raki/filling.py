@@ -67,7 +67,6 @@ class Fitted:
 
 
 UNTRIED = TrialOfBranch(curve=(), kept_steps=0)
-UNJUDGED = Judgement(chosen="raki", errors=None, trial=UNTRIED)
 
 
 def slice_kernel(n_ro: int) -> Kernel:
@@ -106,11 +105,9 @@ def fill_by_raki(
     scale = unit_scale(acs)
     measured = _measured(kspace / scale, acs / scale, sampling, None if sigma is None else sigma / scale, device)
     rehearsed = rehearsal(measured)
-    if rehearsed is None:
-        experts = self_calibrated(measured, first_fit(measured), n_rounds=N_ROUNDS, seed=seed)
-        predict, judgement = _gated(experts, torch.inf).predict, UNJUDGED
-    else:
-        predict, judgement = _judged(measured, rehearsed, seed, with_branch)
+    predict, judgement = (
+        _unjudged(measured, seed) if rehearsed is None else _judged(measured, rehearsed, seed, with_branch)
+    )
     fitted = Fitted(predict=predict, kernel=measured.kernel, scale=scale, sigma=measured.sigma, judgement=judgement)
     return measured.filled_by(predict).cpu() * scale, fitted
 
@@ -132,6 +129,12 @@ def _measured(
         kernel=slice_kernel(acs.shape[-1]),
         sigma=estimate_sigma(acs.to(device)) if sigma is None else sigma,
     )
+
+
+def _unjudged(measured: MeasuredSlice, seed: int) -> tuple[Predict, Judgement]:
+    """The expert for faint gaps alone, where no line can be spared to judge by."""
+    experts = self_calibrated(measured, first_fit(measured), n_rounds=N_ROUNDS, seed=seed)
+    return experts.faint.predict, Judgement(chosen="raki", errors=None, trial=UNTRIED)
 
 
 def _judged(measured: MeasuredSlice, rehearsed: Rehearsal, seed: int, with_branch: bool) -> tuple[Predict, Judgement]:

@@ -42,10 +42,10 @@ class Sampling:
         return (self.acquired_lines[1] - self.acquired_lines[0]) / self.n_acquired
 
     def gaps(self) -> list[int]:
-        """The line before each gap: a line of the lattice, or one outside k-space where it ends within R of the border.
+        """The line before each gap: on the lattice, or outside k-space where the lattice ends within R of the border.
 
-        Lines beyond an end of the lattice that is farther from the border were never meant to be acquired (zero-padding,
-        partial Fourier): no gap.
+        Lines beyond an end that is farther from the border were never meant to be acquired (zero-padding, partial
+        Fourier): no gap.
         """
         lattice = self.lattice_lines()
         before = [lattice[0] - self.acceleration] if 0 < lattice[0] < self.acceleration else []

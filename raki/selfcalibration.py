@@ -37,8 +37,8 @@ EXAMPLES_PER_FEATURE = 16
 class Weighting:
     """How examples are weighed against each other, and the fit to them is regularised.
 
-    All constants were measured on seven scans of four scanners; half or double of any of them changes the error by a few
-    per cent (benchmarks/README.md).
+    All constants were measured on seven scans of several scanners; half or double of any of them changes the error by
+    a few per cent (benchmarks/README.md).
     """
 
     row_floor: float
