@@ -4,6 +4,8 @@ import sys
 
 import typer
 
+from benchmarks.ablation import ablation
+from benchmarks.coverage import coverage
 from benchmarks.gpu import gpu
 from benchmarks.peers import peers
 from benchmarks.quality import quality
@@ -18,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (quality, speed, peers, gpu):
+for command in (quality, coverage, ablation, speed, peers, gpu):
     app.command()(command)
 
 if __name__ == "__main__":

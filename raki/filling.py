@@ -103,7 +103,13 @@ def fill_by_raki(
     Zhang et al. 2022, NeuroImage 256:119248, doi:10.1016/j.neuroimage.2022.119248 (residual RAKI).
     """
     scale = unit_scale(acs)
-    measured = _measured(kspace / scale, acs / scale, sampling, None if sigma is None else sigma / scale, device)
+    measured = measured_slice(
+        kspace / scale,
+        acs / scale,
+        sampling,
+        sigma=None if sigma is None else sigma / scale,
+        device=device,
+    )
     rehearsed = rehearsal(measured)
     predict, judgement = (
         _unjudged(measured, seed) if rehearsed is None else _judged(measured, rehearsed, seed, with_branch)
@@ -112,9 +118,10 @@ def fill_by_raki(
     return measured.filled_by(predict).cpu() * scale, fitted
 
 
-def _measured(
-    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, sigma: float | None, device: torch.device
+def measured_slice(
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, *, sigma: float | None, device: torch.device
 ) -> MeasuredSlice:
+    """A slice on the device that it is filled on; the arrays have a peak of about 1 (see `unit_scale`)."""
     known = torch.zeros(sampling.n_pe, dtype=torch.bool)
     known[sampling.lattice_lines()] = True
     first, stop = sampling.acs_lines or (0, 0)

@@ -21,10 +21,10 @@ SliceAcs = Complex64[Tensor, "coil acs_line acs_ro"]
 Sources = Complex64[Tensor, "*row feature"]
 Targets = Complex64[Tensor, "*row target"]
 
-GAPS_AT_ONCE = 32
+GAPS_AT_ONCE = 64
 # Sources with less than this part of signal in their energy are taken to have as much.
 LEAST_SIGNAL = 0.01
-LEVELS_PER_DOUBLING = 3
+LEVELS_PER_DOUBLING = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class LinearFit:
     def predict(self, sources: Sources) -> Targets:
         """Targets of any number of source rows, in units of the k-space.
 
-        Rows of about the same noise-to-signal ratio share one set of weights: three for each doubling of the
+        Rows of about the same noise-to-signal ratio share one set of weights: two for each doubling of the
         regularisation, which costs far less than a gain for each row and each component.
         """
         rows = sources.flatten(0, -2)

@@ -30,7 +30,7 @@ from raki.sampling import Sampling
 
 # Plain GRAPPA gives the first filling.
 FIRST_RIDGE = 1e-3
-EXAMPLES_PER_FEATURE = 16
+EXAMPLES_PER_FEATURE = 12
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ def smoothed(variance):
 class LinearSlice:
     """A slice of noise, its gaps filled by some linear prediction: fast, and all algebra holds."""
 
-    def __init__(self, n_pe=13, n_coils=2, n_ro=8, acceleration=2):
+    def __init__(self, n_pe=9, n_coils=2, n_ro=6, acceleration=2):
         self.sampling = find_sampling(lines(n_pe, acceleration, n_acs_lines=2))
         n_features = n_coils * KERNEL.n_pe * KERNEL.n_ro
         self.weights = complex_noise((n_features, n_coils * (acceleration - 1)), 1) / n_features**0.5
@@ -68,7 +68,7 @@ def linear():
 def test_the_g_factor_of_a_linear_filling_is_its_propagated_noise(linear):
     images = to_image(linear.filled)
     direction = (images / root_sum_of_squares(images)).conj()
-    acquired = [(coil, pe, ro) for coil in range(2) for pe in linear.known.nonzero().flatten() for ro in range(8)]
+    acquired = [(coil, pe, ro) for coil in range(2) for pe in linear.known.nonzero().flatten() for ro in range(6)]
     variance = torch.zeros(images.shape[1:])
     for place in acquired:
         impulse = torch.zeros_like(linear.filled)
@@ -77,8 +77,8 @@ def test_the_g_factor_of_a_linear_filling_is_its_propagated_noise(linear):
     fully_sampled = 1 / 2
     net_acceleration = len(linear.known) / int(linear.known.sum())
     expected = (smoothed(variance) / fully_sampled / net_acceleration).sqrt()
-    found = linear.assess(n_replicas=60).g_factor
-    torch.testing.assert_close(found, expected, rtol=0.15, atol=0)
+    found = linear.assess(n_replicas=40).g_factor
+    torch.testing.assert_close(found, expected, rtol=0.2, atol=0)
 
 
 def test_gaps_that_stay_empty_pass_no_noise_on(linear):
@@ -91,7 +91,7 @@ def test_gaps_that_stay_empty_pass_no_noise_on(linear):
         lambda sources: 0 * linear.predict(sources),
         sigma=0.1,
         seed=0,
-        n_replicas=60,
+        n_replicas=40,
     ).g_factor
     assert float(found.mean()) == pytest.approx(acquired_part, rel=0.1)
 
@@ -127,7 +127,7 @@ def test_same_seed_same_bits(linear):
 
 
 def test_what_filled_nothing_cannot_be_assessed(linear):
-    everything = find_sampling(torch.ones(13, dtype=torch.bool))
+    everything = find_sampling(torch.ones(9, dtype=torch.bool))
     with pytest.raises(ValueError, match="R is 1"):
         assess(linear.filled, everything, KERNEL, linear.predict, sigma=0.1, seed=0)
 
@@ -145,8 +145,6 @@ def filled_by_grappa(full, sampled):
     fit = calibrate(
         calibration_examples(full[:, first:stop], KERNEL, sampling.acceleration),
         ridge=1e-3,
-        shrinkage=shrinkage,
-        sigma=SIGMA,
     )
     filled = interpolate(torch.where(sampled[:, None], full, 0), sampling, KERNEL, fit.predict)
     return torch.where(sampled[:, None], full, filled), sampling, fit.predict

@@ -1,0 +1,124 @@
+"""`python -m benchmarks ablation`: what each part of the default method is worth, on fully sampled scans."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.opponents import Fill
+from benchmarks.plots import plot_ratios
+from benchmarks.quality import sit, sitting
+from benchmarks.ratios import TUNED, Aggregate, aggregates
+from benchmarks.records import CONSOLE, RESULTS, Output, write_record
+from benchmarks.scans import REAL_SCANS, find_scans, load_scan
+from benchmarks.undersampling import Undersampling
+from raki.completion import complete
+from raki.filling import N_ROUNDS, fill_by_raki, measured_slice, unit_scale
+from raki.fourier import KSpace
+from raki.gating import Predict
+from raki.grappa import calibrate
+from raki.sampling import find_sampling
+from raki.selfcalibration import FAINT, MeasuredSlice, first_fit, self_calibrated
+from raki.training import N_STEPS, noise_levels, trained_network
+
+
+def ablation(
+    scans: Annotated[
+        list[Path] | None,
+        typer.Argument(exists=True, dir_okay=False, help="Fully sampled scans; all there are if none."),
+    ] = None,
+    acceleration: Annotated[
+        list[int] | None, typer.Option("--acceleration", "-R", min=2, help="[2, 3, 4, 5, 6]")
+    ] = None,
+    acs: Annotated[list[int] | None, typer.Option(min=4, help="Lines of the ACS; repeatable. [16, 24, 32]")] = None,
+    slices: Annotated[int, typer.Option(min=1, help="At most so many of each scan, evenly spaced.")] = 1,
+    output: Output = RESULTS,
+) -> None:
+    """The default method part by part: NMSE over that of GRAPPA tuned by the answer."""
+    paths = scans or find_scans(REAL_SCANS)
+    if not paths:
+        raise typer.BadParameter(f"no fully sampled scan was found in {REAL_SCANS}; name one")
+    ways = [(r, n_lines) for n_lines in acs or [16, 24, 32] for r in acceleration or range(2, 7)]
+    exams = list(sitting((load_scan(path, n_slices=slices) for path in paths), ways, None))
+    measurements = [one for exam in track(exams, "measuring", console=CONSOLE) for one in sit(exam, VARIANTS)]
+    if not measurements:
+        raise typer.BadParameter("no scan has lines and coils enough for any of these accelerations")
+    found = aggregates(measurements, [(name, TUNED) for name in VARIANTS])
+    _show(found)
+    facts = {
+        "aggregates": [asdict(one) | {"worst_case": one.worst_case._asdict()} for one in found],
+        "measurements": [asdict(one) | {"case": one.case._asdict()} for one in measurements],
+    }
+    write_record(output, "ablation", facts, lambda path: plot_ratios(measurements, list(VARIANTS), TUNED, path))
+
+
+def _with(predictor: Callable[[MeasuredSlice], Predict]) -> Fill:
+    """Fill each slice by what `predictor` makes of it."""
+
+    def fill(measured: KSpace, lines: Undersampling) -> KSpace:
+        filled = []
+        for kspace in measured:
+            sampling = find_sampling(lines.sampled)
+            first, stop = sampling.acs_lines or (0, 0)
+            scale = unit_scale(kspace[:, first:stop])
+            one = measured_slice(
+                kspace / scale, kspace[:, first:stop] / scale, sampling, sigma=None, device=torch.device("cpu")
+            )
+            filled.append(one.filled_by(predictor(one)) * scale)
+        return torch.stack(filled)
+
+    return fill
+
+
+def _weighted(one: MeasuredSlice) -> Predict:
+    """Rows weighed and shrunk as for faint gaps, calibrated on the ACS alone."""
+    return calibrate(
+        one.acs_examples(),
+        ridge=FAINT.ridge,
+        shrinkage=FAINT.shrinkage,
+        sigma=one.sigma,
+        row_floor=one.sigma + FAINT.row_floor,
+    ).predict
+
+
+def _branch_always(one: MeasuredSlice) -> Predict:
+    """A branch trained on the ACS for all steps, whatever held-out lines say of it."""
+    fit = self_calibrated(one, first_fit(one), n_rounds=N_ROUNDS, seed=0).faint
+    levels = noise_levels(one.kspace, one.sampling, one.kernel, one.sigma)
+    return trained_network(fit, one.acs_examples(), levels, 0, N_STEPS).predict
+
+
+def _linear(measured: KSpace, lines: Undersampling) -> KSpace:
+    """The default method without its branch."""
+    filled = []
+    for kspace in measured:
+        sampling = find_sampling(lines.sampled)
+        first, stop = sampling.acs_lines or (0, 0)
+        acs, cpu = kspace[:, first:stop], torch.device("cpu")
+        filled.append(fill_by_raki(kspace, acs, sampling, sigma=None, seed=0, device=cpu, with_branch=False)[0])
+    return torch.stack(filled)
+
+
+VARIANTS: dict[str, Fill] = {
+    "GRAPPA, fixed ridge": _with(lambda one: first_fit(one).predict),
+    "GRAPPA, cross-validated": lambda measured, _lines: complete(measured, "grappa").kspace,
+    "weighted, shrunk; ACS only": _with(_weighted),
+    "self-calibrated": _with(lambda one: self_calibrated(one, first_fit(one), n_rounds=N_ROUNDS, seed=0).faint.predict),
+    "+ gate and rehearsal": _linear,
+    "+ branch, if chosen (raki)": lambda measured, _lines: complete(measured).kspace,
+    "self-calibrated, branch always": _with(_branch_always),
+}
+
+
+def _show(found: list[Aggregate]) -> None:
+    table = Table(title="NMSE inside the object over that of tuned GRAPPA", title_justify="left")
+    for heading in ("variant", "R", "geometric mean", "worst"):
+        table.add_column(heading)
+    for one in found:
+        table.add_row(one.method, one.accelerations, f"{one.geometric_mean:.3f}", f"{one.worst:.3f}")
+    CONSOLE.print(table)
