@@ -33,6 +33,16 @@ class Method(StrEnum):
     RAKI = "raki"
     GRAPPA = "grappa"
     ZERO_FILLED = "zero_filled"
+    RAKI_2019 = "raki2019"
+    RESIDUAL_RAKI = "rraki"
+    ITERATIVE_RAKI = "iraki"
+
+
+class Combination(StrEnum):
+    """How the coils become one image."""
+
+    RSS = "rss"
+    ADAPTIVE = "adaptive"
 
 
 @contextmanager
@@ -54,7 +64,16 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
 def reconstruct(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A raw scan, plain or in a tar or tar.gz.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images and the report.")],
-    method: Annotated[Method, typer.Option(help="What fills in the lines that were not acquired.")] = Method.RAKI,
+    method: Annotated[
+        Method,
+        typer.Option(help="What fills in the lines that were not acquired; the last three as published, and slow."),
+    ] = Method.RAKI,
+    combine: Annotated[
+        Combination, typer.Option(help="Coils to one image: root sum of squares, or by the sensitivities they show.")
+    ] = Combination.RSS,
+    coils: Annotated[
+        int | None, typer.Option(min=1, help="Compress the coils to so many before filling; all are used if left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the training: the same seed gives the same image.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
 ) -> None:
@@ -72,8 +91,19 @@ def reconstruct(
             stream.seek(0)
             raw = unpack_scan(stream, into=Path(scratch))
         scan = preprocess(read_scan(raw))
+        n_coils = scan.kspace.shape[1]
+        if coils is not None and coils > n_coils:
+            raise typer.BadParameter(f"--coils is {coils} and the scan has {n_coils} coils; ask for 1 to {n_coils}")
         show("reading", 1.0)
-        result = reconstruct_scan(scan, method=method.value, seed=seed, device=device, progress=show)
+        result = reconstruct_scan(
+            scan,
+            method=method.value,
+            combine=combine.value,
+            n_virtual_coils=coils,
+            seed=seed,
+            device=device,
+            progress=show,
+        )
         output.mkdir(parents=True, exist_ok=True)
         source = Source(name=file.name, sha256=digest, n_bytes=file.stat().st_size)
         show("writing", 0.0)

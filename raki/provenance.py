@@ -11,8 +11,15 @@ Keys, all always there; `null` where nothing is known:
                          effective_acceleration, acs_lines [first, one past the last], prewhitened,
                          image_matrix [phase-encode, readout], fov_mm [readout, phase-encode, slice]
     unit                 of a pixel's value
+    combination          of the coils: rss or adaptive
+    n_virtual_coils      null, or how many the coils were compressed to before filling
     seconds              stage -> wall clock
     training             null, or n_points, last_step, and training_loss and validation_loss at the last step
+    verdict              null, or n_slices_by_choice (filled by raki, raki with branch, grappa), held_out_error and
+                         grappa_held_out_error (energy of the error on calibration lines held out, over their own;
+                         null where none could be), noise_measured, noise_sigma (of a complex sample, in units of the
+                         k-space), warnings
+    g_factor             null, or median and percentile_99 inside the object, on slices spread over the scan
     notes                sentences on choices made for this scan
     software             raki, torch, numpy, python -> version
 
@@ -26,9 +33,19 @@ from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from typing import Any
 
+import numpy as np
+import torch
+
+from raki.images import evenly_spaced
+from raki.metrics import object_mask
 from raki.reconstruction import Reconstruction, ScanSummary
+from raki.verdict import Verdict
 
 SCHEMA = "raki.provenance/1"
+
+# The object is found on a coarse image of some slices: its median needs no more, and all of it takes minutes.
+SLICES_SUMMED_UP = 8
+PIXELS_SUMMED_UP = 128
 
 
 def provenance(
@@ -50,8 +67,12 @@ def provenance(
         "device": reconstruction.device,
         "scan": _scan(reconstruction.scan),
         "unit": unit(reconstruction.scan),
+        "combination": reconstruction.combination,
+        "n_virtual_coils": reconstruction.n_virtual_coils,
         "seconds": {stage: round(seconds, 3) for stage, seconds in {**stage_seconds, **reconstruction.seconds}.items()},
         "training": _training(reconstruction),
+        "verdict": None if reconstruction.verdict is None else _verdict(reconstruction.verdict),
+        "g_factor": _g_factor(reconstruction),
         "notes": list(reconstruction.notes),
         "software": software_versions(),
     }
@@ -98,7 +119,39 @@ def _training(reconstruction: Reconstruction) -> dict[str, Any] | None:
     return {
         "n_points": len(reconstruction.training_curve),
         "last_step": last.step,
-        # JSON has no NaN: a loss that was not measured is null.
-        "training_loss": last.training_loss if isfinite(last.training_loss) else None,
-        "validation_loss": last.validation_loss if isfinite(last.validation_loss) else None,
+        "training_loss": _finite(last.training_loss),
+        "validation_loss": _finite(last.validation_loss),
     }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "n_slices_by_choice": dict(verdict.n_slices_by_choice),
+        "held_out_error": _finite(verdict.held_out_error),
+        "grappa_held_out_error": _finite(verdict.grappa_held_out_error),
+        "noise_measured": verdict.noise_measured,
+        "noise_sigma": _finite(verdict.noise_sigma),
+        "warnings": list(verdict.warnings),
+    }
+
+
+def _g_factor(reconstruction: Reconstruction) -> dict[str, float] | None:
+    if "g_factor" not in reconstruction.maps:
+        return None
+    slices = evenly_spaced(reconstruction.scan.n_slices, SLICES_SUMMED_UP)
+    rows, columns = (slice(None, None, -(-size // PIXELS_SUMMED_UP)) for size in reconstruction.scan.geometry.matrix)
+    image, g_factor = (
+        volume[slices][:, rows, columns] for volume in (reconstruction.result, reconstruction.maps["g_factor"])
+    )
+    inside = g_factor[object_mask(torch.from_numpy(image)).numpy()]
+    if not inside.size:
+        return None
+    return {
+        "median": round(float(np.median(inside)), 3),
+        "percentile_99": round(float(np.percentile(inside, 99)), 3),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no NaN: what was not measured is null."""
+    return value if value is not None and isfinite(value) else None

@@ -33,12 +33,14 @@ def write_results(
 ) -> list[Path]:
     """Write `image.h5`, `image.nii.gz`, `preview.png`, `report.html` and `provenance.json`; files there are replaced.
 
+    Where the reconstruction has maps, `g_factor.nii.gz` and `standard_error.nii.gz` stand beside the image.
     `stage_seconds` are the stages before the reconstruction, in their order. The source's name stands in the report
     alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("image.h5", "image.nii.gz", "preview.png", "report.html", "provenance.json")]
-    image, nifti, preview, report, facts_json = paths
+    image, nifti, preview, report, facts_json = (
+        folder / name for name in ("image.h5", "image.nii.gz", "preview.png", "report.html", "provenance.json")
+    )
     facts = provenance(
         reconstruction, sha256=source.sha256, n_bytes=source.n_bytes, scan_id=scan_id, stage_seconds=stage_seconds
     )
@@ -49,6 +51,7 @@ def write_results(
     )
     short_unit = "noise SD of one coil" if scan.prewhitened else "arbitrary unit"
     write_nifti(result, nifti, geometry=geometry, description=f"{made_by}; unit: {short_unit}"[:79])
+    maps = _write_maps(reconstruction, folder, made_by=made_by, image_unit=short_unit)
     write_preview(
         {method_label(method): volume for method, volume in reconstruction.images.items()},
         preview,
@@ -57,7 +60,21 @@ def write_results(
     )
     report.write_text(render_report(reconstruction, facts, source_name=source.name), encoding="utf-8")
     facts_json.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return paths
+    return [image, nifti, *maps, preview, report, facts_json]
+
+
+def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:
+    """The maps there are; those of an earlier result in the folder, which belong to another image, go."""
+    written = []
+    for name, map_unit in (("g_factor", "dimensionless"), ("standard_error", image_unit)):
+        path = folder / f"{name}.nii.gz"
+        path.unlink(missing_ok=True)
+        if name in reconstruction.maps:
+            description = f"{made_by}; {name}; unit: {map_unit}"[:79]
+            volume = reconstruction.maps[name]
+            write_nifti(volume, path, geometry=reconstruction.scan.geometry, description=description)
+            written.append(path)
+    return written
 
 
 def _caption(reconstruction: Reconstruction) -> str:

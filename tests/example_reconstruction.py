@@ -5,6 +5,7 @@ import numpy as np
 from raki.completion import TrainingPoint
 from raki.reconstruction import Reconstruction, ScanSummary
 from raki.scan import Geometry
+from raki.verdict import Verdict
 
 HEADER_XML = "<ismrmrdHeader><studyInformation/></ismrmrdHeader>"
 
@@ -19,19 +20,43 @@ TILTED = Geometry(
     position_mm=(11.0, -7.0, 23.0),
 )
 
+WARNING = "The scan has no noise samples; the noise level was estimated from the ACS."
+
+
+def example_verdict(n_slices: int) -> Verdict:
+    return Verdict(
+        n_slices_by_choice={"raki with branch": n_slices - 1, "grappa": 1} if n_slices > 1 else {"raki": 1},
+        held_out_error=0.012,
+        grappa_held_out_error=3.4,
+        noise_measured=False,
+        noise_sigma=0.98,
+        warnings=(WARNING,),
+    )
+
 
 def example_reconstruction(
-    *, n_slices: int = 3, geometry: Geometry = TILTED, notes: tuple[str, ...] = (), n_steps: int = 20
+    *,
+    n_slices: int = 3,
+    geometry: Geometry = TILTED,
+    notes: tuple[str, ...] = (),
+    n_steps: int = 20,
+    with_maps: bool = True,
 ) -> Reconstruction:
     random = np.random.default_rng(5)
     shape = (n_slices, *geometry.matrix)
     result = random.rayleigh(size=shape).astype(np.float32)
+    ramp = np.broadcast_to(np.linspace(1, 3, geometry.matrix[1], dtype=np.float32), shape).copy()
     sampled = np.zeros(geometry.matrix[0], bool)
     sampled[1::4] = True
     sampled[12:20] = True
     return Reconstruction(
         method="raki",
+        combination="rss",
+        n_virtual_coils=None,
         images={"zero_filled": result * np.float32(0.5), "grappa": result * np.float32(1.01), "raki": result},
+        # A g-factor that grows from 1 to 3 along the readout, and an error that is a tenth of it.
+        maps={"g_factor": ramp, "standard_error": ramp / 10} if with_maps else {},
+        verdict=example_verdict(n_slices),
         scan=ScanSummary(
             n_slices=n_slices,
             n_coils=6,

@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import pytest
 
 import raki
 from raki import cli, errors
+from raki.completion import METHODS
+from raki.reconstruction import COMBINATIONS
 from raki.simulation import simulate_scan
 
 RAKI = str(Path(sys.executable).parent / "raki")
@@ -38,6 +41,24 @@ def test_simulate_and_reconstruct(run, tmp_path):
     ]  # fmt: skip
     assert all(Path(line).exists() for line in written.split())
     assert "grappa" in progress
+
+
+def test_coils_can_be_compressed_and_combined_otherwise(run, tmp_path):
+    scan, out = tmp_path / "scan.h5", tmp_path / "out"
+    simulate_scan(scan, n_slices=1, n_coils=6, matrix=64, acceleration=2, n_acs_lines=16)
+    code, written, _ = run("reconstruct", scan, "-o", out, "--coils", 4, "--combine", "adaptive")
+    assert code == 0
+    assert {"g_factor.nii.gz", "standard_error.nii.gz"} <= {Path(line).name for line in written.split()}
+    facts = json.loads((out / "provenance.json").read_text())
+    assert (facts["n_virtual_coils"], facts["combination"]) == (4, "adaptive")
+    code, _, said = run("reconstruct", scan, "-o", out, "--coils", 7)
+    assert code == 2
+    assert "ask for 1 to 6" in said.replace("│ ", "")
+
+
+def test_every_method_and_combination_of_the_library_can_be_asked_for():
+    assert {method.value for method in cli.Method} == set(METHODS)
+    assert tuple(one.value for one in cli.Combination) == COMBINATIONS
 
 
 def letter(path):

@@ -20,7 +20,15 @@ from raki.simulation import simulate_scan
 from .conftest import REAL_SCANS
 from .running import running
 
-RESULTS = ["image.h5", "image.nii.gz", "preview.png", "provenance.json", "report.html"]
+RESULTS = [
+    "g_factor.nii.gz",
+    "image.h5",
+    "image.nii.gz",
+    "preview.png",
+    "provenance.json",
+    "report.html",
+    "standard_error.nii.gz",
+]
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raki.completion import complete
 from raki.errors import DamagedScan, NoCalibration
 from raki.fourier import to_image, to_kspace
 from raki.phantom import phantom_kspace
-from raki.reconstruction import COMPARED_WITH, fit_matrix, reconstruct
+from raki.reconstruction import COMBINATIONS, COMPARED_WITH, fit_matrix, on_image_matrix, reconstruct
 from raki.scan import Geometry, Scan
 from tests.example_reconstruction import example_reconstruction
 
 
-def scan_of(kspace, *, acceleration=1, n_acs_lines=24, matrix=None, prewhitened=False):
+def scan_of(kspace, *, acceleration=1, n_acs_lines=24, matrix=None, prewhitened=False, noise=None):
     n_pe = kspace.shape[-2]
     acs_lines = (n_pe // 2 - n_acs_lines // 2, n_pe // 2 + n_acs_lines - n_acs_lines // 2)
     sampled = np.zeros(n_pe, bool)
@@ -25,7 +26,7 @@ def scan_of(kspace, *, acceleration=1, n_acs_lines=24, matrix=None, prewhitened=
         kspace=np.where(sampled[:, None], kspace, 0).astype(np.complex64),
         sampled=sampled,
         acs_lines=acs_lines,
-        noise=None,
+        noise=noise,
         noise_dwell_ratio=1.0,
         readout_oversampling=1.0,
         geometry=Geometry(fov_mm=(220.0, 220.0, 5.0), matrix=matrix or (n_pe, kspace.shape[-1]), slice_spacing_mm=5.0),
@@ -200,4 +201,109 @@ def test_there_is_no_reconstruction_whose_images_do_not_fit_the_geometry():
     example = example_reconstruction()
     images = {name: volume[:, :-1] for name, volume in example.images.items()}
     with pytest.raises(ValueError, match=r"\(3, 31, 40\).*needs \(3, 32, 40\)"):
-        dataclasses.replace(example, images=images)
+        dataclasses.replace(example, images=images, maps={})
+    with pytest.raises(ValueError, match=r"g_factor maps have shape \(3, 31, 40\)"):
+        dataclasses.replace(example, images={}, maps={"g_factor": example.maps["g_factor"][:, :-1]})
+
+
+def test_the_maps_and_the_verdict_are_those_of_the_filling(reconstructed, noisy_scan):
+    filled = complete(
+        torch.tensor(noisy_scan.kspace), sampled=torch.tensor(noisy_scan.sampled), seed=4, device="cpu", with_maps=True
+    )
+    assert reconstructed.verdict == filled.verdict
+    assert set(reconstructed.maps) == {"g_factor", "standard_error"}
+    for name, volume in reconstructed.maps.items():
+        expected = torch.stack([getattr(one, name) for one in filled.trust])
+        np.testing.assert_allclose(volume, expected, rtol=1e-5)
+
+
+def test_there_are_maps_only_where_they_are_asked_for_and_the_network_filled_lines(head):
+    undersampled = scan_of(head[:1], acceleration=2)
+    for scan, options in (
+        (undersampled, {"with_maps": False}),
+        (undersampled, {"method": "grappa"}),
+        (scan_of(head[:1]), {}),
+    ):
+        assert reconstruct(scan, device="cpu", **options).maps == {}
+    assert reconstruct(undersampled, device="cpu", with_maps=False).verdict is not None
+    assert reconstruct(undersampled, method="grappa").verdict is None
+
+
+@pytest.mark.parametrize("matrix", [(96, 112), (48, 64)])
+def test_the_standard_error_means_the_same_in_every_matrix(noisy_scan, head, matrix):
+    """Root mean square of error over standard error is the same, within a tenth, as in the k-space's own matrix."""
+    full = head + 1e-3 * np.abs(head).max() * complex_noise(*head.shape)
+    ratios = []
+    for size in ((64, 64), matrix):
+        geometry = dataclasses.replace(noisy_scan.geometry, matrix=size)
+        found = reconstruct(dataclasses.replace(noisy_scan, geometry=geometry), seed=4, device="cpu")
+        truth = reconstruct(scan_of(full, matrix=size), method="zero_filled").result
+        bright = truth > 0.3 * truth.max()
+        errors, expected = (found.result - truth)[bright], found.maps["standard_error"][bright]
+        ratios.append(np.sqrt(np.mean(errors**2) / np.mean(expected**2)))
+    assert ratios[1] == pytest.approx(ratios[0], rel=0.1)
+
+
+@settings(derandomize=True, deadline=None)
+@given(size=st.tuples(sizes, sizes), times=st.integers(1, 3))
+def test_a_map_keeps_its_values_and_their_places_in_a_finer_matrix(size, times):
+    """As zero-padding does with the image; and nothing lies outside of what the map held."""
+    pixels = np.random.default_rng(0).random(size).astype(np.float32)
+    fine = on_image_matrix(
+        pixels, Geometry(fov_mm=(1.0, 1.0, 1.0), matrix=tuple(times * n for n in size), slice_spacing_mm=1.0)
+    )
+    rows, columns = ([times * n // 2 + times * (index - n // 2) for index in range(n)] for n in size)
+    np.testing.assert_allclose(fine[rows][:, columns], pixels, rtol=1e-5)
+    assert pixels.min() - 1e-6 <= fine.min() <= fine.max() <= pixels.max() + 1e-6
+
+
+def test_a_map_is_cut_where_the_image_is():
+    """Phase oversampling of 2: the middle half of the encoded rows are the image."""
+    pixels = np.random.default_rng(0).random((64, 32)).astype(np.float32)
+    geometry = Geometry(fov_mm=(1.0, 1.0, 1.0), matrix=(32, 32), phase_oversampling=2.0, slice_spacing_mm=1.0)
+    np.testing.assert_allclose(on_image_matrix(pixels, geometry), pixels[16:48], rtol=1e-6)
+
+
+def test_as_many_virtual_coils_as_coils_lose_nothing(head):
+    """A unitary mix of the coils: the root sum of squares is the same, and so is GRAPPA's."""
+    scan = scan_of(head, acceleration=2, noise=1e-3 * complex_noise(6, 500))
+    mixed = reconstruct(scan, method="grappa", n_virtual_coils=6)
+    np.testing.assert_allclose(mixed.result, reconstruct(scan, method="grappa").result, atol=1e-3 * mixed.result.max())
+    assert mixed.notes[0] == "Coils compressed from 6 to 6; 0 % of the ACS energy is lost."
+
+
+def test_fewer_virtual_coils_cost_what_the_notes_say(head):
+    scan = scan_of(head, noise=1e-3 * complex_noise(6, 500))
+    result = reconstruct(scan, n_virtual_coils=3)
+    assert (result.n_virtual_coils, result.scan.n_coils) == (3, 6)
+    energy = [np.sum(volume.astype(float) ** 2) for volume in (result.result, root_sum_of_squares(head))]
+    stated = float(result.notes[0].split("; ")[1].split(" %")[0]) / 100
+    assert 1 - energy[0] / energy[1] == pytest.approx(stated, rel=0.2)
+    with pytest.raises(ValueError, match="7 virtual coils were asked for and there are 6"):
+        reconstruct(scan, n_virtual_coils=7)
+
+
+def test_a_compressed_scan_that_is_damaged_is_still_called_so(head):
+    scan = scan_of(head, acceleration=2)
+    scan.kspace[1, 2, 32, 5] = np.nan
+    with pytest.raises(DamagedScan):
+        reconstruct(scan, method="grappa", n_virtual_coils=4)
+
+
+def test_adaptive_combination_is_as_bright_and_its_background_darker(noisy_scan):
+    rss, adaptive = (reconstruct(noisy_scan, method="grappa", combine=one).result for one in COMBINATIONS)
+    bright = rss > 0.3 * rss.max()
+    assert np.mean(adaptive[bright]) == pytest.approx(np.mean(rss[bright]), rel=0.02)
+    corner = (slice(None), slice(6), slice(6))
+    assert np.mean(adaptive[corner]) < 0.8 * np.mean(rss[corner])
+
+
+def test_with_adaptive_combination_the_notes_say_what_the_standard_error_is_of(noisy_scan):
+    notes = reconstruct(noisy_scan, combine="adaptive", device="cpu").notes
+    assert "The standard error is that of the root-sum-of-squares image, not of the adaptive combination." in notes
+    assert len(reconstruct(noisy_scan, method="grappa", combine="adaptive").notes) == 1
+
+
+def test_an_unknown_combination_is_refused_with_those_there_are(head):
+    with pytest.raises(ValueError, match=r"'sum'.*rss, adaptive"):
+        reconstruct(scan_of(head), combine="sum")

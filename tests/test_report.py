@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from raki.completion import METHODS
 from raki.provenance import provenance
-from raki.report import SLICES_SHOWN, difference_factor, render_report
-from tests.example_reconstruction import example_reconstruction
+from raki.report import SLICES_SHOWN, difference_factor, method_label, render_report
+from tests.example_reconstruction import WARNING, example_reconstruction
 
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 
@@ -68,7 +69,7 @@ def test_whatever_a_site_calls_its_file_is_text():
 
 
 def test_each_slice_has_its_picture_by_each_method_and_a_name_for_who_cannot_see_it():
-    pictures = [attrs["alt"] for attrs in Page(report(n_slices=2)).all("img")]
+    pictures = [attrs["alt"] for attrs in Page(report(n_slices=2, with_maps=False)).all("img")]
     assert pictures == [
         f"Slice {number}, {label}"
         for number in (1, 2)
@@ -78,7 +79,7 @@ def test_each_slice_has_its_picture_by_each_method_and_a_name_for_who_cannot_see
 
 def test_pictures_share_one_window_and_the_difference_is_magnified():
     """The example's zero-filled image is half the result, its GRAPPA image 1.01 times it."""
-    images = [attrs["src"].split(",")[1] for attrs in Page(report(n_slices=1)).all("img")]
+    images = [attrs["src"].split(",")[1] for attrs in Page(report(n_slices=1, with_maps=False)).all("img")]
     zero_filled, _, raki, difference = (
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data))), dtype=float) for data in images
     )
@@ -99,7 +100,7 @@ def test_one_slice_is_shown_at_first_and_each_can_be_chosen():
 
 def test_a_report_on_many_slices_shows_some_and_says_so():
     html = report(n_slices=60)
-    assert len(Page(html).all("img")) == 4 * SLICES_SHOWN
+    assert len(Page(html).all("img")) == (4 + 2) * SLICES_SHOWN
     assert f"{SLICES_SHOWN} of 60 slices are shown" in html
 
 
@@ -123,7 +124,10 @@ def test_the_outcome_says_what_became_of_the_lines_that_were_not_acquired():
     zero_filled = dataclasses.replace(example, method="zero_filled")
     complete = dataclasses.replace(example, scan=dataclasses.replace(example.scan, acceleration=1))
     for reconstruction, outcome in (
-        (example, "R = 4. RAKI filled in those between them in 1.5\N{NO-BREAK SPACE}s"),
+        (
+            example,
+            "R = 4. RAKI filled in those between them and mapped how far to trust them in 1.5\N{NO-BREAK SPACE}s",
+        ),
         (zero_filled, "the others are left at zero"),
         (complete, "nothing had to be filled in"),
     ):
@@ -145,3 +149,51 @@ def test_the_magnified_difference_fits_the_window_or_is_not_magnified(scale):
     result = reference * np.float32(1 + scale)
     factor = difference_factor(result, reference, top=1.0)
     assert factor == 1 or factor * np.abs(result - reference).max() <= 1.0
+
+
+def test_it_says_what_was_chosen_and_how_far_that_held():
+    text = " ".join(Page(report()).text)
+    for fact in (
+        "RAKI with its nonlinear branch in 2 of 3 slices, GRAPPA in 1 of 3 slices",
+        "1.2\N{NO-BREAK SPACE}% of their energy; GRAPPA 340\N{NO-BREAK SPACE}%",
+        "0.98 (standard deviation), estimated from the calibration lines",
+    ):
+        assert fact in text
+
+
+def test_a_warning_stands_once_and_apart_from_the_notes():
+    html = report(notes=(WARNING, "A note."))
+    assert html.count(WARNING) == 1
+    assert (
+        html.index('class="warnings"') < html.index(WARNING) < html.index("Notes on this scan") < html.index("A note.")
+    )
+
+
+def test_each_slice_shown_has_its_maps_with_the_values_of_black_and_white():
+    html = report(n_slices=2)
+    maps = [attrs for attrs in Page(html).all("img") if "g-factor" in attrs["alt"]]
+    assert [attrs["alt"] for attrs in maps] == ["Slice 1, g-factor, 1 to 3", "Slice 2, g-factor, 1 to 3"]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(maps[0]["src"].split(",")[1]))), dtype=float)
+    np.testing.assert_allclose(pixels[0], np.linspace(0, 255, pixels.shape[1]), atol=2)
+    assert "main:has(#pick-1:checked) #maps-1" in html
+
+
+def test_nothing_is_said_of_trust_where_nothing_is_known():
+    example = dataclasses.replace(example_reconstruction(with_maps=False), verdict=None)
+    facts = provenance(example, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
+    assert "How far to trust" not in render_report(example, facts, source_name="head.h5")
+    assert "maps-" not in report(with_maps=False)
+
+
+def test_with_adaptive_combination_it_says_what_the_standard_error_is_of():
+    example = dataclasses.replace(example_reconstruction(), combination="adaptive")
+    facts = provenance(example, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
+    sentence = "It is that of the root-sum-of-squares image."
+    assert sentence in render_report(example, facts, source_name="head.h5")
+    assert sentence not in report()
+
+
+def test_every_method_has_a_name_for_a_text():
+    labels = [method_label(method) for method in METHODS]
+    assert len(set(labels)) == len(labels)
+    assert not set(labels) & set(METHODS)

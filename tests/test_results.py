@@ -13,7 +13,7 @@ import raki.provenance
 from raki.completion import TrainingPoint
 from raki.provenance import provenance
 from raki.results import Source, write_results
-from tests.example_reconstruction import example_reconstruction
+from tests.example_reconstruction import WARNING, example_reconstruction
 
 NAME = "Müller^Anna 1971/head.h5"
 SOURCE = Source(name=NAME, sha256="cd" * 32, n_bytes=98765)
@@ -36,6 +36,8 @@ def test_the_files_come_in_order_into_a_folder_that_is_made(tmp_path):
     assert [path.name for path in paths] == [
         "image.h5",
         "image.nii.gz",
+        "g_factor.nii.gz",
+        "standard_error.nii.gz",
         "preview.png",
         "report.html",
         "provenance.json",
@@ -93,7 +95,49 @@ def test_writing_twice_leaves_what_writing_once_does(tmp_path):
         image, *_ = write(tmp_path)
     with ismrmrd.Dataset(image, mode="r") as dataset:
         assert dataset.number_of_images("image_0") == 3
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_maps_lie_on_the_pixels_of_the_image(tmp_path):
+    files = {path.name: nibabel.load(path) for path in write(tmp_path) if path.suffix == ".gz"}
+    for name, volume in example_reconstruction().maps.items():
+        written = files[f"{name}.nii.gz"]
+        np.testing.assert_array_equal(np.asarray(written.dataobj).transpose(2, 1, 0), volume)
+        np.testing.assert_array_equal(written.affine, files["image.nii.gz"].affine)
+        assert name in bytes(written.header["descrip"]).decode()
+
+
+def test_maps_of_an_earlier_result_do_not_stay_beside_another_image(tmp_path):
+    write(tmp_path)
+    assert sorted(write(tmp_path, maps={})) == sorted(tmp_path.iterdir())
+
+
+def test_provenance_sums_up_the_verdict_and_the_g_factor(tmp_path):
+    facts = strict_json(write(tmp_path)[-1].read_text())
+    assert facts["verdict"]["n_slices_by_choice"] == {"raki with branch": 2, "grappa": 1}
+    assert facts["verdict"]["grappa_held_out_error"] == 3.4
+    assert facts["verdict"]["warnings"] == [WARNING]
+    assert 1 <= facts["g_factor"]["median"] <= facts["g_factor"]["percentile_99"] <= 3
+
+
+def test_the_g_factor_is_that_inside_the_object(tmp_path):
+    """A bright disc with a g-factor of 2 in a background of 50."""
+    rows, columns = np.ogrid[:32, :40]
+    disc = np.broadcast_to((rows - 16) ** 2 + (columns - 20) ** 2 < 100, (3, 32, 40))
+    image, g_factor = (np.where(disc, *values).astype(np.float32) for values in ((1, 0), (2, 50)))
+    inner = np.where((rows - 16) ** 2 + (columns - 20) ** 2 < 196, 2, g_factor).astype(np.float32)
+    facts = strict_json(
+        write(tmp_path, images={"grappa": image, "raki": image}, maps={"g_factor": inner})[-1].read_text()
+    )
+    assert facts["g_factor"] == {"median": 2.0, "percentile_99": 2.0}
+
+
+def test_provenance_is_json_whatever_the_verdict_could_not_tell(tmp_path):
+    verdict = dataclasses.replace(example_reconstruction().verdict, held_out_error=math.nan, grappa_held_out_error=None)
+    facts = strict_json(write(tmp_path / "unjudged", verdict=verdict)[-1].read_text())
+    assert (facts["verdict"]["held_out_error"], facts["verdict"]["grappa_held_out_error"]) == (None, None)
+    facts = strict_json(write(tmp_path / "without", verdict=None, maps={})[-1].read_text())
+    assert (facts["verdict"], facts["g_factor"]) == (None, None)
 
 
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
