@@ -52,7 +52,10 @@ def best_threshold(
     zero = sizes.new_zeros(1)
     below = PREFERENCE * torch.cat([zero, faint[order].cumsum(0)])
     above = torch.cat([bright[order].flip(0).cumsum(0).flip(0), zero])
-    best = int((below + above).argmin())
+    total = below + above
+    rising = sizes[order]
+    total[1:-1][rising[1:] == rising[:-1]] = torch.inf  # a threshold can't part equal magnitudes
+    best = int(total.argmin())
     if best == len(sizes):
         return torch.inf
-    return 0.0 if best == 0 else float(sizes[order[best]])
+    return 0.0 if best == 0 else float(rising[best])

@@ -25,6 +25,8 @@ GAPS_AT_ONCE = 64
 # Sources with less than this part of signal in their energy are taken to have as much.
 LEAST_SIGNAL = 0.01
 LEVELS_PER_DOUBLING = 2
+# Rows of exact zeros (a readout that was padded, an empty slice) are noise and nothing else, but no infinity.
+MOST_NOISE = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ def noise_ratio(size: Float32[Tensor, "*row"], sigma: float) -> Float32[Tensor, 
     """Noise over signal in sources whose magnitude, noise included, is `size`."""
     noise_energy = sigma**2
     signal_energy = (size.square() - noise_energy).maximum(LEAST_SIGNAL * size.square())
-    return (noise_energy / signal_energy).sqrt()
+    return (noise_energy / signal_energy).sqrt().clamp(max=MOST_NOISE)
 
 
 def sources_at(kspace: SliceKSpace, lines: list[int], kernel: Kernel, acceleration: int) -> Sources:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
+from raki.adam import Adam
 from raki.grappa import (
     Calibration,
     Kernel,
@@ -152,41 +153,11 @@ def train(
         rows = torch.randint(len(training.weights), (ROWS_PER_STEP,), generator=generator)
         batch = training.at(rows.to(training.weights.device))
         loss = _loss(network, batch, _draw(ratios, ROWS_PER_STEP, generator), generator)
-        adam.step(torch.autograd.grad(loss, adam.parameters))
+        adam.step(torch.autograd.grad(loss, adam.parameters), LEARNING_RATE)
         losses.append(loss.detach())
         if step % STEPS_PER_POINT == 0:
             yield step, float(torch.stack(losses).mean())
             losses.clear()
-
-
-class Adam:
-    """Adaptive gradient descent for complex parameters, real and imaginary part apart.
-
-    torch's own class loads the compiler of torch on first use, which takes longer than to train.
-
-    Kingma and Ba 2015, arXiv:1412.6980.
-    """
-
-    def __init__(self, parameters: list[Tensor], betas: tuple[float, float] = (0.9, 0.999)) -> None:
-        self.parameters = parameters
-        self.betas = betas
-        self.n_steps = 0
-        self.means = [torch.view_as_real(torch.zeros_like(p)) for p in parameters]
-        self.squares = [torch.view_as_real(torch.zeros_like(p)) for p in parameters]
-
-    @torch.no_grad()
-    def step(self, gradients: tuple[Tensor, ...]) -> None:
-        """Move the parameters, in place, against their gradients."""
-        self.n_steps += 1
-        of_mean, of_square = self.betas
-        for parameter, complex_gradient, mean, square in zip(
-            self.parameters, gradients, self.means, self.squares, strict=True
-        ):
-            gradient = torch.view_as_real(complex_gradient.resolve_conj())
-            mean.lerp_(gradient, 1 - of_mean)
-            square.lerp_(gradient.square(), 1 - of_square)
-            size = (square / (1 - of_square**self.n_steps)).sqrt() + 1e-8
-            torch.view_as_real(parameter).sub_(LEARNING_RATE / (1 - of_mean**self.n_steps) * mean / size)
 
 
 @torch.no_grad()

@@ -50,11 +50,14 @@ def rehearsal(measured: MeasuredSlice) -> Rehearsal | None:
     if sampling.acs_lines is None or not measured.acs_inside:
         return None
     first, stop = sampling.acs_lines
-    n_out = max(1, (stop - first) // OUTER_PART)
-    if stop - first - 2 * n_out < measured.kernel.n_lines_needed(acceleration) + FEWEST_EXAMPLES - 1:
-        return None
-    lattice = set(sampling.lattice_lines())
-    held_out = [line for line in (*range(first, first + n_out), *range(stop - n_out, stop)) if line not in lattice]
+    in_gaps = {line + beyond for line in sampling.gaps() for beyond in range(1, acceleration)}
+    n_out, held_out = max(1, (stop - first) // OUTER_PART), []
+    while not held_out:
+        outer = (*range(first, first + n_out), *range(stop - n_out, stop))
+        held_out = [line for line in outer if line in in_gaps]
+        if stop - first - 2 * n_out < measured.kernel.n_lines_needed(acceleration) + FEWEST_EXAMPLES - 1:
+            return None
+        n_out += 0 if held_out else 1
     gaps = [line for line in sampling.gaps() if any(line < held < line + acceleration for held in held_out)]
     known = measured.known.clone()
     known[held_out] = False

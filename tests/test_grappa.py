@@ -6,7 +6,19 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from raki.errors import NoCalibration
-from raki.grappa import Kernel, calibrate, calibration_examples, interpolate, noise_ratio, sources_at
+from raki.grappa import (
+    LEVELS_PER_DOUBLING,
+    Calibration,
+    Kernel,
+    NormalEquations,
+    calibrate,
+    calibration_examples,
+    examples_at,
+    interpolate,
+    magnitude,
+    noise_ratio,
+    sources_at,
+)
 from raki.noise_level import estimate_sigma
 from raki.sampling import find_sampling
 
@@ -63,13 +75,76 @@ def test_sources_beyond_the_edge_are_zero():
 
 def test_only_gaps_change():
     sampled = torch.zeros(30, dtype=torch.bool)
-    sampled[3:28:4] = True
+    sampled[5:24:4] = True
     kspace = torch.where(sampled[:, None], complex_noise((2, 30, 12)), 0)
     filled = interpolate(kspace, find_sampling(sampled), KERNEL, lambda rows: torch.ones(*rows.shape[:2], 6) + 0j)
     assert torch.equal(filled[:, sampled], kspace[:, sampled])
-    assert not filled[:, :3].any()
-    assert not filled[:, 28:].any()
-    assert (filled[:, 3:28][:, ~sampled[3:28]] == 1).all()
+    assert not filled[:, :5].any()
+    assert not filled[:, 22:].any(), "line 21 is the last of the lattice, farther than R from the border"
+    assert (filled[:, 5:22][:, ~sampled[5:22]] == 1).all()
+
+
+def test_the_gaps_at_the_borders_get_the_targets_that_belong_there():
+    sampled = torch.zeros(12, dtype=torch.bool)
+    sampled[2::4] = True
+    kspace = torch.where(sampled[:, None], torch.ones(1, 12, 5), 0) + 0j
+    filled = interpolate(
+        kspace, find_sampling(sampled), KERNEL, lambda rows: torch.tensor([2.0, 3, 4]).expand(*rows.shape[:2], 3) + 0j
+    )
+    assert filled[0, :, 0].real.tolist() == [3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
+
+
+@pytest.mark.parametrize("sigma", [0.03, 0.3])
+def test_weights_shared_by_level_are_those_of_each_row_within_a_level(sigma):
+    brightness = torch.logspace(-3, 1, 300)[:, None]
+    fit = calibrate(calibration_examples(complex_noise((2, 12, 30)), KERNEL, 2), ridge=1e-3, shrinkage=0.5, sigma=sigma)
+    sources = brightness * complex_noise((300, 20), 1)
+    gains = fit.gains(noise_ratio(magnitude(sources), sigma))
+    exact = ((sources @ fit.basis) * gains) @ fit.weights
+    # The next level is at most half a level away, and what is regularised changes by no more than the regularisation.
+    error = (fit.predict(sources) - exact).norm(dim=1) / exact.norm(dim=1)
+    assert error.max() < 2 ** (1 / (2 * LEVELS_PER_DOUBLING)) - 1 + 1e-3
+    assert (fit.predict(sources) - exact).norm() < 0.05 * exact.norm()
+    torch.testing.assert_close(fit.predict(sources.unflatten(0, (3, 100))).flatten(0, 1), fit.predict(sources))
+
+
+@pytest.mark.parametrize(("shrinkage", "sigma"), [(0.0, 0.0), (0.5, 0.1)])
+def test_no_rows_have_no_targets(shrinkage, sigma):
+    examples = calibration_examples(complex_noise((2, 12, 30)), KERNEL, 2)
+    fit = calibrate(examples, ridge=1e-3, shrinkage=shrinkage, sigma=sigma)
+    assert fit.predict(torch.zeros(0, 20, dtype=torch.complex64)).shape == (0, 2)
+    assert fit.predict(torch.zeros(0, 7, 20, dtype=torch.complex64)).shape == (0, 7, 2)
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
+def test_rows_without_signal_have_targets_without_signal(sigma):
+    examples = calibration_examples(complex_noise((2, 12, 30)), KERNEL, 2)
+    fit = calibrate(examples, ridge=1e-3, shrinkage=0.5, sigma=sigma)
+    assert not fit.predict(torch.zeros(3, 20, dtype=torch.complex64)).any()
+
+
+@pytest.mark.parametrize("row_floor", [None, 0.3])
+def test_sums_of_two_sets_are_those_of_both_together(row_floor):
+    one, other = (Calibration(sources=complex_noise((n, 6), n), targets=complex_noise((n, 4), n + 1)) for n in (30, 50))
+    together = Calibration(
+        sources=torch.cat([one.sources, other.sources]), targets=torch.cat([one.targets, other.targets])
+    )
+    added = NormalEquations.of(one, row_floor).plus(NormalEquations.of(other, row_floor))
+    wanted = NormalEquations.of(together, row_floor)
+    torch.testing.assert_close(added.covariance, wanted.covariance)
+    torch.testing.assert_close(added.correlation, wanted.correlation)
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, Kernel(n_pe=4, n_ro=3)])
+def test_examples_at_every_place_of_a_block_are_those_of_the_block(kernel):
+    block = complex_noise((3, 14, 11))
+    wanted = calibration_examples(block, kernel, 3)
+    n_lines, n_samples = wanted.sources.shape[:2]
+    places = torch.arange(n_lines * n_samples)
+    first_line, first_sample = -kernel.first_tap() * 3, kernel.n_ro // 2
+    found = examples_at(block, first_line + places // n_samples, first_sample + places % n_samples, kernel, 3)
+    torch.testing.assert_close(found.sources, wanted.flat().sources)
+    torch.testing.assert_close(found.targets, wanted.flat().targets)
 
 
 def test_noise_shrinks_the_prediction_and_no_noise_leaves_grappa():

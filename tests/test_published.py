@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from raki.adam import Adam
 from raki.coils import root_sum_of_squares
 from raki.errors import NoCalibration
 from raki.fourier import to_image
 from raki.metrics import nmse
 from raki.phantom import phantom_kspace
 from raki.published import iraki, raki2019, rraki
-from raki.published.descent import Adam, Schedule, descend
+from raki.published.descent import Schedule, descend
 from raki.published.iraki import ComplexNetwork, extended_acs, fill_by_iraki, published_rounds
 from raki.published.lattice import fill_gaps
 from raki.published.raki2019 import RakiNetworks, fill_by_raki2019

@@ -46,6 +46,23 @@ def test_a_scan_with_separate_calibration_has_no_block():
     assert (found.acceleration, found.offset, found.acs_lines) == (2, 1, None)
 
 
+@given(st.integers(2, 8), st.integers(0, 20), st.integers(3, 9), st.integers(0, 20))
+def test_gaps_are_what_is_missing_between_and_within_reach_of_the_border(acceleration, first, n_lattice, edge):
+    lattice = range(first, first + n_lattice * acceleration, acceleration)
+    sampling = find_sampling(mask(lattice[-1] + 1 + edge, lattice))
+    in_gaps = {line + step for line in sampling.gaps() for step in range(1, acceleration)} & set(range(sampling.n_pe))
+    low = 0 if first < acceleration else first
+    high = sampling.n_pe if edge < acceleration else lattice[-1] + 1
+    assert in_gaps == set(range(low, high)) - set(lattice)
+    assert sampling.filled_lines() == (low, high)
+
+
+def test_a_border_out_of_reach_is_no_gap():
+    sampling = find_sampling(mask(48, range(10, 40, 3)))
+    assert sampling.gaps() == list(range(10, 37, 3))
+    assert sampling.filled_lines() == (10, 38)
+
+
 @pytest.mark.parametrize("lines", [range(64), range(10, 50), [7]])
 def test_neighbouring_lines_alone_are_fully_sampled(lines):
     assert find_sampling(mask(64, lines)).acceleration == 1

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Complex64
 from torch import Tensor, nn
 
+from raki.adam import Adam
 from raki.grappa import Kernel, SliceAcs, SliceKSpace, calibration_examples, interpolate
-from raki.published.descent import Adam, Schedule, descend, scale_to_peak
+from raki.published.descent import Schedule, descend, scale_to_peak
 from raki.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, restore_acs, windows
 from raki.sampling import Sampling
 from raki.training import TrainingPoint

@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor, nn
 
+from raki.adam import Adam
 from raki.grappa import Kernel, SliceAcs, SliceKSpace
-from raki.published.descent import Adam, Schedule, descend, scale_to_peak
+from raki.published.descent import Schedule, descend, scale_to_peak
 from raki.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
 from raki.sampling import Sampling
 from raki.training import TrainingPoint

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from raki.adam import Adam
 from raki.grappa import SliceAcs, SliceKSpace
-from raki.published.descent import Adam, Schedule, descend, scale_to_peak
+from raki.published.descent import Schedule, descend, scale_to_peak
 from raki.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
 from raki.published.raki2019 import (
     FIELD,
