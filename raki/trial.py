@@ -51,7 +51,8 @@ def rehearsal(measured: MeasuredSlice) -> Rehearsal | None:
         return None
     first, stop = sampling.acs_lines
     in_gaps = {line + beyond for line in sampling.gaps() for beyond in range(1, acceleration)}
-    n_out, held_out = max(1, (stop - first) // OUTER_PART), []
+    held_out: list[int] = []
+    n_out = max(1, (stop - first) // OUTER_PART)
     while not held_out:
         outer = (*range(first, first + n_out), *range(stop - n_out, stop))
         held_out = [line for line in outer if line in in_gaps]
