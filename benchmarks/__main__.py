@@ -27,5 +27,5 @@ if __name__ == "__main__":
     try:
         app(prog_name="benchmarks")
     except RakiError as error:
-        CONSOLE.print(f"{error.failure_class}: {error.sentence}", style="red", highlight=False)
+        CONSOLE.print(f"{error.failure_class}: {error.sentence}", style="red", highlight=False, markup=False)
         sys.exit(error.exit_code)

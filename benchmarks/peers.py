@@ -61,7 +61,7 @@ def peers(
     wanted = [*(method or ["raki", "grappa"]), *(name for name in NEEDED if name != "public_iraki" or public_iraki)]
     for name in wanted:
         if why_not(name, public_raki):
-            CONSOLE.print(f"left out: {why_not(name, public_raki)}", style="dim", highlight=False)
+            CONSOLE.print(f"left out: {why_not(name, public_raki)}", style="dim", highlight=False, markup=False)
     taking_part = [name for name in wanted if not why_not(name, public_raki) and can_fill(name, lines)]
     results = race(full, lines, fills(taking_part, public_raki), rounds)
     title = f"{full.shape[1]} coils, {full.shape[2]}x{full.shape[3]}, R={acceleration}, ACS of {acs} lines"

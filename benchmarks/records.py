@@ -32,7 +32,7 @@ def write_record(folder: Path, command: str, facts: Mapping[str, Any], draw: Cal
     CONSOLE.print(path, soft_wrap=True)
     reason = why_no_plot()
     if reason:
-        CONSOLE.print(reason, soft_wrap=True, highlight=False)
+        CONSOLE.print(reason, soft_wrap=True, highlight=False, markup=False)
         return
     draw(path.with_suffix(".png"))
     CONSOLE.print(path.with_suffix(".png"), soft_wrap=True)
