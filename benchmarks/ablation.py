@@ -12,10 +12,9 @@ from rich.table import Table
 
 from benchmarks.opponents import Fill
 from benchmarks.plots import plot_ratios
-from benchmarks.quality import sit, sitting
+from benchmarks.quality import chosen_exams, sit
 from benchmarks.ratios import TUNED, Aggregate, aggregates
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from benchmarks.scans import REAL_SCANS, find_scans, load_scan
 from benchmarks.undersampling import Undersampling
 from raki.completion import complete
 from raki.filling import N_ROUNDS, fill_by_raki, measured_slice, unit_scale
@@ -40,14 +39,8 @@ def ablation(
     output: Output = RESULTS,
 ) -> None:
     """The default method part by part: NMSE over that of GRAPPA tuned by the answer."""
-    paths = scans or find_scans(REAL_SCANS)
-    if not paths:
-        raise typer.BadParameter(f"no fully sampled scan was found in {REAL_SCANS}; name one")
-    ways = [(r, n_lines) for n_lines in acs or [16, 24, 32] for r in acceleration or range(2, 7)]
-    exams = list(sitting((load_scan(path, n_slices=slices) for path in paths), ways, None))
+    exams = chosen_exams(scans, acceleration, acs, slices=slices)
     measurements = [one for exam in track(exams, "measuring", console=CONSOLE) for one in sit(exam, VARIANTS)]
-    if not measurements:
-        raise typer.BadParameter("no scan has lines and coils enough for any of these accelerations")
     found = aggregates(measurements, [(name, TUNED) for name in VARIANTS])
     _show(found)
     facts = {

@@ -13,10 +13,9 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.plots import colour
-from benchmarks.quality import Exam, sitting
+from benchmarks.quality import Exam, chosen_exams
 from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from benchmarks.scans import REAL_SCANS, find_scans, load_scan
 from raki.coils import root_sum_of_squares
 from raki.filling import fill_by_raki
 from raki.fourier import to_image
@@ -58,14 +57,8 @@ def coverage(
     output: Output = RESULTS,
 ) -> None:
     """Share of pixels whose true error is within 1.96 standard errors, against fully sampled scans."""
-    paths = scans or find_scans(REAL_SCANS)
-    if not paths:
-        raise typer.BadParameter(f"no fully sampled scan was found in {REAL_SCANS}; name one")
-    ways = [(r, n_lines) for n_lines in acs or [16, 24, 32] for r in acceleration or range(2, 7)]
-    exams = list(sitting((load_scan(path, n_slices=slices) for path in paths), ways, None))
+    exams = chosen_exams(scans, acceleration, acs, slices=slices)
     found = [one for exam in track(exams, "measuring", console=CONSOLE) for one in cover(exam)]
-    if not found:
-        raise typer.BadParameter("no scan has lines and coils enough for any of these accelerations")
     _show(found)
     facts = {
         "summary": summary(found),

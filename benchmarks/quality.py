@@ -58,15 +58,9 @@ def quality(
         how = fills(methods, public_raki)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    paths = scans or find_scans(REAL_SCANS)
-    if not paths:
-        raise typer.BadParameter(f"no fully sampled scan was found in {REAL_SCANS}; name one")
-    ways = [(r, n_lines) for n_lines in acs or [16, 24, 32] for r in acceleration or range(2, 7)]
-    exams = list(sitting((load_scan(path, n_slices=slices) for path in paths), ways, offset))
+    exams = chosen_exams(scans, acceleration, acs, slices=slices, offset=offset)
     start = time.perf_counter()
     measurements = [one for exam in track(exams, "measuring", console=CONSOLE) for one in sit(exam, how)]
-    if not measurements:
-        raise typer.BadParameter("no scan has lines and coils enough for any of these accelerations")
     found = aggregates(measurements, pairs(methods))
     _show_scans(measurements, methods)
     _show_summary(found)
@@ -77,6 +71,29 @@ def quality(
         "measurements": [asdict(one) | {"case": one.case._asdict()} for one in measurements],
     }
     write_record(output, "quality", facts, lambda path: plot_ratios(measurements, methods, TUNED, path))
+
+
+def chosen_exams(
+    scans: Sequence[Path] | None,
+    acceleration: Sequence[int] | None,
+    acs: Sequence[int] | None,
+    *,
+    slices: int,
+    offset: int | None = None,
+) -> list[Exam]:
+    """The exams that a command's options name; where they name none, every scan there is, R = 2 to 6, three ACS sizes.
+
+    Raises:
+        typer.BadParameter: there is no scan, or none that any of this makes a sensible test for.
+    """
+    paths = scans or find_scans(REAL_SCANS)
+    if not paths:
+        raise typer.BadParameter(f"no fully sampled scan was found in {REAL_SCANS}; name one")
+    ways = [(r, n_lines) for n_lines in acs or [16, 24, 32] for r in acceleration or range(2, 7)]
+    exams = list(sitting((load_scan(path, n_slices=slices) for path in paths), ways, offset))
+    if not exams:
+        raise typer.BadParameter("no scan has lines and coils enough for any of these accelerations")
+    return exams
 
 
 def sitting(scans: Iterable[FullScan], ways: Sequence[tuple[int, int]], offset: int | None) -> Iterator[Exam]:

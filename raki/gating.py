@@ -9,6 +9,7 @@ from torch import Tensor
 
 from raki.grappa import Sources, Targets, magnitude
 
+# The error of the faint expert counts by so much on held-out rows, which favour the bright one (see best_threshold).
 PREFERENCE = 0.8
 
 Predict = Callable[[Sources], Targets]

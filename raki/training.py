@@ -31,8 +31,8 @@ STEPS_PER_POINT = 8
 ROWS_PER_STEP = 256
 LEARNING_RATE = 3e-3
 N_NOISE_LEVELS = 8
-# The branch stays only if it lowers the held-out error by this part of all that does without. On measured scans it
-# was seldom better by as much, and where it was kept for less the whole image got worse (benchmarks/README.md).
+# The branch stays only if it lowers the held-out error of the linear part by this part of it. On measured scans it
+# was never better by as much, and where it was kept for less the whole image got worse (benchmarks/README.md).
 LEAST_GAIN = 0.2
 
 
