@@ -1,10 +1,12 @@
 """The whole service on one machine, as `raki local` runs it: its own process, real stacks, handlers, worker and job."""
 
 import hashlib
+import contextlib
 import json
 import os
 import shutil
 import signal
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -143,17 +145,27 @@ def crowd(delivered, phantom, tmp_path_factory):
 
 
 def kill_in_mid_scan(service, key: str, module: str, state: State) -> None:
-    """SIGKILL for every process of `module`, as soon as the scan is in `state`."""
+    """SIGKILL for every process of `module` while the scan is in `state`.
 
-    def at_work():
+    They run for a moment at a time and stand still while the ledger is read, so that no slow machine misses the state.
+    """
+
+    def send(signal_number: int, processes: list[int]) -> None:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal_number)
+
+    def at_work() -> list[int]:
+        workers = service.processes(module)
+        send(signal.SIGSTOP, workers)
         scan = service.scan(key)
-        return scan is not None and scan.state is state
+        if scan is not None and scan.state is state:
+            return workers
+        send(signal.SIGCONT, workers)
+        time.sleep(0.05)
+        return []
 
-    service.wait_until(at_work, f"{key} at work")
-    victims = service.processes(module)
-    for victim in victims:
-        os.kill(victim, signal.SIGKILL)
-    assert victims
+    send(signal.SIGKILL, service.wait_until(at_work, f"{key} at work"))
     assert service.scan(key).state is state, "the scan was through already: nothing was killed in mid-scan"
 
 
