@@ -11,6 +11,7 @@ from benchmarks.peers import peers
 from benchmarks.quality import quality
 from benchmarks.records import CONSOLE
 from benchmarks.speed import speed
+from benchmarks.throughput import throughput
 from raki.errors import RakiError
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (quality, coverage, ablation, speed, peers, gpu):
+for command in (quality, coverage, ablation, speed, peers, gpu, throughput):
     app.command()(command)
 
 if __name__ == "__main__":

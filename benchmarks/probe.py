@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.memory import peak_bytes
 from benchmarks.undersampling import Undersampling
 from raki.completion import complete_kspace
 
@@ -26,25 +27,13 @@ def measure(method: str, path: Path) -> dict[str, float | None]:
         torch.randn(1, 2, 32, 32, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     )
     complete_kspace(small, method)
-    before = _peak_bytes()
+    before = peak_bytes()
     start = time.perf_counter()
     complete_kspace(kspace, method)
     seconds = time.perf_counter() - start
-    after = _peak_bytes()
+    after = peak_bytes()
     growth = None if before is None or after is None else max(0, after - before - kspace.nbytes)
     return {"seconds": seconds, "growth_bytes": growth}
-
-
-def _peak_bytes() -> int | None:
-    """The most memory this program has held; None where the system doesn't tell.
-
-    Not getrusage's ru_maxrss: on Linux that starts from what the parent process held.
-    """
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    (peak,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return 1024 * int(peak.split()[1])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from raki.errors import PermanentError, UnsupportedScan
 from raki.formats import read_scan
 from raki.fourier import KSpace
 from raki.preprocess import preprocess
+from raki.scan import in_memory
 
 REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 # What stands beside a scan, by the end of its name: noise without excitation, a calibration block,
@@ -74,7 +75,7 @@ def _is_full(path: Path) -> bool:
 def _read(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
         return np.load(path)
-    return preprocess(read_scan(path)).kspace
+    return in_memory(preprocess(read_scan(path)).kspace)
 
 
 def _why_not(kspace: np.ndarray) -> str:

@@ -20,7 +20,7 @@ class Decompression(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         cluster = ecs.Cluster(self, "Cluster", vpc=network.vpc)
-        task = ecs.FargateTaskDefinition(self, "Task", cpu=4096, memory_limit_mib=30720, ephemeral_storage_gib=100)
+        task = ecs.FargateTaskDefinition(self, "Task", cpu=2048, memory_limit_mib=8192, ephemeral_storage_gib=200)
         self._add_worker(task, storage)
         self.task_role = task.task_role
         # The desired count is the Lambda's: a count in the template would reset the fleet at every deployment.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from raki.arrays import LineMask
-from raki.completion import TrainingPoint
+from raki.training import TrainingPoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,8 +24,6 @@ from raki.training import TrainingPoint
 from raki.uncertainty import Trust, assess
 from raki.verdict import Verdict, verdict_of
 
-__all__ = ["METHODS", "Completion", "TrainingPoint", "complete", "complete_kspace"]
-
 Published = Callable[..., tuple[Tensor, tuple[TrainingPoint, ...]]]
 
 PUBLISHED: dict[str, Published] = {"raki2019": fill_by_raki2019, "rraki": fill_by_rraki, "iraki": fill_by_iraki}
@@ -37,12 +35,14 @@ METHODS = ("zero_filled", "grappa", "raki", *PUBLISHED)
 N_BRANCH_TRIALS = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """A filled k-space, and what a report says about how it was filled."""
+LoadSlice = Callable[[int], Complex64[Tensor, "coil line ro"]]
+TakeSlice = Callable[[int, Complex64[Tensor, "coil pe ro"]], None]
 
-    kspace: KSpace
-    """Same shape as the input, on the CPU; acquired samples bit for bit."""
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """What a report says about how a k-space was filled."""
+
     sampling: Sampling
     training_curve: tuple[TrainingPoint, ...]
     """Mean over the slices; empty where nothing was trained."""
@@ -55,9 +55,19 @@ class Completion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Completion(Account):
+    """A filled k-space, and the account of it."""
+
+    kspace: KSpace
+    """Same shape as the input, on the CPU; acquired samples bit for bit."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Outcome:
     """What is kept of a slice besides its samples: little, however many slices there are."""
 
+    n_coils: int = 0
+    n_acs_lines: int = 0
     curve: tuple[TrainingPoint, ...] = ()
     judgement: Judgement | None = None
     sigma: float = 0.0
@@ -100,15 +110,58 @@ def complete(
         UnsupportedScan: the lines are not regularly undersampled.
         NoCalibration: undersampled, without enough ACS lines.
     """
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}; it has to be one of {', '.join(METHODS)}")
     kspace = kspace.cpu()
     slices = kspace.reshape(-1, *kspace.shape[-3:])
-    sampled = acquired_lines(slices) if sampled is None else sampled.cpu()
+    separate = None if acs is None else acs.cpu().reshape(-1, *acs.shape[-3:])
+    result = torch.empty_like(slices)
+    account = complete_slices(
+        len(slices),
+        slices.__getitem__,
+        result.__setitem__,
+        method,
+        sampled=acquired_lines(slices) if sampled is None else sampled,
+        load_acs=None if separate is None else separate.__getitem__,
+        noise=noise,
+        seed=seed,
+        device=device,
+        with_maps=with_maps,
+        progress=progress,
+    )
+    return Completion(kspace=result.reshape(kspace.shape), **vars(account))
+
+
+def complete_slices(
+    n_slices: int,
+    load: LoadSlice,
+    take: TakeSlice,
+    method: str = "raki",
+    *,
+    sampled: SampledLines,
+    load_acs: LoadSlice | None = None,
+    noise: Complex64[Tensor, "coil sample"] | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    with_maps: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Account:
+    """`complete` for a scan of any size: only the slices at work are in memory.
+
+    Arguments and errors that aren't named here are those of `complete`.
+
+    Args:
+        load: reads one slice, axes `coil pe ro`; called once for each, from several threads.
+        take: is handed each slice as it was filled, on the CPU, in no certain order and from several threads.
+        load_acs: reads one slice of a separate calibration scan.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; it has to be one of {', '.join(METHODS)}")
+    sampled = sampled.cpu()
     sampling = find_sampling(sampled)
     filling = _Filling(
-        slices=slices,
-        acs=None if acs is None else acs.cpu().reshape(-1, *acs.shape[-3:]),
+        n_slices=n_slices,
+        load=load,
+        load_acs=load_acs,
+        take=take,
         sampled=sampled,
         sampling=sampling,
         method=method if sampling.acceleration > 1 else "zero_filled",
@@ -116,12 +169,10 @@ def complete(
         seed=seed,
         device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
         with_maps=with_maps,
-        result=torch.empty_like(slices),
     )
     outcomes = filling.run(progress or (lambda _fraction: None))
     verdict = filling.verdict(outcomes)
-    return Completion(
-        kspace=filling.result.reshape(kspace.shape),
+    return Account(
         sampling=sampling,
         training_curve=mean_curve([one.curve for one in outcomes if one.curve]),
         verdict=verdict,
@@ -162,10 +213,12 @@ def _as_tensor(array: Any, dtype: torch.dtype) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Filling:
-    """One call's slices and settings. Beside input and result, only the slices at work are in memory."""
+    """One call's slices and settings."""
 
-    slices: Complex64[Tensor, "slice coil pe ro"]
-    acs: Complex64[Tensor, "slice coil acs_line acs_ro"] | None
+    n_slices: int
+    load: LoadSlice
+    load_acs: LoadSlice | None
+    take: TakeSlice
     sampled: SampledLines
     sampling: Sampling
     method: str
@@ -173,33 +226,31 @@ class _Filling:
     seed: int
     device: torch.device
     with_maps: bool
-    result: Complex64[Tensor, "slice coil pe ro"]
 
     def run(self, progress: Callable[[float], None]) -> list[_Outcome]:
         """Fill every slice on its own, as many at a time as there are cores."""
-        n_slices = len(self.slices)
         outcomes: list[_Outcome] = []
         progress(0.0)
         with _slice_threads(self.device) as pool:
             # The first slices say whether a nonlinear branch is worth training for the others.
-            for some in (range(min(N_BRANCH_TRIALS, n_slices)), range(N_BRANCH_TRIALS, n_slices)):
+            for some in (range(min(N_BRANCH_TRIALS, self.n_slices)), range(N_BRANCH_TRIALS, self.n_slices)):
                 kept = [one.judgement.trial.kept_steps > 0 for one in outcomes if one.judgement]
                 for outcome in pool.map(partial(self._fill, with_branch=not kept or any(kept)), some):
                     outcomes.append(outcome)
-                    progress(len(outcomes) / n_slices)
+                    progress(len(outcomes) / self.n_slices)
         return outcomes
 
     def _fill(self, index: int, *, with_branch: bool) -> _Outcome:
-        measured = torch.where(self.sampled[:, None], self.slices[index], 0)
+        measured = torch.where(self.sampled[:, None], self.load(index), 0)
         _check_finite(measured, "acquired")
         if self.method == "zero_filled":
-            self.result[index] = measured
+            self.take(index, measured)
             return _Outcome()
-        acs = _find_acs(measured, self.sampling, None if self.acs is None else self.acs[index])
+        acs = _find_acs(measured, self.sampling, self.load_acs(index) if self.load_acs else None)
         _check_finite(acs, "ACS")
         filled, outcome = self._filled(measured, acs, with_branch)
-        self.result[index] = torch.where(self.sampled[:, None], measured, filled)
-        return outcome
+        self.take(index, torch.where(self.sampled[:, None], measured, filled))
+        return replace(outcome, n_coils=len(measured), n_acs_lines=acs.shape[-2])
 
     def _filled(self, measured: SliceKSpace, acs: SliceAcs, with_branch: bool) -> tuple[SliceKSpace, _Outcome]:
         if self.method == "grappa":
@@ -239,13 +290,12 @@ class _Filling:
         judgements = [one.judgement for one in outcomes if one.judgement is not None]
         if not judgements:
             return None
-        n_coils = self.slices.shape[1]
         return verdict_of(
             judgements,
             [one.sigma for one in outcomes],
             self.sampling,
-            n_coils=n_coils,
-            n_acs_lines=self.sampling.n_acs_lines if self.acs is None else self.acs.shape[-2],
+            n_coils=outcomes[0].n_coils,
+            n_acs_lines=outcomes[0].n_acs_lines,
             noise_measured=self.sigma is not None,
         )
 

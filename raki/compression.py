@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex64, Float64
+from jaxtyping import Complex128, Complex64, Float64
 from torch import Tensor
 
 from raki.coils import coil_covariance, principal_components
@@ -82,7 +82,14 @@ def svd_compression(acs: KSpace, *, n_coils: int | None = None, loss: float | No
 
     Huang et al. 2008, Magn Reson Imaging 26:133-141, doi:10.1016/j.mri.2007.04.010.
     """
-    energies, components = principal_components(coil_covariance(acs))
+    return principal_compression(coil_covariance(acs), n_coils=n_coils, loss=loss)
+
+
+def principal_compression(
+    covariance: Complex128[Tensor, "coil coil"], *, n_coils: int | None = None, loss: float | None = None
+) -> CoilCompression:
+    """`svd_compression` from the covariance of the coils, which may be summed up slice by slice."""
+    energies, components = principal_components(covariance)
     n_kept = _n_kept(energies, n_coils, loss)
     return CoilCompression(matrix=components[:n_kept], loss=_loss(energies, n_kept))
 

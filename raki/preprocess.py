@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Complex64, Complex128
 
-from raki.arrays import NoiseScan
+from raki.arrays import LineMask, NoiseScan
 from raki.errors import DamagedScan
 from raki.formats.ismrmrd_header import parse_header, receiver_noise_bandwidth
-from raki.scan import Scan
+from raki.scan import ChangedSlice, ChangedSlices, Scan, SliceOfKSpace, Slices, each_slice
 
 # Below this the least eigenvalue of the noise correlation is rounding: a coil says nothing that others don't.
 LEAST_EIGENVALUE = 1e-6
@@ -17,7 +17,8 @@ LEAST_EIGENVALUE = 1e-6
 def preprocess(scan: Scan) -> Scan:
     """Removes the readout oversampling, then whitens the noise where a noise scan tells how.
 
-    The two act on different axes and commute; this order whitens half as many samples.
+    The two act on different axes and commute; this order whitens half as many samples. A scan that is read slice by
+    slice stays one: each slice is changed when it is asked for.
     """
     return prewhiten(remove_readout_oversampling(scan))
 
@@ -42,11 +43,28 @@ def prewhiten(scan: Scan) -> Scan:
     bandwidth = receiver_noise_bandwidth(parse_header(scan.header_xml)) if scan.header_xml else 1.0
     scale = np.sqrt(scan.noise_dwell_ratio * bandwidth)
     to_image = (scale * whitening).astype(np.complex64)
-    kspace = np.empty_like(scan.kspace)
-    for one, whitened in zip(scan.kspace, kspace, strict=True):
-        np.matmul(to_image, one.reshape(len(one), -1), out=whitened.reshape(len(one), -1))
+
+    sampled = slice(None) if scan.sampled.all() else scan.sampled
+
+    def whiten(kspace: SliceOfKSpace) -> SliceOfKSpace:
+        whitened = np.zeros_like(kspace)
+        lines = kspace[:, sampled]
+        whitened[:, sampled] = (to_image @ lines.reshape(len(lines), -1)).reshape(lines.shape)
+        return whitened
+
+    def whiten_acs(acs: SliceOfKSpace) -> SliceOfKSpace:
+        return (to_image @ acs.reshape(len(acs), -1)).reshape(acs.shape)
+
+    acs = None if scan.acs is None else each_slice(scan.acs, whiten_acs)
     noise = (whitening @ scan.noise).astype(np.complex64)
-    return replace(scan, kspace=kspace, noise=noise, noise_dwell_ratio=1.0, prewhitened=True)
+    return replace(
+        scan,
+        kspace=each_slice(scan.kspace, whiten),
+        acs=acs,
+        noise=noise,
+        noise_dwell_ratio=1.0,
+        prewhitened=True,
+    )
 
 
 def whitening_matrix(noise: NoiseScan) -> Complex128[np.ndarray, "coil coil"]:
@@ -89,14 +107,31 @@ def remove_readout_oversampling(scan: Scan) -> Scan:
     n_kept = round(n_ro / scan.readout_oversampling)
     if n_kept >= n_ro:
         return replace(scan, readout_oversampling=1.0)
-    kspace = np.zeros((*scan.kspace.shape[:-1], n_kept), np.complex64)
-    for one, cropped in zip(scan.kspace, kspace, strict=True):
-        cropped[:, scan.sampled] = _crop_image(one[:, scan.sampled], n_kept)
-    return replace(scan, kspace=kspace, readout_oversampling=1.0)
+    acs = None if scan.acs is None else _cropped(scan.acs, np.ones(scan.acs.shape[-2], bool), n_kept)
+    return replace(scan, kspace=_cropped(scan.kspace, scan.sampled, n_kept), acs=acs, readout_oversampling=1.0)
+
+
+def _cropped(kspace: Slices, sampled: LineMask, n_kept: int) -> ChangedSlices:
+    def crop(one: SliceOfKSpace) -> ChangedSlice:
+        cropped = np.zeros((*one.shape[:-1], n_kept), np.complex64)
+        cropped[:, sampled] = _crop_image(one[:, sampled], n_kept)
+        return cropped
+
+    return each_slice(kspace, crop, n_ro=n_kept)
 
 
 def _crop_image(lines: Complex64[np.ndarray, "coil line ro"], n_kept: int) -> Complex64[np.ndarray, "coil line kept"]:
-    first = lines.shape[-1] // 2 - n_kept // 2
+    """The lines of the central `n_kept` pixels of their profiles.
+
+    Where both lengths are even, the signs that centring takes before and after the two transforms cancel: the
+    profiles' centre is left at index 0, and only what lies about it is kept.
+    """
+    n_ro = lines.shape[-1]
+    if n_ro % 2 == 0 and n_kept % 2 == 0:
+        profiles = np.fft.ifft(lines, norm="ortho")
+        halves = [profiles[..., : n_kept // 2], profiles[..., n_ro - n_kept // 2 :]]
+        return np.fft.fft(np.concatenate(halves, axis=-1), norm="ortho").astype(np.complex64, copy=False)
+    first = n_ro // 2 - n_kept // 2
     profiles = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(lines, axes=-1), norm="ortho"), axes=-1)
     kept = np.fft.ifftshift(profiles[..., first : first + n_kept], axes=-1)
-    return np.fft.fftshift(np.fft.fft(kept, norm="ortho"), axes=-1).astype(np.complex64)
+    return np.fft.fftshift(np.fft.fft(kept, norm="ortho"), axes=-1).astype(np.complex64, copy=False)

@@ -1,10 +1,9 @@
 """From a prepared scan to images: fill k-space by each method shown, transform, combine the coils."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,13 @@ from jaxtyping import Complex64, Float32
 from torch import Tensor
 
 from raki.arrays import LineMask, Volume
-from raki.coils import adaptive_combination, root_sum_of_squares
-from raki.completion import METHODS, Completion, TrainingPoint, complete
-from raki.compression import svd_compression
+from raki.coils import adaptive_combination, coil_covariance, root_sum_of_squares
+from raki.completion import METHODS, Account, complete_slices
+from raki.compression import principal_compression
 from raki.fourier import to_image
-from raki.scan import Geometry, Scan
+from raki.resampling import centre, fit_matrix, on_image_matrix
+from raki.scan import Frame, Geometry, Scan, each_slice
+from raki.training import TrainingPoint
 from raki.verdict import Verdict
 
 COMPARED_WITH = ("zero_filled", "grappa")
@@ -37,14 +38,27 @@ class ScanSummary:
     """
 
     n_slices: int
+    """Of one frame."""
+    frames: tuple[Frame, ...]
+    """Images have the slices of the first frame, then those of the next."""
     n_coils: int
     n_ro: int
     sampled: LineMask
+    encoded_lines: tuple[int, int]
+    """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
+    (zero-padding, partial Fourier) and stay zero."""
     acceleration: int
     acs_lines: tuple[int, int] | None
+    n_acs_lines_apart: int
+    """Calibration lines that were acquired apart from the image; 0 where there are none."""
     prewhitened: bool
     geometry: Geometry
     header_xml: str
+
+    @property
+    def n_images(self) -> int:
+        """Slices of all frames."""
+        return len(self.frames) * self.n_slices
 
     @property
     def effective_acceleration(self) -> float:
@@ -61,7 +75,8 @@ class Reconstruction:
     one coil's fully sampled image would have in a pixel; otherwise it is the scanner's own unit.
 
     Raises:
-        ValueError: an image or map is not of the geometry's matrix, or holds a value that is not finite.
+        ValueError: images or maps are not one for each slice of each frame, or not of the geometry's matrix, or hold a
+            value that is not finite.
     """
 
     method: str
@@ -83,7 +98,7 @@ class Reconstruction:
     seconds: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        needed = (self.scan.n_slices, *self.scan.geometry.matrix)
+        needed = (self.scan.n_images, *self.scan.geometry.matrix)
         named = {f"{method} images": volume for method, volume in self.images.items()}
         for name, volume in {**named, **{f"{name} maps": volume for name, volume in self.maps.items()}}.items():
             if volume.shape != needed:
@@ -111,8 +126,8 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct a prepared scan by `method`, and by zero-filling and GRAPPA for comparison.
 
-    Seconds are wall clock: one entry for each method (calibration, training, filling and maps) and `combine` for the
-    transforms and coils.
+    A scan that is read slice by slice needs the memory of a few slices and of the images. Seconds are wall clock, one
+    entry for each method: calibration, training, filling, maps, transforms and combination.
 
     Args:
         method: one of `raki.completion.METHODS`.
@@ -135,31 +150,27 @@ def reconstruct(
     filled, compression_notes = _compressed(scan, n_virtual_coils)
     images: dict[str, Volume] = {}
     seconds: dict[str, float] = {}
-    combining = 0.0
     for name in [*(other for other in COMPARED_WITH if other != method), method]:
         started = perf_counter()
         maps_wanted = with_maps and name == method
-        completion = _complete(filled, name, seed=seed, device=device, with_maps=maps_wanted, report=report)
-        completed = perf_counter()
-        seconds[name] = completed - started
-        images[name] = _combine(completion.kspace, scan.geometry, combine)
-        combining += perf_counter() - completed
+        images[name], account = _filled_images(
+            filled, name, combine, seed=seed, device=device, with_maps=maps_wanted, report=report
+        )
+        seconds[name] = perf_counter() - started
         report(name, 1.0)
-        if name == method:
-            result = completion
     return Reconstruction(
         method=method,
         combination=combine,
         n_virtual_coils=n_virtual_coils,
         images=images,
-        maps=_maps(result, scan.geometry),
-        verdict=result.verdict,
-        scan=_summary(scan, result),
+        maps=_maps(account, scan.geometry),
+        verdict=account.verdict,
+        scan=_summary(scan, account),
         seed=seed,
         device=_device_name(device),
-        training_curve=result.training_curve,
-        notes=(*compression_notes, *_combination_notes(combine, result), *result.notes),
-        seconds={**seconds, "combine": combining},
+        training_curve=account.training_curve,
+        notes=(*compression_notes, *_combination_notes(combine, account), *account.notes),
+        seconds=seconds,
     )
 
 
@@ -167,44 +178,61 @@ def _compressed(scan: Scan, n_virtual_coils: int | None) -> tuple[Scan, tuple[st
     """The scan as virtual coils see it, and a sentence on what that costs."""
     if n_virtual_coils is None:
         return scan, ()
-    kspace = _tensor(scan.kspace)
-    lines = _tensor(scan.sampled) if scan.acs_lines is None else slice(*scan.acs_lines)
-    acs = kspace[..., lines, :]
+    calibration = scan.kspace if scan.acs is None else scan.acs
+    lines = slice(None) if scan.acs is not None else scan.sampled if scan.acs_lines is None else slice(*scan.acs_lines)
     # Samples that are not finite are found, and named, where lines are filled.
-    compression = svd_compression(torch.where(acs.isfinite(), acs, 0), n_coils=n_virtual_coils)
-    virtual = replace(
+    acs = (_tensor(np.nan_to_num(one[:, lines], nan=0.0, posinf=0.0, neginf=0.0)) for one in calibration)
+    covariance = torch.stack([coil_covariance(one) for one in acs]).sum(dim=0)
+    compression = principal_compression(covariance, n_coils=n_virtual_coils)
+
+    def virtual(kspace: np.ndarray) -> np.ndarray:
+        return compression.apply(_tensor(kspace)).numpy()
+
+    return replace(
         scan,
-        kspace=torch.stack([compression.apply(coils) for coils in kspace]).numpy(),
+        kspace=each_slice(scan.kspace, virtual, n_coils=n_virtual_coils),
+        acs=None if scan.acs is None else each_slice(scan.acs, virtual, n_coils=n_virtual_coils),
         noise=None if scan.noise is None else compression.apply_to_noise(_tensor(scan.noise)).numpy(),
-    )
-    return virtual, (
-        f"Coils compressed from {kspace.shape[1]} to {n_virtual_coils}; {100 * compression.loss:.2g} % of the ACS "
+    ), (
+        f"Coils compressed from {scan.kspace.shape[1]} to {n_virtual_coils}; {100 * compression.loss:.2g} % of the ACS "
         f"energy is lost.",
     )
 
 
-def _combination_notes(combine: str, completion: Completion) -> tuple[str, ...]:
+def _combination_notes(combine: str, account: Account) -> tuple[str, ...]:
     if combine == "rss":
         return ()
     notes = ("Coils were combined adaptively, with the sensitivities that the images themselves show.",)
-    if not completion.trust:
+    if not account.trust:
         return notes
     return (*notes, "The standard error is that of the root-sum-of-squares image, not of the adaptive combination.")
 
 
-def _complete(scan: Scan, method: str, *, seed: int, device: str, with_maps: bool, report: Progress) -> Completion:
-    # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
-    noise = None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio)
-    return complete(
-        _tensor(scan.kspace),
+def _filled_images(
+    scan: Scan, method: str, combine: str, *, seed: int, device: str, with_maps: bool, report: Progress
+) -> tuple[Volume, Account]:
+    """Images by one method. A slice is read, filled and combined before it is let go: no volume of coils is held."""
+    kspace, acs = scan.kspace, scan.acs
+    images = np.empty((len(kspace), *scan.geometry.matrix), np.float32)
+
+    def take(index: int, filled: Complex64[Tensor, "coil pe ro"]) -> None:
+        images[index] = _combine(filled, scan.geometry, combine)
+
+    account = complete_slices(
+        len(kspace),
+        lambda index: _tensor(kspace[index]),
+        take,
         method,
         sampled=_tensor(scan.sampled),
-        noise=noise,
+        load_acs=None if acs is None else lambda index: _tensor(acs[index]),
+        # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
+        noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),
         seed=seed,
         device=device,
         with_maps=with_maps,
         progress=lambda fraction: report(method, fraction),
     )
+    return images, account
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -212,65 +240,26 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _combine(kspace: Complex64[Tensor, "slice coil pe ro"], geometry: Geometry, combine: str) -> Volume:
-    """The images, cut out of the encoded field of view where phase-encode is oversampled.
-
-    One slice at a time, so that the coil images of a whole volume never stand in memory.
-    """
+def _combine(
+    kspace: Complex64[Tensor, "coil pe ro"], geometry: Geometry, combine: str
+) -> Float32[np.ndarray, "row column"]:
+    """The image of one slice, cut out of the encoded field of view where phase-encode is oversampled."""
     encoded = geometry.encoded_rows, geometry.matrix[1]
-    image = _centre(encoded, geometry.matrix)
     magnitude = root_sum_of_squares if combine == "rss" else _adaptive_magnitude
-    return np.stack([magnitude(to_image(fit_matrix(coils, encoded))[image]).numpy() for coils in kspace])
+    return magnitude(to_image(fit_matrix(kspace, encoded))[centre(encoded, geometry.matrix)]).numpy()
 
 
 def _adaptive_magnitude(images: Complex64[Tensor, "coil pe ro"]) -> Float32[Tensor, "pe ro"]:
     return adaptive_combination(images).abs()
 
 
-def _maps(completion: Completion, geometry: Geometry) -> dict[str, Volume]:
-    if not completion.trust:
+def _maps(account: Account, geometry: Geometry) -> dict[str, Volume]:
+    if not account.trust:
         return {}
     return {
-        "g_factor": np.stack([on_image_matrix(one.g_factor.numpy(), geometry) for one in completion.trust]),
-        "standard_error": np.stack([on_image_matrix(one.standard_error.numpy(), geometry) for one in completion.trust]),
+        "g_factor": np.stack([on_image_matrix(one.g_factor.numpy(), geometry) for one in account.trust]),
+        "standard_error": np.stack([on_image_matrix(one.standard_error.numpy(), geometry) for one in account.trust]),
     }
-
-
-def on_image_matrix(pixels: Float32[np.ndarray, "pe ro"], geometry: Geometry) -> Float32[np.ndarray, "row column"]:
-    """A smooth map on the pixels of the k-space's own matrix, on those of the image: linear between pixels.
-
-    The same centre and cut as the images have. Values stay as they are, a standard error's too: `fit_matrix` leaves a
-    pixel the noise of one k-space sample, and an error that k-space holds as evenly as noise likewise. One that sits at
-    the centre of k-space is larger in a cropped matrix, by at most sqrt(old size / new size).
-    """
-    encoded = geometry.encoded_rows, geometry.matrix[1]
-    rows, columns = (_between(*sizes) for sizes in zip(pixels.shape, encoded, strict=True))
-    return (rows @ pixels @ columns.T)[_centre(encoded, geometry.matrix)]
-
-
-def _between(n_old: int, n_new: int) -> Float32[np.ndarray, "new old"]:
-    """Weights of linear interpolation about the common centre; beyond its border an image begins anew."""
-    positions = n_old // 2 + (np.arange(n_new) - n_new // 2) * (n_old / n_new)
-    old = np.arange(n_old)
-    return np.stack([np.interp(positions, old, one, period=n_old) for one in np.eye(n_old)], axis=1).astype(np.float32)
-
-
-def fit_matrix(kspace: Complex64[Tensor, "*coil pe ro"], matrix: tuple[int, int]) -> Complex64[Tensor, "*coil pe2 ro2"]:
-    """Zero-pad or crop k-space about DC to `matrix` (pe, ro): the image gets that many pixels, the same field of view.
-
-    Padding spreads the same noise over more pixels; the factor sqrt(new size / old size) gives a pixel of a fully
-    sampled image the noise of one k-space sample again, whatever the matrix.
-    """
-    kept = [min(size, wanted) for size, wanted in zip(kspace.shape[-2:], matrix, strict=True)]
-    fitted = kspace.new_zeros((*kspace.shape[:-2], *matrix))
-    fitted[_centre(matrix, kept)] = kspace[_centre(kspace.shape[-2:], kept)]
-    return fitted * math.sqrt(math.prod(matrix) / math.prod(kept))
-
-
-def _centre(sizes: Sequence[int], kept: Sequence[int]) -> tuple[Any, ...]:
-    """Index of the `kept` samples about DC, or pixels about the image's centre, in the last two axes."""
-    starts = [size // 2 - n // 2 for size, n in zip(sizes, kept, strict=True)]
-    return (..., *(slice(start, start + n) for start, n in zip(starts, kept, strict=True)))
 
 
 def _require_ready(scan: Scan, method: str, combine: str) -> None:
@@ -285,15 +274,19 @@ def _require_ready(scan: Scan, method: str, combine: str) -> None:
         )
 
 
-def _summary(scan: Scan, completion: Completion) -> ScanSummary:
-    n_slices, n_coils, _, n_ro = scan.kspace.shape
+def _summary(scan: Scan, account: Account) -> ScanSummary:
+    _, n_coils, _, n_ro = scan.kspace.shape
+    sampling = account.sampling
     return ScanSummary(
-        n_slices=n_slices,
+        n_slices=scan.n_slices,
+        frames=scan.frames,
         n_coils=n_coils,
         n_ro=n_ro,
         sampled=scan.sampled,
-        acceleration=completion.sampling.acceleration,
-        acs_lines=completion.sampling.acs_lines,
+        encoded_lines=sampling.filled_lines() if sampling.acceleration > 1 else sampling.acquired_lines,
+        acceleration=sampling.acceleration,
+        acs_lines=sampling.acs_lines,
+        n_acs_lines_apart=0 if scan.acs is None else scan.acs.shape[-2],
         prewhitened=scan.prewhitened,
         geometry=scan.geometry,
         header_xml=scan.header_xml,

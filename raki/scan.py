@@ -1,9 +1,108 @@
 """A scan as the rest of the library sees it, whatever the scanner wrote."""
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Complex64
 
 from raki.arrays import LineMask, NoiseScan, ScanKSpace
+
+SliceOfKSpace = Complex64[np.ndarray, "coil pe ro"]
+ChangedSlice = Complex64[np.ndarray, "changed_coil pe changed_ro"]
+
+N_SLICES_AHEAD = 1
+
+
+def _unchanged(kspace: SliceOfKSpace) -> SliceOfKSpace:
+    return kspace
+
+
+@dataclass(frozen=True)
+class LazySlices:
+    """The k-space of a scan that is too large for memory: a slice is read when it is asked for, and not kept."""
+
+    shape: tuple[int, int, int, int]
+    """Axes `slice coil pe ro`."""
+    load: Callable[[int], SliceOfKSpace]
+    """Reads one slice; not to be called from several threads at once."""
+    change: Callable[[SliceOfKSpace], ChangedSlice] = _unchanged
+    """What is done to a slice after it is read."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> SliceOfKSpace:
+        if not 0 <= index < len(self):
+            raise IndexError(f"slice {index} was asked for; there are {len(self)}")
+        return self.change(self.load(index))
+
+    def __iter__(self) -> Iterator[SliceOfKSpace]:
+        """All slices in their order. While one is used, the next is changed, and the one after that is read."""
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as changer:
+            ahead: deque[Future[SliceOfKSpace]] = deque()
+            try:
+                for index in range(len(self)):
+                    raw = reader.submit(self.load, index)
+                    ahead.append(changer.submit(lambda raw=raw: self.change(raw.result())))
+                    if len(ahead) > N_SLICES_AHEAD:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                reader.shutdown(cancel_futures=True)
+                changer.shutdown(cancel_futures=True)
+
+
+Slices = ScanKSpace | LazySlices
+"""k-space by slices, in memory or not; both are indexed and iterated over alike."""
+AcsSlices = Complex64[np.ndarray, "slice coil acs_line ro"] | LazySlices
+ChangedSlices = Complex64[np.ndarray, "slice changed_coil pe changed_ro"] | LazySlices
+
+
+def each_slice(
+    kspace: Slices,
+    change: Callable[[SliceOfKSpace], ChangedSlice],
+    *,
+    n_coils: int | None = None,
+    n_ro: int | None = None,
+) -> ChangedSlices:
+    """Every slice changed by a function of one; in memory where the k-space is, when asked for where it isn't.
+
+    `n_coils` and `n_ro` are the sizes afterwards of what changes in size.
+    """
+    n_slices, n_coils_before, n_pe, n_ro_before = kspace.shape
+    shape = (n_slices, n_coils or n_coils_before, n_pe, n_ro or n_ro_before)
+    if isinstance(kspace, LazySlices):
+        before = kspace.change
+        return LazySlices(shape, kspace.load, lambda one: change(before(one)))
+    changed = np.empty(shape, np.complex64)
+    for index, one in enumerate(kspace):
+        changed[index] = change(one)
+    return changed
+
+
+def in_memory(kspace: Slices) -> ScanKSpace:
+    """All slices as one array."""
+    if not isinstance(kspace, LazySlices):
+        return kspace
+    whole = np.empty(kspace.shape, np.complex64)
+    for index, one in enumerate(kspace):
+        whole[index] = one
+    return whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Which of several images of the same slices this is, by the counters that ISMRMRD has for them."""
+
+    contrast: int = 0
+    phase: int = 0
+    repetition: int = 0
+    set: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +146,16 @@ class Scan:
     the same for all slices. `acs_lines` are the first and one past the last line of the fully sampled
     centre block inside `kspace`, or None when there is none. `noise` is what the receiver recorded without
     excitation, or None. `header_xml` is the ISMRMRD header as read.
+
+    Where there are several frames, the first axis counts the slices of the first frame, then those of the next.
     """
 
-    kspace: ScanKSpace
+    kspace: Slices
     sampled: LineMask
     acs_lines: tuple[int, int] | None
+    acs: AcsSlices | None = None
+    """Fully sampled lines about the centre that were acquired apart from the image, readout and coils the same;
+    axes `slice coil acs_line ro`. None where there are none."""
     noise: NoiseScan | None
     noise_dwell_ratio: float
     """Dwell time of the image acquisitions over that of the noise acquisitions; 1.0 without noise."""
@@ -60,3 +164,13 @@ class Scan:
     geometry: Geometry
     header_xml: str
     prewhitened: bool = False
+    frames: tuple[Frame, ...] = (Frame(),)
+
+    @property
+    def n_slices(self) -> int:
+        """Slices of one frame."""
+        return len(self.kspace) // len(self.frames)
+
+    def in_memory(self) -> "Scan":
+        """The same scan with all samples read."""
+        return replace(self, kspace=in_memory(self.kspace), acs=None if self.acs is None else in_memory(self.acs))

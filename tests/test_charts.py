@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from raki.charts import mask_paths, training_chart
-from raki.completion import TrainingPoint
+from raki.training import TrainingPoint
 
 
 @settings(derandomize=True, deadline=None)

@@ -80,8 +80,8 @@ def test_another_version_is_refused_by_number(prepared, tmp_path):
     path = tmp_path / "later.h5"
     path.write_bytes(prepared.read_bytes())
     with h5py.File(path, "r+") as file:
-        file.attrs["version"] = 3
-    with pytest.raises(UnsupportedScan, match="layout version 3; this raki reads version 2"):
+        file.attrs["version"] = 2
+    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 3"):
         read_prepared(path)
 
 

@@ -9,10 +9,8 @@ from tempfile import TemporaryDirectory
 import boto3
 from botocore.client import BaseClient
 
-from raki.archive import Limits, unpack_scan
-from raki.formats import read_scan
-from raki.prepared import write_prepared
-from raki.preprocess import preprocess
+from raki.archive import Limits, unpack
+from raki.preparation import prepare
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
@@ -22,8 +20,8 @@ from raki.service.stage import Stage, run_container
 
 LOG = logging.getLogger("raki.decompress")
 
-# A scan is held in memory whole while it is sorted, several times over: the task's 30 GB are enough for this much.
-LIMITS = Limits(n_bytes=5 * 2**30)
+# The raw and the prepared scan lie on the task's disk of 200 GB together.
+LIMITS = Limits(n_bytes=80 << 30)
 
 
 class Worker:
@@ -59,10 +57,10 @@ class Worker:
         prepared_key = f"scans/{record.scan_id}.h5"
         with TemporaryDirectory() as scratch:
             body = HashingReader(self._s3, arrival)
-            raw = unpack_scan(io.BufferedReader(body, 1 << 20), into=Path(scratch), limits=LIMITS)
+            raw = unpack(io.BufferedReader(body, 1 << 20), Path(scratch), limits=LIMITS)
             sha256 = body.drain()
-            prepared = Path(scratch) / "prepared.h5"
-            write_prepared(preprocess(read_scan(raw)), prepared)
+            prepared = Path(scratch) / "prepared"
+            prepare(raw, prepared)
             self._s3.upload_file(str(prepared), self._settings.prepared_bucket, prepared_key)
         request = ReconstructionRequested(
             scan_id=record.scan_id,

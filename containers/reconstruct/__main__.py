@@ -10,7 +10,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from raki.errors import TransientError
-from raki.prepared import read_prepared
+from raki.prepared import open_prepared
 from raki.reconstruction import reconstruct
 from raki.results import Source, write_results
 from raki.service.lease import Consumer, Message
@@ -53,7 +53,8 @@ class Job:
             prepared, folder = Path(scratch) / "prepared.h5", Path(scratch) / "results"
             folder.mkdir()
             self._s3.download_file(request.prepared_bucket, request.prepared_key, str(prepared))
-            reconstruction = reconstruct(read_prepared(prepared))
+            with open_prepared(prepared) as scan:
+                reconstruction = reconstruct(scan)
             name = record.raw_key.rpartition("/")[2]
             source = Source(name=name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
             files = write_results(reconstruction, folder, source=source, scan_id=record.scan_id)

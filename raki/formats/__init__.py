@@ -1,59 +1,107 @@
-"""Raw data as scanners write it. The format is found by content, never by name."""
+"""Raw data as scanners write it. The format is found by content, never by name.
 
-import struct
+Each format is one module and one entry point in the group `raki.formats`: see `raki.formats.acquisitions.Format`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
-from raki.errors import NotAScan, PermanentError, UnsupportedScan
-from raki.formats.ismrmrd_hdf5 import read_ismrmrd
+from raki.errors import NotAScan, PermanentError
+from raki.formats.acquisitions import START_BYTES, Acquisitions, Format
+from raki.formats.joining import joined
+from raki.formats.scan_reader import sorted_scan
 from raki.scan import Scan
-
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
-def read_scan(path: Path) -> Scan:
-    """Reads a raw scan and sorts it. ISMRMRD (MRD) in HDF5 is read; other formats are refused by their name.
+@cache
+def formats() -> tuple[Format, ...]:
+    """All formats that raki reads, in the order of their names."""
+    found = (point.load() for point in entry_points(group="raki.formats"))
+    return tuple(sorted(found, key=lambda one: one.name))
 
-    Raises:
-        NotAScan: the file is missing, empty, or nothing that an MRI scanner wrote.
-        DamagedScan: the format is right, but the content is truncated or contradicts itself.
-        UnsupportedScan: raw data of a format or kind that raki doesn't reconstruct.
-    """
-    if not path.is_file():
-        raise NotAScan("there is no file of this name; raki needs one file of raw data (ISMRMRD HDF5)")
-    with path.open("rb") as file:
-        start = file.read(512)
-    if is_scan(start):
-        return read_ismrmrd(path)
-    raise refusal(start)
+
+def find_format(start: bytes) -> Format | None:
+    """The format of a file that begins with these bytes (`START_BYTES` of them); the first, where several may be."""
+    return next((one for one in formats() if one.recognises(start)), None)
 
 
 def is_scan(start: bytes) -> bool:
-    """Whether a file that begins with these bytes may be raw data that `read_scan` reads; eight bytes tell."""
-    return start.startswith(HDF5_MAGIC)
+    return find_format(start) is not None
+
+
+def read_scan(path: Path, *others: Path) -> Scan:
+    """Reads a raw scan and sorts it, all in memory. Arguments and errors are those of `open_scan`."""
+    with open_scan([path, *others]) as scan:
+        return scan.in_memory()
+
+
+@contextmanager
+def open_scan(files: Sequence[Path]) -> Iterator[Scan]:
+    """Opens a raw scan and sorts it; its slices are read from the files when they are asked for, inside the block.
+
+    Args:
+        files: one file of raw data, or all files of one scan: the measurement, its noise scan, its calibration scan,
+            and whatever stands beside them as a part of them.
+
+    Raises:
+        NotAScan: a file is missing, empty, or nothing that an MRI scanner wrote.
+        DamagedScan: the format is right, but the content is truncated or contradicts itself.
+        UnsupportedScan: raw data of a format or kind that raki doesn't reconstruct, or several scans.
+    """
+    with open_raw(files) as (_, acquisitions):
+        yield sorted_scan(acquisitions)
+
+
+@contextmanager
+def open_raw(files: Sequence[Path]) -> Iterator[tuple[Format, Acquisitions]]:
+    """Opens the files of one scan as they were acquired; the format is that of the measurement itself.
+
+    Arguments and errors are those of `open_scan`.
+    """
+    with joined([(one, _candidates(one)) for one in _leading(files)]) as opened:
+        yield opened
 
 
 def refusal(start: bytes) -> PermanentError:
     """The error for a file that begins with these bytes and isn't a scan; it names what the file seems to be."""
-    wanted = "raki reads ISMRMRD HDF5 (.h5, .mrd)"
+    wanted = f"raki reads {', '.join(one.name for one in formats())}"
     if not start:
         return NotAScan(f"the file is empty; {wanted}: copy the scan again")
     for magic, name in PACKED.items():
         if start.startswith(magic):
-            return NotAScan(f"this is a {name} archive; {wanted}: unpack it first (raki.archive.unpack_scan)")
+            return NotAScan(f"this is a {name} archive; {wanted}: unpack it first (raki.archive.unpack)")
     if start[128:132] == b"DICM":
         return NotAScan(f"this is a DICOM file, which holds images; {wanted}: export the raw data")
-    if _is_siemens_twix(start):
-        return UnsupportedScan(f"this looks like Siemens raw data (twix); {wanted}: convert it with siemens_to_ismrmrd")
     if b"\0" not in start:
         return NotAScan(f"the file holds text; {wanted}: export the raw data")
     return NotAScan(f"the file begins like no raw data that raki knows; {wanted}: convert it to ISMRMRD")
 
 
-def _is_siemens_twix(start: bytes) -> bool:
-    """Siemens multi-raid files (VD and later) begin with an identifier and the number of measurements in them."""
-    if len(start) < 8:
-        return False
-    identifier, n_measurements = struct.unpack("<II", start[:8])
-    return identifier < 10_000 and 1 <= n_measurements <= 64
+def _leading(files: Sequence[Path]) -> list[Path]:
+    """The files without those that are a part of another one."""
+    parts = {lead.with_suffix(suffix) for lead in files for one in _recognised(lead) for suffix in one.companions}
+    return [file for file in files if file not in parts]
+
+
+def _candidates(path: Path) -> list[Format]:
+    found = _recognised(path)
+    if not found:
+        raise refusal(_start(path))
+    return found
+
+
+def _recognised(path: Path) -> list[Format]:
+    start = _start(path)
+    return [one for one in formats() if one.recognises(start)]
+
+
+def _start(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotAScan("there is no file of this name; raki needs one file of raw data")
+    with path.open("rb") as file:
+        return file.read(START_BYTES)

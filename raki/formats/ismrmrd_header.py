@@ -47,8 +47,8 @@ def parse_header(xml: str) -> xsd.ismrmrdHeader:
 def require_supported(encoding: xsd.encodingType) -> None:
     """Raises UnsupportedScan, with the reason, unless the header describes a Cartesian 2-D scan of single slices."""
     trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
-    if trajectory != "cartesian":
-        raise UnsupportedScan(f"the trajectory is '{trajectory}'; raki reconstructs Cartesian scans only")
+    if trajectory not in ("cartesian", "epi"):
+        raise UnsupportedScan(f"the trajectory is '{trajectory}'; raki reconstructs Cartesian and EPI scans only")
     n_partitions = matrix_size(encoding.encodedSpace)[2]
     if n_partitions > 1:
         raise UnsupportedScan(

@@ -1,0 +1,202 @@
+"""Takes raw data out of what was dropped: finds what each file is by its content, and goes into archives."""
+
+import errno
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from raki.archive.limits import Account, Limits
+from raki.archive.streams import BLOCK_BYTES, Content, Decompressed, Readable, decompressor_for
+from raki.archive.tar import is_tar, tar_members
+from raki.archive.zip import ZipArchive, is_zip
+from raki.errors import NotAScan, PermanentError, TransientError
+from raki.formats import formats as known_formats
+from raki.formats import refusal
+from raki.formats.acquisitions import START_BYTES, Format
+
+# So much is written between two looks at what is left on the disk.
+DISK_CHECK_BYTES = 64 << 20
+COMPRESSION_SUFFIXES = (".gz", ".zst", ".xz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawFile:
+    """A file of raw data that was taken out, under a passing name."""
+
+    path: Path
+    member: PurePosixPath
+    """Its name in the archive, by which its companions are found."""
+    suffix: str
+    companions: tuple[str, ...] = ()
+
+
+class Unpacking:
+    """What was taken out of one archive so far; it lies in a passing folder, and is gone with it unless placed."""
+
+    def __init__(self, folder: Path, limits: Limits, formats: Iterable[Format]) -> None:
+        self._folder, self._formats = folder, tuple(formats)
+        self._suffixes_of_companions = {suffix for one in self._formats for suffix in one.companions}
+        self._account = Account(limits)
+        self._raw: list[RawFile] = []
+        # In a stream the companion may come before the raw data that it is a part of.
+        self._companions: dict[PurePosixPath, Path] = {}
+        self._only_start: bytes | None = None
+        self._n_paths = 0
+
+    def take_stream(self, stream: Readable) -> None:
+        """Takes the raw data out of a stream, and reads it to its end where there is any."""
+        self._take(Content(stream, partial(self._account.pass_bytes, 0)), PurePosixPath("scan"), 0)
+
+    def take_zip(self, file: BinaryIO, n_bytes: int) -> None:
+        """Takes the raw data out of a zip archive that is a file of so many bytes, which can be sought in."""
+        self._account.pass_bytes(0, n_bytes)
+        self._take_zip(ZipArchive(file), PurePosixPath("scan"), 1)
+
+    def place(self, into: Path) -> list[Path]:
+        """Moves the raw data and what belongs to it into a folder, under names of our own, in the archive's order.
+
+        Raises:
+            NotAScan: there is no raw data.
+        """
+        parts = {raw.member.with_suffix(suffix) for raw in self._raw for suffix in raw.companions}
+        leads = [raw for raw in self._raw if raw.member not in parts]
+        if not leads:
+            raise self._nothing_found()
+        placed = []
+        for number, lead in enumerate(leads, 1):
+            stem = "scan" if number == 1 else f"scan-{number}"
+            placed.append(lead.path.replace(into / f"{stem}{lead.suffix}"))
+            for suffix in lead.companions:
+                if part := self._companions.pop(lead.member.with_suffix(suffix), None):
+                    placed.append(part.replace(into / f"{stem}{suffix}"))
+        return placed
+
+    def _nothing_found(self) -> PermanentError:
+        if self._only_start is not None:
+            return refusal(self._only_start)
+        return NotAScan(
+            f"none of the {self._account.n_members} entries of the archive is raw data that raki reads; "
+            "pack the scan itself"
+        )
+
+    def _take(self, content: Content, name: PurePosixPath, level: int) -> None:
+        """Takes the raw data out of a file that was found at a level; the file that was dropped is at level 0."""
+        start = content.peek(START_BYTES)
+        if is_zip(start):
+            self._take_spooled(content, name, level)
+        elif is_tar(start):
+            self._take_tar(content, name, level + 1)
+        elif decompressor_for(start):
+            self._account.open_level(level + 1)
+            unpacked = Content(Decompressed(content), partial(self._account.pass_bytes, level + 1))
+            if is_tar(unpacked.peek(START_BYTES)):
+                self._take_tar(unpacked, name, level + 1)
+            else:
+                is_named_so = name.suffix.lower() in COMPRESSION_SUFFIXES
+                self._take(unpacked, name.with_suffix("") if is_named_so else name, level + 1)
+        else:
+            self._keep(content, name, start)
+
+    def _take_tar(self, content: Content, name: PurePosixPath, level: int) -> None:
+        self._account.open_level(level)
+        self._take_members(tar_members(content, self._account), name, level)
+
+    def _take_zip(self, archive: ZipArchive, name: PurePosixPath, level: int) -> None:
+        self._account.open_level(level)
+        self._take_members(archive.members(self._account, partial(self._account.pass_bytes, level)), name, level)
+
+    def _take_spooled(self, content: Content, name: PurePosixPath, level: int) -> None:
+        """The directory of a zip archive stands at its end, so that the archive has to be on the disk first."""
+        path = self._write(content)
+        with path.open("rb") as file:
+            archive = ZipArchive(file)
+            if archive.is_numpy:
+                self._account.pass_file()
+                self._raw.append(RawFile(path=path, member=name, suffix=".npz"))
+                return
+            self._take_zip(archive, name, level + 1)
+        path.unlink()
+
+    def _take_members(self, members: Iterator[tuple[str, Content]], name: PurePosixPath, level: int) -> None:
+        for member, content in members:
+            # macOS packs a "._" file of attributes beside each file.
+            if not PurePosixPath(member).name.startswith("._"):
+                self._take(content, name / member, level)
+
+    def _keep(self, content: Content, name: PurePosixPath, start: bytes) -> None:
+        """Writes the file if it is raw data, or may be a part of some."""
+        if not self._account.n_members:
+            self._only_start = start
+        suffix = name.suffix.lower()
+        formats = [one for one in self._formats if one.recognises(start)]
+        if formats:
+            self._account.pass_file()
+        if not formats and suffix not in self._suffixes_of_companions:
+            return
+        path = self._write(content)
+        if suffix in self._suffixes_of_companions:
+            self._companions[name.with_suffix(suffix)] = path
+        if formats:
+            self._raw.append(
+                RawFile(
+                    path=path,
+                    member=name,
+                    suffix=written_suffix(suffix, formats),
+                    companions=tuple(sorted({suffix for one in formats for suffix in one.companions})),
+                )
+            )
+
+    def _write(self, content: Readable) -> Path:
+        self._n_paths += 1
+        path = self._folder / str(self._n_paths)
+        with full_disk_is_named(), path.open("xb") as file:
+            n_unchecked = DISK_CHECK_BYTES
+            while block := content.read(BLOCK_BYTES):
+                if n_unchecked >= DISK_CHECK_BYTES:
+                    self._require_free_disk()
+                    n_unchecked = 0
+                n_unchecked += file.write(block)
+        return path
+
+    def _require_free_disk(self) -> None:
+        needed = self._account.limits.free_bytes
+        free = shutil.disk_usage(self._folder).free
+        if free < needed + DISK_CHECK_BYTES:
+            raise full_disk(f"it has {free >> 20} MiB left, of which {needed >> 20} stay free")
+
+
+def written_suffix(suffix: str, formats: Iterable[Format]) -> str:
+    """The suffix that a file is written with: its own if its format has that, else its format's first, else none."""
+    known = [suffix for one in formats for suffix in one.suffixes]
+    return suffix if suffix in known else next(iter(known), "")
+
+
+@contextmanager
+def full_disk_is_named() -> Iterator[None]:
+    """Within, a disk that gets full is a transient error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise full_disk("nothing more could be written") from None
+
+
+def full_disk(what: str) -> TransientError:
+    """The error for a disk that can't take what is unpacked."""
+    return TransientError(f"the disk is too full to unpack the archive: {what}; free some space and try again")
+
+
+def unpack_with(
+    take: Callable[[Unpacking], None], into: Path, limits: Limits, formats: Iterable[Format] | None
+) -> list[Path]:
+    """Runs an unpacking in a passing folder within `into`, which goes whatever happens."""
+    with TemporaryDirectory(dir=into, prefix=".unpacking-") as folder:
+        unpacking = Unpacking(Path(folder), limits, known_formats() if formats is None else formats)
+        take(unpacking)
+        return unpacking.place(into)

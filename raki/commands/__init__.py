@@ -1,0 +1,1 @@
+"""The commands of `raki`, a module for those that belong together. Each loads what it needs when it is called."""

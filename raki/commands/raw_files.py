@@ -1,0 +1,69 @@
+"""What commands on raw files share: how a file is named, opened and prepared, and a bar that shows how far it is."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from raki.results import Source
+    from raki.scan import Scan
+
+CONSOLE = Console(stderr=True)
+
+RawFile = Annotated[
+    Path,
+    typer.Argument(exists=True, help="A raw scan, plain or in an archive, or a folder with the files of one scan."),
+]
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar a stage on standard error; the function given takes the stage's name and the fraction done."""
+    columns = TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=CONSOLE) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, fraction: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=1.0)
+            bars.update(tasks[stage], completed=fraction)
+
+        yield show
+
+
+@contextmanager
+def prepared_scan(file: Path, show: Callable[[str, float], None]) -> "Iterator[tuple[Scan, Source]]":
+    """The scan of a raw file, an archive or a folder, prepared on this machine; its slices are read on demand."""
+    from raki.archive import open_local
+    from raki.preparation import prepare
+    from raki.prepared import open_prepared
+
+    show("reading", 0.0)
+    with TemporaryDirectory() as scratch:
+        files = open_local(file, Path(scratch))
+        prepared = Path(scratch) / "prepared"
+        prepare(files, prepared)
+        source = _source(file)
+        with open_prepared(prepared) as scan:
+            show("reading", 1.0)
+            yield scan, source
+
+
+def _source(file: Path) -> "Source":
+    """A folder's digest is that of its files' contents one after the other, in the order of their names."""
+    from raki.results import Source
+
+    files = [file] if file.is_file() else sorted(one for one in file.iterdir() if one.is_file())
+    digest = hashlib.sha256()
+    for one in files:
+        with one.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return Source(name=file.name, sha256=digest.hexdigest(), n_bytes=sum(one.stat().st_size for one in files))

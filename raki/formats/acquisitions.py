@@ -1,0 +1,58 @@
+"""What every reader of raw data hands on: a header, one head for each acquisition, and samples on request.
+
+The header and the heads are ISMRMRD's, whatever the file's own format: a reader of another format translates. What
+they mean is decided in one place, `raki.formats.sorting`, for all formats alike.
+
+Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089; https://ismrmrd.readthedocs.io.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from ismrmrd.hdf5 import acquisition_header_dtype
+from jaxtyping import Complex64, Int
+
+HEAD = acquisition_header_dtype
+"""One acquisition's head as a numpy record, with the field names of ISMRMRD's AcquisitionHeader."""
+
+START_BYTES = 4096
+"""How much of a file's beginning a format is recognised by; shorter files give less."""
+
+
+@runtime_checkable
+class Acquisitions(Protocol):
+    """An open raw file. Heads are in memory, samples stay in the file until they are asked for."""
+
+    header_xml: str
+    """The ISMRMRD header (schema ismrmrd.xsd)."""
+    heads: np.ndarray
+    """One `HEAD` an acquisition, in the file's order."""
+
+    def samples(self, wanted: Int[np.ndarray, " wanted"]) -> Iterator[Complex64[np.ndarray, "coil kept"]]:
+        """The samples of the wanted acquisitions, by their indices and in that order.
+
+        What `discard_pre` and `discard_post` of the head cut off is left out. Needs memory for a few acquisitions.
+
+        Raises:
+            DamagedScan: samples are missing, infinite, undefined, or larger than any receiver's.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format of raw data. Formats add themselves by an entry point in the group `raki.formats`."""
+
+    name: str
+    """As a user knows it: "ISMRMRD HDF5", "Siemens twix"."""
+    suffixes: tuple[str, ...]
+    """What names of such files end with by custom, for messages; content decides."""
+    recognises: Callable[[bytes], bool]
+    """Whether a file may be of this format, from its first `START_BYTES` bytes."""
+    open: Callable[[Path], AbstractContextManager[Acquisitions]]
+    """Opens a file. Raises NotAScan, DamagedScan or UnsupportedScan, with one sentence."""
+    companions: tuple[str, ...] = ()
+    """Suffixes of files that stand beside such a file under the same name and are a part of it."""

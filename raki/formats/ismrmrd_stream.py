@@ -1,0 +1,224 @@
+"""ISMRMRD (MRD) raw data as a stream of messages: what converters write by default, and reconstruction servers speak.
+
+Each message is a number that says what it is, then what it holds; a message of its own closes the stream. The stream
+has no table of contents, so it is walked through once when it is opened.
+
+Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089;
+https://ismrmrd.readthedocs.io/en/latest/mrd_streaming_protocol.html.
+"""
+
+import struct
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Complex64, Int
+
+from raki.errors import DamagedScan, NotAScan, UnsupportedScan
+from raki.formats.acquisitions import HEAD, START_BYTES, Format
+
+# Real samples are far smaller, in whatever unit; their squares are summed in single precision.
+LARGEST_SAMPLE = 1e15
+# Those of scanners have less than one megabyte.
+LARGEST_HEADER_BYTES = 32 << 20
+
+CONFIG_FILE_BYTES = 1024
+ACQUISITION_SIZES = struct.Struct("<34xH2xH136xH")
+"""Of a head: number_of_samples, active_channels, trajectory_dimensions."""
+MOST_AXES = 7
+IMAGE_HEAD_BYTES, WAVEFORM_HEAD_BYTES = 198, 40
+BYTES_PER_NUMBER = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
+"""By ISMRMRD's code for the type of an image's or array's numbers."""
+
+
+class Message(IntEnum):
+    """The kinds of messages, as little-endian 16-bit numbers."""
+
+    CONFIG_FILE = 1
+    CONFIG_TEXT = 2
+    HEADER = 3
+    CLOSE = 4
+    TEXT = 5
+    ACQUISITION = 1008
+    IMAGE = 1022
+    WAVEFORM = 1026
+    ARRAY = 1030
+
+
+class IsmrmrdStream:
+    """The header and the acquisitions of one stream; see `raki.formats.acquisitions.Acquisitions`.
+
+    Raises:
+        DamagedScan: the stream ends before its closing message, or is none from some byte on.
+        UnsupportedScan: several measurements.
+        NotAScan: images or texts only.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.header_xml, self.heads, self._samples_begin = _walk(file)
+
+    def samples(self, wanted: Int[np.ndarray, " wanted"]) -> Iterator[Complex64[np.ndarray, "coil kept"]]:
+        """The kept samples of the wanted acquisitions, in the order asked for."""
+        for index in wanted.tolist():
+            head = self.heads[index]
+            n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
+            self._file.seek(self._samples_begin[index])
+            content = _read(self._file, 8 * n_coils * n_samples)
+            samples = np.frombuffer(content, np.dtype("<c8")).astype(np.complex64, copy=False)
+            # NaN compares as false.
+            if not (np.abs(samples.view(np.float32)) <= LARGEST_SAMPLE).all():
+                raise DamagedScan(
+                    f"acquisition {index} holds infinite or undefined samples, or some beyond {LARGEST_SAMPLE:g}; raki "
+                    "needs measured ones: export the scan again"
+                )
+            before, after = int(head["discard_pre"]), int(head["discard_post"])
+            yield samples.reshape(n_coils, n_samples)[:, before : max(n_samples - after, before)]
+
+
+@contextmanager
+def open_stream(path: Path) -> Iterator[IsmrmrdStream]:
+    """Opens a file that holds one stream. Errors are those of `IsmrmrdStream`."""
+    with path.open("rb") as file:
+        yield IsmrmrdStream(file)
+
+
+def looks_like_stream(start: bytes) -> bool:
+    """Whether a file that begins with these bytes holds messages: configurations and texts up to the header."""
+    at = 0
+    while at + 6 <= min(len(start), START_BYTES):
+        kind, n_bytes = struct.unpack_from("<HI", start, at)
+        if kind == Message.HEADER:
+            return b"ismrmrdHeader" in start[at:]
+        if kind == Message.CONFIG_FILE:
+            text, at = start[at + 2 : at + 2 + CONFIG_FILE_BYTES].split(b"\0")[0], at + 2 + CONFIG_FILE_BYTES
+        elif kind in (Message.CONFIG_TEXT, Message.TEXT):
+            text, at = start[at + 6 : at + 6 + n_bytes], at + 6 + n_bytes
+        else:
+            return False
+        if any(byte < 32 and byte not in b"\t\r\n" for byte in text):
+            return False
+    return at > 0
+
+
+def _walk(file: BinaryIO) -> tuple[str, np.ndarray, array]:
+    """The header, the heads, and where each acquisition's samples begin."""
+    n_file_bytes = file.seek(0, 2)
+    file.seek(0)
+    headers, heads, places = list[str](), bytearray(), array("Q")
+    while (kind := _kind(file)) != Message.CLOSE:
+        if kind == Message.HEADER:
+            headers.append(_header(file))
+            n_bytes = 0
+        elif kind == Message.ACQUISITION:
+            head = _read(file, HEAD.itemsize)
+            heads += head
+            n_trajectory_bytes, n_bytes = _acquisition_bytes(head)
+            places.append(file.tell() + n_trajectory_bytes)
+        else:
+            n_bytes = _other_bytes(file, kind)
+        if file.tell() + n_bytes > n_file_bytes:
+            raise _cut_short(n_file_bytes)
+        file.seek(n_bytes, 1)
+    if file.tell() < n_file_bytes:
+        raise DamagedScan(
+            f"{n_file_bytes - file.tell()} bytes follow the end of the ISMRMRD stream; raki reads one stream a file: "
+            "copy or convert the scan again"
+        )
+    if not places:
+        raise NotAScan("the ISMRMRD stream holds no acquisitions; raki needs raw data, not images: export it")
+    if len(headers) != 1:
+        raise _headers_error(len(headers))
+    return headers[0], np.frombuffer(heads, HEAD), places
+
+
+def _kind(file: BinaryIO) -> Message:
+    at = file.tell()
+    (number,) = struct.unpack("<H", _read(file, 2))
+    try:
+        return Message(number)
+    except ValueError:
+        raise DamagedScan(
+            f"the ISMRMRD stream holds no message at byte {at} but the number {number}; a part of it is overwritten or "
+            "missing: copy or convert the scan again"
+        ) from None
+
+
+def _header(file: BinaryIO) -> str:
+    (n_bytes,) = struct.unpack("<I", _read(file, 4))
+    if n_bytes > LARGEST_HEADER_BYTES:
+        raise DamagedScan(
+            f"the ISMRMRD stream announces a header of {n_bytes} bytes; raki believes {LARGEST_HEADER_BYTES} at most: "
+            "copy or convert the scan again"
+        )
+    return _read(file, n_bytes).decode(errors="replace")
+
+
+def _acquisition_bytes(head: bytes) -> tuple[int, int]:
+    """Of the trajectory; of it and the samples that follow it."""
+    n_samples, n_coils, n_dimensions = ACQUISITION_SIZES.unpack_from(head)
+    return 4 * n_dimensions * n_samples, (4 * n_dimensions + 8 * n_coils) * n_samples
+
+
+def _other_bytes(file: BinaryIO, kind: Message) -> int:
+    """How many bytes a message goes on for that holds no raw data, once its own head is read."""
+    if kind == Message.CONFIG_FILE:
+        return CONFIG_FILE_BYTES
+    if kind in (Message.CONFIG_TEXT, Message.TEXT):
+        (n_bytes,) = struct.unpack("<I", _read(file, 4))
+        return int(n_bytes)
+    if kind == Message.WAVEFORM:
+        n_samples, n_channels = struct.unpack_from("<HH", _read(file, WAVEFORM_HEAD_BYTES), 28)
+        return int(4 * n_samples * n_channels)
+    if kind == Message.IMAGE:
+        head = _read(file, IMAGE_HEAD_BYTES)
+        (number_type,), matrix = struct.unpack_from("<H", head, 2), struct.unpack_from("<3H", head, 16)
+        (n_channels,), (n_text,) = struct.unpack_from("<H", head, 34), struct.unpack("<Q", _read(file, 8))
+        return int(n_text + prod(matrix) * n_channels * _number_bytes(number_type))
+    number_type, _, n_axes = struct.unpack("<3H", _read(file, 6))
+    if n_axes > MOST_AXES:
+        raise DamagedScan(
+            f"the ISMRMRD stream holds an array of {n_axes} axes; ISMRMRD has {MOST_AXES} at most: copy or convert the "
+            "scan again"
+        )
+    lengths = struct.unpack(f"<{n_axes}Q", _read(file, 8 * n_axes))
+    return prod(lengths) * _number_bytes(number_type)
+
+
+def _number_bytes(number_type: int) -> int:
+    if number_type not in BYTES_PER_NUMBER:
+        raise DamagedScan(
+            f"the ISMRMRD stream holds numbers of the unknown type {number_type}; raki knows 1 to 8: "
+            "copy or convert the scan again"
+        )
+    return BYTES_PER_NUMBER[number_type]
+
+
+def _read(file: BinaryIO, n_bytes: int) -> bytes:
+    content = file.read(n_bytes)
+    if len(content) < n_bytes:
+        raise _cut_short(file.tell())
+    return content
+
+
+def _cut_short(n_file_bytes: int) -> DamagedScan:
+    return DamagedScan(
+        f"the ISMRMRD stream breaks off after {n_file_bytes} bytes, before its closing message; it was cut short: "
+        "copy or convert the scan again"
+    )
+
+
+def _headers_error(n_headers: int) -> DamagedScan | UnsupportedScan:
+    if n_headers == 0:
+        return DamagedScan("the ISMRMRD stream has acquisitions but no header; raki needs it: convert the scan again")
+    return UnsupportedScan(f"the ISMRMRD stream holds {n_headers} measurements; raki reads one a file: split it")
+
+
+ISMRMRD_STREAM = Format(
+    name="ISMRMRD stream", suffixes=(".mrd", ".ismrmrd", ".bin"), recognises=looks_like_stream, open=open_stream
+)
