@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.ablation import ablation
 from benchmarks.coverage import coverage
+from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
 from benchmarks.peers import peers
 from benchmarks.quality import quality
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (quality, coverage, ablation, speed, peers, gpu, throughput):
+for command in (quality, coverage, ablation, speed, peers, gpu, throughput, fuzz):
     app.command()(command)
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex128, Complex64, Float64
+from jaxtyping import Complex64, Complex128, Float64
 from torch import Tensor
 
 from raki.coils import coil_covariance, principal_components

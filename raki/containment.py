@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from raki.errors import DamagedScan, TransientError
 
@@ -38,14 +38,18 @@ class Allowance:
         return cls(seconds=120 + n_bytes // 2_000_000)
 
 
-def contained(function: Callable[..., Result], *arguments: Any, allowance: Allowance) -> Result:
+def contained(
+    function: Callable[..., Result], *arguments: Any, allowance: Allowance, start: Literal["spawn", "fork"] = "spawn"
+) -> Result:
     """The function's result, or the exception that it raised, from a process of its own; both have to be picklable.
+
+    `start` is how the process begins: `fork` is a hundred times quicker, and safe where the caller has no threads.
 
     Raises:
         DamagedScan: the process crashed, ran out of memory, or took longer than allowed.
         TransientError: the process was killed from outside.
     """
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(start)
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, allowance, function, arguments), daemon=True)
     process.start()

@@ -1,10 +1,11 @@
 """A scan as the rest of the library sees it, whatever the scanner wrote."""
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Complex64
@@ -28,9 +29,11 @@ class LazySlices:
     shape: tuple[int, int, int, int]
     """Axes `slice coil pe ro`."""
     load: Callable[[int], SliceOfKSpace]
-    """Reads one slice; not to be called from several threads at once."""
+    """Reads one slice."""
     change: Callable[[SliceOfKSpace], ChangedSlice] = _unchanged
     """What is done to a slice after it is read."""
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    """Held while a slice is read: slices may be asked for in several threads, files are read in one at a time."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -38,16 +41,16 @@ class LazySlices:
     def __getitem__(self, index: int) -> SliceOfKSpace:
         if not 0 <= index < len(self):
             raise IndexError(f"slice {index} was asked for; there are {len(self)}")
-        return self.change(self.load(index))
+        return self.change(self._read(index))
 
     def __iter__(self) -> Iterator[SliceOfKSpace]:
         """All slices in their order. While one is used, the next is changed, and the one after that is read."""
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as changer:
-            ahead: deque[Future[SliceOfKSpace]] = deque()
+            ahead: deque[Future] = deque()
             try:
                 for index in range(len(self)):
-                    raw = reader.submit(self.load, index)
-                    ahead.append(changer.submit(lambda raw=raw: self.change(raw.result())))
+                    raw = reader.submit(self._read, index)
+                    ahead.append(changer.submit(self._changed, raw))
                     if len(ahead) > N_SLICES_AHEAD:
                         yield ahead.popleft().result()
                 while ahead:
@@ -55,6 +58,13 @@ class LazySlices:
             finally:
                 reader.shutdown(cancel_futures=True)
                 changer.shutdown(cancel_futures=True)
+
+    def _read(self, index: int) -> SliceOfKSpace:
+        with self.lock:
+            return self.load(index)
+
+    def _changed(self, raw: Future) -> SliceOfKSpace:
+        return self.change(raw.result())
 
 
 Slices = ScanKSpace | LazySlices
@@ -78,7 +88,7 @@ def each_slice(
     shape = (n_slices, n_coils or n_coils_before, n_pe, n_ro or n_ro_before)
     if isinstance(kspace, LazySlices):
         before = kspace.change
-        return LazySlices(shape, kspace.load, lambda one: change(before(one)))
+        return replace(kspace, shape=shape, change=lambda one: change(before(one)))
     changed = np.empty(shape, np.complex64)
     for index, one in enumerate(kspace):
         changed[index] = change(one)

@@ -4,8 +4,8 @@ Archives are hostile until proven otherwise. The content decides what a file is;
 together. Nothing is written but raw data and its companions, under names of our own.
 """
 
-from raki.archive.dropped import open_local, unpack, unpack_scan
+from raki.archive.dropped import open_local, unpack
 from raki.archive.limits import Limits
 from raki.archive.streams import Readable
 
-__all__ = ["Limits", "Readable", "open_local", "unpack", "unpack_scan"]
+__all__ = ["Limits", "Readable", "open_local", "unpack"]

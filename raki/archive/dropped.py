@@ -72,11 +72,6 @@ def open_local(
         return unpack(file, into, limits=limits, formats=formats)
 
 
-def unpack_scan(stream: Readable, into: Path, *, limits: Limits = DEFAULT_LIMITS) -> Path:
-    """The first file that `unpack` returns."""
-    return unpack(stream, into, limits=limits)[0]
-
-
 def _raw_in_folder(folder: Path, limits: Limits, formats: tuple[Format, ...]) -> list[Path]:
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("._"))
     found = [raw for file in files if (raw := _raw(file, formats))]

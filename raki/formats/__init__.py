@@ -30,10 +30,6 @@ def find_format(start: bytes) -> Format | None:
     return next((one for one in formats() if one.recognises(start)), None)
 
 
-def is_scan(start: bytes) -> bool:
-    return find_format(start) is not None
-
-
 def read_scan(path: Path, *others: Path) -> Scan:
     """Reads a raw scan and sorts it, all in memory. Arguments and errors are those of `open_scan`."""
     with open_scan([path, *others]) as scan:

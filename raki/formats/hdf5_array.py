@@ -23,6 +23,8 @@ from raki.errors import DamagedScan, UnsupportedScan
 LEAST_FILLED = 1 / 256
 LARGEST_CHUNK_BYTES = 1 << 30
 MOST_CHUNKS = 1 << 20
+# A chunk may hold parts of several slices, and slices are read one by one.
+KEPT_BYTES = 128 << 20
 DEFLATE, SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 
 
@@ -81,6 +83,7 @@ class _Chunks:
             properties = dataset.id.get_create_plist()
             self._filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
             self._places: dict[tuple[int, ...], Any] = {}
+            self._kept: dict[tuple[int, ...], np.ndarray] = {}
             dataset.id.chunk_iter(self._note)
         self._n_file_bytes = path.stat().st_size
         self.n_stored_bytes = sum(min(chunk.size, self._n_file_bytes) for chunk in self._places.values())
@@ -116,8 +119,18 @@ class _Chunks:
             ]
             inside = tuple(slice(low - at, high - at) for (low, high), at in zip(spans, start, strict=True))
             outside = tuple(slice(low - at, high - at) for (low, high), (at, _) in zip(spans, bounds, strict=True))
-            part[outside] = self._unpacked(chunk)[inside]
+            part[outside] = self._kept_or_unpacked(start, chunk)[inside]
         return part
+
+    def _kept_or_unpacked(self, start: tuple[int, ...], chunk: Any) -> np.ndarray:
+        unpacked = self._kept.pop(start, None)
+        if unpacked is None:
+            unpacked = self._unpacked(chunk)
+        # The one asked for last stands last, and the first makes room.
+        self._kept[start] = unpacked
+        if len(self._kept) > max(1, KEPT_BYTES // self._n_chunk_bytes):
+            del self._kept[next(iter(self._kept))]
+        return unpacked
 
     def _unpacked(self, chunk: Any) -> np.ndarray:
         # Deflate makes noise a little longer.

@@ -2,9 +2,9 @@
 
 Two libraries read twix files in Python: twixtools (0.24) and pymapvbvd (0.7). Both were tried and neither is used,
 because files come from strangers. Both search the protocol with patterns whose time grows with the square of a word's
-length: 200 kB without a blank take minutes. twixtools makes lists as long as the protocol's indices say, and so takes
-all memory for a changed digit. Where a file ends too early pymapvbvd returns what it has, and twixtools goes on reading
-the same last line. Both bring matplotlib along. What a reader needs of the format is small (`twix_layout`,
+length: 200 kB without a blank take more than a minute. twixtools makes lists as long as the protocol's indices say, and
+so takes all memory for a changed digit. Where a file ends too early pymapvbvd returns what it has, and twixtools goes
+on with the same last line. Both bring matplotlib along. What a reader needs of the format is small (`twix_layout`,
 `twix_blocks`, `twix_protocol`); on sound files it agrees with twixtools sample by sample.
 """
 

@@ -8,6 +8,7 @@ physiological monitoring ("sync data"), which are stepped over.
 
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,38 +124,14 @@ def read_lines(fd: int, measurement: Measurement, first_line: int) -> Lines:
         DamagedScan: the end is missing, or a block's length contradicts its contents.
         UnsupportedScan: more lines than raki keeps in memory.
     """
-    layout, at = measurement.layout, first_line
-    size, mask_at = layout.header.itemsize, layout.header.fields["mask"][1]  # type: ignore[index]
     headers = bytearray()
     places: list[int] = []
-    measured: int | None = None
-    while True:
-        header = os.pread(fd, size, at) if at + size <= measurement.end else b""
-        if len(header) < size:
-            raise DamagedScan(
-                f"the scan was cut short: its end is missing after {len(places)} lines; raki needs a complete scan: "
-                "copy it again, or acquire it again if it was stopped on the scanner"
-            )
-        word, number = struct.unpack_from("<II", header)
-        mask, n_samples, n_channels = struct.unpack_from("<QHH", header, mask_at)
-        if mask & ACQEND:
-            break
-        if mask & SYNCDATA:
-            at += _checked_sync(word & DMA_LENGTH, size, at)
-            continue
-        measured = number if measured is None else measured
-        n_bytes = layout.line_bytes(n_channels, n_samples)
-        if number != measured or not _is_line(word, n_bytes, n_samples, n_channels, layout):
-            raise DamagedScan(
-                f"the block after {len(places)} lines says {n_channels} coils of {n_samples} samples in "
-                f"{word & DMA_LENGTH} bytes, which is no line of this measurement; the file is overwritten: copy or "
-                "export the scan again"
-            )
+    for at, header in _walk(fd, measurement, first_line):
         if len(places) == MOST_LINES:
             raise UnsupportedScan(f"the scan has more than {MOST_LINES} lines; raki reads no more: split the scan")
         headers += header
         places.append(at)
-        at += n_bytes
+    layout = measurement.layout
     return Lines(headers=np.frombuffer(headers, layout.header), places=np.array(places, dtype=np.int64), layout=layout)
 
 
@@ -174,22 +151,44 @@ def coil_numbers(fd: int, lines: Lines, index: int) -> tuple[int, ...]:
     return tuple(numbers.ravel().tolist())
 
 
-def _is_line(word: int, n_bytes: int, n_samples: int, n_channels: int, layout: Layout) -> bool:
-    """Whether a block has room for its samples; where several lines are packed into a block, nothing tells."""
-    n_announced = word & DMA_LENGTH
-    # In VB the length is that of one coil or of all.
-    least = layout.line_bytes(1, n_samples) if layout is VB else n_bytes
-    sizes = n_samples >= 1 and 1 <= n_channels <= MOST_CHANNELS and n_bytes <= MOST_LINE_BYTES
-    return sizes and (n_announced >= least or bool(word & PACKED))
+def _walk(fd: int, measurement: Measurement, at: int) -> Iterator[tuple[int, bytes]]:
+    """Where each line begins, and its scan header. Every block takes the walk further, or ends it.
 
-
-def _checked_sync(n_bytes: int, least: int, at: int) -> int:
-    if n_bytes < least:
-        raise DamagedScan(
-            f"the block of monitoring data at byte {at} says it has {n_bytes} bytes, at least {least} are needed; the "
-            "file is overwritten: copy or export the scan again"
-        )
-    return n_bytes
+    A block's own length is that of several lines where lines are packed together, and in VB that of one coil or of
+    all; so it only has to have room for the samples, whose number tells where the next line begins.
+    """
+    layout, n_lines, measured = measurement.layout, 0, None
+    size, mask_at = layout.header.itemsize, layout.header.fields["mask"][1]  # type: ignore[index]
+    while True:
+        header = os.pread(fd, size, at) if at + size <= measurement.end else b""
+        if len(header) < size:
+            raise DamagedScan(
+                f"the scan was cut short: its end is missing after {n_lines} lines; raki needs a complete scan: copy "
+                "it again, or acquire it again if it was stopped on the scanner"
+            )
+        word, number = struct.unpack_from("<II", header)
+        mask, n_samples, n_channels = struct.unpack_from("<QHH", header, mask_at)
+        n_announced = n_bytes = word & DMA_LENGTH
+        if mask & ACQEND:
+            return
+        if mask & SYNCDATA:
+            fits = n_bytes >= size
+        else:
+            n_coil_bytes = layout.n_channel_bytes + 8 * n_samples
+            n_bytes = layout.n_line_bytes + n_channels * n_coil_bytes
+            measured = number if measured is None else measured
+            has_room = n_announced >= (n_coil_bytes if layout is VB else n_bytes) or word & PACKED
+            fits = number == measured and has_room and n_samples and 0 < n_bytes <= MOST_LINE_BYTES
+            fits = fits and 0 < n_channels <= MOST_CHANNELS
+        if not fits:
+            raise DamagedScan(
+                f"the block after {n_lines} lines says {n_channels} coils of {n_samples} samples in {n_announced} "
+                "bytes, which is no line of this measurement; the file is overwritten: copy or export the scan again"
+            )
+        if not mask & SYNCDATA:
+            n_lines += 1
+            yield at, header
+        at += n_bytes
 
 
 def _decode(text: bytes) -> str:

@@ -90,10 +90,10 @@ def directions(quaternions: Float[np.ndarray, "line 4"]) -> tuple[np.ndarray, np
     They are the columns of the rotation matrix; phase x read = slice. Where the quaternion is zero or undefined the
     directions are those of an unrotated frame, or undefined as well.
     """
-    rotations = quaternions.astype(np.float64)
-    norms = np.linalg.norm(rotations, axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        w, x, y, z = (rotations / np.where(norms > 0, norms, 1)).T
+        rotations = quaternions.astype(np.float64)
+        norms = np.linalg.norm(rotations, axis=1, keepdims=True)
+        w, x, y, z = (rotations / np.where(norms == 0, 1, norms)).T
     phase = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=1)
     read = np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], axis=1)
     normal = np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=1)

@@ -1,0 +1,282 @@
+"""Files as broken copies, broken converters and malice make them: what becomes of each."""
+
+import gzip
+import hashlib
+import json
+import lzma
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from benchmarks.records import CONSOLE, RESULTS, Output, write_record
+from benchmarks.scans import REAL_SCANS
+from raki.archive import open_local
+from raki.containment import Allowance, contained
+from raki.errors import RakiError
+from raki.preparation import prepare_here
+from raki.prepared import read_prepared
+from raki.scan import Scan
+
+RAKI = Path(sys.executable).parent / "raki"
+ALLOWANCE = Allowance(seconds=60, memory_bytes=4 << 30)
+EXTREMES = (0, 1, 2, 255, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one mutated file."""
+
+    number: int
+    base: str
+    mutation: str
+    result: str
+    """"same scan", "other samples", "other layout", or the class of the error."""
+    sentence: str
+    seconds: float
+    """From opening to the end."""
+
+
+def fuzz(
+    output: Output = RESULTS,
+    n_files: Annotated[int, typer.Option("--files", min=1, help="How many mutated files.")] = 1000,
+    folder: Annotated[Path, typer.Option(help="Folder of vendor files to mutate.")] = REAL_SCANS / "vendor",
+    seed: Annotated[int, typer.Option()] = 0,
+    through_cli: Annotated[int, typer.Option(help="So many of them through `raki reconstruct` as well.")] = 20,
+    keep: Annotated[Path | None, typer.Option(help="Keep the files that came out as another scan here.")] = None,
+) -> None:
+    """Mutate real files, read them all, and count what becomes of them: no crash, no hang, no wrong success."""
+    outcomes: list[Outcome] = []
+    codes: Counter[int] = Counter()
+    with TemporaryDirectory() as scratch:
+        bases = _bases(folder, Path(scratch))
+        for number in range(n_files):
+            base = list(bases)[number % len(bases)]
+            outcome, mutated = _try(number, base, bases[base], np.random.default_rng([seed, number]), Path(scratch))
+            outcomes.append(outcome)
+            if outcome.result == "other layout" and keep:
+                keep.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(mutated, keep / mutated.name)
+            if number % max(1, n_files // max(1, through_cli)) == 0 and through_cli:
+                codes[_exit_code(mutated, Path(scratch))] += 1
+            mutated.unlink()
+    _show(outcomes, codes)
+    facts = {"outcomes": [asdict(one) for one in outcomes], "exit_codes": {str(code): n for code, n in codes.items()}}
+    write_record(output, "fuzz", facts, lambda _path: None)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A sound file, and the scan in it."""
+
+    path: Path
+    scan: Scan
+
+
+def _bases(folder: Path, scratch: Path) -> dict[str, Base]:
+    """Every vendor file that can be prepared, plain, and the smaller ones packed in every way."""
+    bases = {}
+    for raw in sorted(folder.iterdir()):
+        scan = _prepared(raw, scratch)
+        bases[raw.name] = Base(raw, scan)
+    smallest = min(bases.values(), key=lambda base: base.path.stat().st_size)
+    for name, pack in PACKERS.items():
+        packed = scratch / name
+        pack(smallest.path, packed)
+        bases[name] = Base(packed, smallest.scan)
+    return bases
+
+
+def _tar(mode: str) -> Callable[[Path, Path], None]:
+    def pack(raw: Path, packed: Path) -> None:
+        with tarfile.open(packed, mode) as archive:  # type: ignore[call-overload]
+            archive.add(raw, raw.name)
+
+    return pack
+
+
+def _zip(raw: Path, packed: Path) -> None:
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(raw, raw.name)
+
+
+def _gzip(raw: Path, packed: Path) -> None:
+    packed.write_bytes(gzip.compress(raw.read_bytes(), 1))
+
+
+def _xz(raw: Path, packed: Path) -> None:
+    packed.write_bytes(lzma.compress(raw.read_bytes(), preset=0))
+
+
+def _zstd(raw: Path, packed: Path) -> None:
+    subprocess.run(["zstd", "-q", str(raw), "-o", str(packed)], check=True)
+
+
+PACKERS: dict[str, Callable[[Path, Path], None]] = {
+    "packed.tar": _tar("w"),
+    "packed.tar.gz": _tar("w:gz"),
+    "packed.gz": _gzip,
+    "packed.xz": _xz,
+    "packed.zip": _zip,
+    **({"packed.zst": _zstd} if shutil.which("zstd") else {}),
+}
+
+
+def _try(number: int, name: str, base: Base, random: np.random.Generator, scratch: Path) -> tuple[Outcome, Path]:
+    mutation = list(MUTATIONS)[number // 7 % len(MUTATIONS)]
+    mutated = scratch / f"{number:04d}-{mutation}-{name}".replace(" ", "_")
+    content = bytearray(base.path.read_bytes())
+    for _ in range(int(random.integers(1, 4))):
+        content = MUTATIONS[mutation](content, random)
+    mutated.write_bytes(content)
+    digest = hashlib.sha256(content).digest()
+    started = time.perf_counter()
+    result, sentence = _read(mutated, base.scan, scratch)
+    seconds = time.perf_counter() - started
+    if hashlib.sha256(mutated.read_bytes()).digest() != digest:
+        result = "RAW FILE CHANGED"
+    outcome = Outcome(number=number, base=name, mutation=mutation, result=result, sentence=sentence, seconds=seconds)
+    return outcome, mutated
+
+
+def _read(path: Path, sound: Scan, scratch: Path) -> tuple[str, str]:
+    try:
+        scan = _prepared(path, scratch)
+    except RakiError as error:
+        is_clean = "\n" not in error.sentence and str(scratch) not in error.sentence and path.name not in error.sentence
+        return error.failure_class if is_clean else "UNCLEAN SENTENCE", error.sentence
+    except Exception as error:  # noqa: BLE001  # what the benchmark is looking for
+        return "TRACEBACK", repr(error)
+    layout = [(one.kspace.shape, one.sampled.tolist(), one.geometry, one.frames) for one in (scan, sound)]
+    if layout[0] != layout[1]:
+        return "other layout", str([layout[0][0], layout[0][2]])
+    same = np.array_equal(np.asarray(scan.kspace), np.asarray(sound.kspace))
+    return ("same scan" if same else "other samples"), ""
+
+
+def _prepared(path: Path, scratch: Path) -> Scan:
+    with TemporaryDirectory(dir=scratch) as folder:
+        prepared = Path(folder) / "prepared"
+        contained(_prepare, path, Path(folder), prepared, allowance=ALLOWANCE, start="fork")
+        return read_prepared(prepared)
+
+
+def _prepare(path: Path, folder: Path, prepared: Path) -> None:
+    prepare_here(open_local(path, folder), prepared)
+
+
+def _exit_code(path: Path, scratch: Path) -> int:
+    """Of the command line; its error output has to be one sentence, and no traceback."""
+    command = [str(RAKI), "reconstruct", str(path), "-o", str(scratch / "out"), "--method", "zero_filled"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Traceback" in ended.stderr:
+        CONSOLE.print(ended.stderr)
+    return ended.returncode
+
+
+def _at(content: bytearray, random: np.random.Generator) -> int:
+    """Anywhere, or with even chances near the beginning, where headers are."""
+    return int(random.integers(min(len(content), 20_000) if random.random() < 0.5 else len(content)))
+
+
+def _flip(content: bytearray, random: np.random.Generator) -> bytearray:
+    content[_at(content, random)] ^= 1 << int(random.integers(8))
+    return content
+
+
+def _overwrite(content: bytearray, random: np.random.Generator) -> bytearray:
+    at, n = _at(content, random), int(2 ** random.integers(0, 16))
+    fill = [bytes(n), b"\xff" * n, random.bytes(n)][int(random.integers(3))]
+    content[at : at + n] = fill[: len(content) - at]
+    return content
+
+
+def _number(content: bytearray, random: np.random.Generator) -> bytearray:
+    width = int(random.choice([2, 4, 8]))
+    at = _at(content, random) // width * width
+    value = int(random.choice(np.array(EXTREMES, dtype=object))) % 2 ** (8 * width)
+    content[at : at + width] = value.to_bytes(width, "little" if random.random() < 0.8 else "big")
+    return content
+
+
+def _digit(content: bytearray, random: np.random.Generator) -> bytearray:
+    """Another digit, where there is one: the numbers in a header's text."""
+    at = _at(content, random)
+    for place in range(at, min(at + 4096, len(content))):
+        if chr(content[place]).isdigit():
+            content[place] = ord("0123456789"[int(random.integers(10))])
+            break
+    return content
+
+
+def _cut_out(content: bytearray, random: np.random.Generator) -> bytearray:
+    at, n = _at(content, random), int(2 ** random.integers(0, 17))
+    del content[at : at + n]
+    return content
+
+
+def _put_in(content: bytearray, random: np.random.Generator) -> bytearray:
+    at = _at(content, random)
+    content[at:at] = random.bytes(int(2 ** random.integers(0, 13)))
+    return content
+
+
+def _truncate(content: bytearray, random: np.random.Generator) -> bytearray:
+    return content[: _at(content, random)]
+
+
+def _swap(content: bytearray, random: np.random.Generator) -> bytearray:
+    a, b = sorted((_at(content, random), _at(content, random)))
+    n = min(4096, b - a, len(content) - b)
+    content[a : a + n], content[b : b + n] = content[b : b + n], content[a : a + n]
+    return content
+
+
+MUTATIONS: dict[str, Callable[[bytearray, np.random.Generator], bytearray]] = {
+    "flipped bits": _flip,
+    "overwritten": _overwrite,
+    "extreme numbers": _number,
+    "other digits": _digit,
+    "cut out": _cut_out,
+    "put in": _put_in,
+    "truncated": _truncate,
+    "swapped": _swap,
+}
+
+
+def _counted(outcomes: list[Outcome]) -> Iterator[tuple[str, list[int]]]:
+    results = sorted({one.result for one in outcomes})
+    for mutation in MUTATIONS:
+        counts = Counter(one.result for one in outcomes if one.mutation == mutation)
+        yield mutation, [counts[result] for result in results]
+    totals = Counter(one.result for one in outcomes)
+    yield "all", [totals[result] for result in results]
+
+
+def _show(outcomes: list[Outcome], codes: Counter[int]) -> None:
+    table = Table(title=f"{len(outcomes)} mutated files")
+    for column in ("mutation", *sorted({one.result for one in outcomes})):
+        table.add_column(column, justify="right")
+    for mutation, counts in _counted(outcomes):
+        table.add_row(mutation, *map(str, counts))
+    CONSOLE.print(table)
+    slowest = max(outcomes, key=lambda one: one.seconds)
+    CONSOLE.print(f"slowest: {slowest.seconds:.1f} s ({slowest.base}, {slowest.mutation}: {slowest.result})")
+    contained_ends = [one for one in outcomes if "process down" in one.sentence or "took" in one.sentence]
+    CONSOLE.print(f"ended by the containment, not by a reader's own check: {len(contained_ends)}")
+    for one in contained_ends:
+        CONSOLE.print(f"  {one.base}, {one.mutation}: {one.sentence}")
+    if codes:
+        CONSOLE.print(f"exit codes of raki reconstruct: {json.dumps({str(code): n for code, n in codes.items()})}")
