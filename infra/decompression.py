@@ -21,7 +21,7 @@ class Decompression(Construct):
         super().__init__(scope, construct_id)
         cluster = ecs.Cluster(self, "Cluster", vpc=network.vpc)
         task = ecs.FargateTaskDefinition(self, "Task", cpu=2048, memory_limit_mib=8192, ephemeral_storage_gib=200)
-        self._add_worker(task, storage)
+        self._add_worker(task, storage, deployment)
         self.task_role = task.task_role
         # The desired count is the Lambda's: a count in the template would reset the fleet at every deployment.
         self.service = ecs.FargateService(
@@ -47,10 +47,11 @@ class Decompression(Construct):
         )
         self.scale.run_each_minute()
 
-    def _add_worker(self, task: ecs.FargateTaskDefinition, storage: StorageStack) -> None:
+    def _add_worker(self, task: ecs.FargateTaskDefinition, storage: StorageStack, deployment: Deployment) -> None:
         worker = task.add_container(
             "Worker",
             environment={
+                "DEIDENTIFY": "1" if deployment.deidentify else "0",
                 "INGEST_QUEUE_URL": storage.ingest_queue.queue_url,
                 "LEDGER_TABLE": storage.ledger.table_name,
                 "PREPARED_BUCKET": storage.prepared.bucket_name,

@@ -13,6 +13,8 @@ class Deployment:
     """ARN of the activated S3 File Gateway that serves the share; empty where there is none yet."""
     share_clients: tuple[str, ...]
     """Addresses or networks (CIDR) that may mount the share; at least one where there is a gateway."""
+    deidentify: bool
+    """Whether results carry no patient, study or institution, but an opaque scan id."""
     max_decompression_workers: int
     max_reconstruction_jobs: int
     """How many GPU jobs may run at once: the cap on what the service spends per hour."""
@@ -38,10 +40,19 @@ class Deployment:
         return cls(
             gateway_arn=gateway_arn,
             share_clients=share_clients,
+            deidentify=_yes_or_no(context, "raki:deidentify"),
             max_decompression_workers=_positive(context, "raki:max_decompression_workers"),
             max_reconstruction_jobs=_positive(context, "raki:max_reconstruction_jobs"),
             scans_per_job=_positive(context, "raki:scans_per_job"),
         )
+
+
+def _yes_or_no(context: Callable[[str], Any], key: str) -> bool:
+    value = context(key)
+    choices = {"true": True, "false": False}
+    if str(value).lower() not in choices:
+        raise ValueError(f"{key} is {value!r} in the context of cdk.json; true or false is needed")
+    return choices[str(value).lower()]
 
 
 def _positive(context: Callable[[str], Any], key: str) -> int:

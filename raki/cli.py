@@ -7,6 +7,8 @@ import typer
 from rich.markup import escape
 
 from raki.commands.comparing import compare
+from raki.commands.files import convert, inspect
+from raki.commands.identities import deidentify, reidentify
 from raki.commands.images import reconstruct, simulate
 from raki.commands.raw_files import CONSOLE
 from raki.errors import RakiError
@@ -18,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (reconstruct, compare, simulate):
+for command in (reconstruct, inspect, compare, convert, deidentify, reidentify, simulate):
     app.command()(command)
 
 

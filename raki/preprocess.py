@@ -114,13 +114,14 @@ def remove_readout_oversampling(scan: Scan) -> Scan:
 def _cropped(kspace: Slices, sampled: LineMask, n_kept: int) -> ChangedSlices:
     def crop(one: SliceOfKSpace) -> ChangedSlice:
         cropped = np.zeros((*one.shape[:-1], n_kept), np.complex64)
-        cropped[:, sampled] = _crop_image(one[:, sampled], n_kept)
+        for coil, lines in zip(cropped, one, strict=True):
+            coil[sampled] = _crop_image(lines[sampled], n_kept)
         return cropped
 
     return each_slice(kspace, crop, n_ro=n_kept)
 
 
-def _crop_image(lines: Complex64[np.ndarray, "coil line ro"], n_kept: int) -> Complex64[np.ndarray, "coil line kept"]:
+def _crop_image(lines: Complex64[np.ndarray, "line ro"], n_kept: int) -> Complex64[np.ndarray, "line kept"]:
     """The lines of the central `n_kept` pixels of their profiles.
 
     Where both lengths are even, the signs that centring takes before and after the two transforms cancel: the

@@ -7,9 +7,12 @@ Keys, all always there; `null` where nothing is known:
     scan_id              the service's opaque name of the scan
     input                sha256 and n_bytes of the raw file
     method, seed, device
-    scan                 n_slices, n_coils, n_phase_encode, n_readout, n_acquired_lines, acceleration,
-                         effective_acceleration, acs_lines [first, one past the last], prewhitened,
-                         image_matrix [phase-encode, readout], fov_mm [readout, phase-encode, slice]
+    scan                 n_slices (of one frame), frames (contrast, phase, repetition and set of each), n_coils,
+                         n_phase_encode, n_readout, n_acquired_lines, encoded_lines [first, one past the last; none
+                         beyond was meant to be acquired], acceleration, effective_acceleration, acs_lines [first, one
+                         past the last], n_acs_lines_apart (acquired apart from the image), prewhitened,
+                         image_matrix [phase-encode, readout], fov_mm [readout, phase-encode, slice],
+                         phase_oversampling
     unit                 of a pixel's value
     combination          of the coils: rss or adaptive
     n_virtual_coils      null, or how many the coils were compressed to before filling
@@ -19,7 +22,7 @@ Keys, all always there; `null` where nothing is known:
                          grappa_held_out_error (energy of the error on calibration lines held out, over their own;
                          null where none could be), noise_measured, noise_sigma (of a complex sample, in units of the
                          k-space), warnings
-    g_factor             null, or median and percentile_99 inside the object, on slices spread over the scan
+    g_factor             null, or median and percentile_99 inside the object, on images spread over the scan
     notes                sentences on choices made for this scan
     software             raki, torch, numpy, python -> version
 
@@ -28,6 +31,7 @@ Nothing in it names a patient, a host or a path; the raw file's own name, which 
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
@@ -43,8 +47,8 @@ from raki.verdict import Verdict
 
 SCHEMA = "raki.provenance/1"
 
-# The object is found on a coarse image of some slices: its median needs no more, and all of it takes minutes.
-SLICES_SUMMED_UP = 8
+# The object is found on coarse copies of some images: its median needs no more, and all of it takes minutes.
+IMAGES_SUMMED_UP = 8
 PIXELS_SUMMED_UP = 128
 
 
@@ -99,16 +103,20 @@ def _version(package: str) -> str:
 def _scan(scan: ScanSummary) -> dict[str, Any]:
     return {
         "n_slices": scan.n_slices,
+        "frames": [asdict(frame) for frame in scan.frames],
         "n_coils": scan.n_coils,
         "n_phase_encode": scan.sampled.size,
         "n_readout": scan.n_ro,
         "n_acquired_lines": int(scan.sampled.sum()),
+        "encoded_lines": list(scan.encoded_lines),
         "acceleration": scan.acceleration,
         "effective_acceleration": round(scan.effective_acceleration, 3),
         "acs_lines": None if scan.acs_lines is None else list(scan.acs_lines),
+        "n_acs_lines_apart": scan.n_acs_lines_apart,
         "prewhitened": scan.prewhitened,
         "image_matrix": list(scan.geometry.matrix),
         "fov_mm": list(scan.geometry.fov_mm),
+        "phase_oversampling": scan.geometry.phase_oversampling,
     }
 
 
@@ -138,10 +146,10 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 def _g_factor(reconstruction: Reconstruction) -> dict[str, float] | None:
     if "g_factor" not in reconstruction.maps:
         return None
-    slices = evenly_spaced(reconstruction.scan.n_slices, SLICES_SUMMED_UP)
+    images = evenly_spaced(reconstruction.scan.n_images, IMAGES_SUMMED_UP)
     rows, columns = (slice(None, None, -(-size // PIXELS_SUMMED_UP)) for size in reconstruction.scan.geometry.matrix)
     image, g_factor = (
-        volume[slices][:, rows, columns] for volume in (reconstruction.result, reconstruction.maps["g_factor"])
+        volume[images][:, rows, columns] for volume in (reconstruction.result, reconstruction.maps["g_factor"])
     )
     inside = g_factor[object_mask(torch.from_numpy(image)).numpy()]
     if not inside.size:

@@ -14,6 +14,7 @@ from raki.arrays import LineMask, Volume
 from raki.coils import adaptive_combination, coil_covariance, root_sum_of_squares
 from raki.completion import METHODS, Account, complete_slices
 from raki.compression import principal_compression
+from raki.errors import NoCalibration
 from raki.fourier import to_image
 from raki.resampling import centre, fit_matrix, on_image_matrix
 from raki.scan import Frame, Geometry, Scan, each_slice
@@ -153,9 +154,15 @@ def reconstruct(
     for name in [*(other for other in COMPARED_WITH if other != method), method]:
         started = perf_counter()
         maps_wanted = with_maps and name == method
-        images[name], account = _filled_images(
-            filled, name, combine, seed=seed, device=device, with_maps=maps_wanted, report=report
-        )
+        try:
+            images[name], account = _filled_images(
+                filled, name, combine, seed=seed, device=device, with_maps=maps_wanted, report=report
+            )
+        except NoCalibration:
+            # Zeros need no calibration, and what needs it can't be compared with.
+            if method != "zero_filled" or name == method:
+                raise
+            continue
         seconds[name] = perf_counter() - started
         report(name, 1.0)
     return Reconstruction(
@@ -224,7 +231,7 @@ def _filled_images(
         take,
         method,
         sampled=_tensor(scan.sampled),
-        load_acs=None if acs is None else lambda index: _tensor(acs[index]),
+        load_acs=None if acs is None else lambda index: _tensor(acs[index % scan.n_slices]),
         # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
         noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),
         seed=seed,

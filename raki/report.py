@@ -6,25 +6,18 @@ inline SVG in the coordinates of `raki.charts`.
 
 # ruff: noqa: RUF001 -- the report is typeset, with signs for times and minus
 
-from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from raki.arrays import Volume
 from raki.charts import mask_paths, training_chart
-from raki.images import evenly_spaced, png, window_top
-from raki.reconstruction import Reconstruction
+from raki.frames import frame_labels, frames_in_words
+from raki.reconstruction import Reconstruction, ScanSummary
+from raki.report_pictures import images_shown, map_pictures, pictures
+from raki.scan import Geometry
 from raki.verdict import Verdict
-
-SLICES_SHOWN = 24
-"""More would make a file that a mail server refuses; the image files have them all."""
-
-MAP_PIXELS = 192
-"""The longer side of a map's picture: it is smooth, and the report stays small."""
 
 _LABELS = {
     "zero_filled": "Zero-filled",
@@ -33,27 +26,13 @@ _LABELS = {
     "raki2019": "RAKI (2019)",
     "rraki": "Residual RAKI",
     "iraki": "Iterative RAKI",
-    "combine": "Combine coils",
 }
 _CHOICES = {"raki": "RAKI", "raki with branch": "RAKI with its nonlinear branch", "grappa": "GRAPPA"}
-_MAP_LABELS = {"g_factor": "g-factor", "standard_error": "Standard error"}
 
 
 def method_label(method: str) -> str:
     """How a method is called in a text."""
     return _LABELS.get(method, method)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One image of one slice. `alt` is read to those who can't see it."""
-
-    label: str
-    uri: str
-    alt: str
-    black: str = ""
-    """Value of a black pixel, where it is told; and of a white one."""
-    white: str = ""
 
 
 def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, source_name: str) -> str:
@@ -62,23 +41,27 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
     environment = Environment(
         loader=PackageLoader("raki"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    fov_read_mm, fov_phase_mm, _ = reconstruction.scan.geometry.fov_mm
-    shown = evenly_spaced(reconstruction.scan.n_slices, SLICES_SHOWN)
+    scan = reconstruction.scan
+    fov_read_mm, fov_phase_mm, _ = scan.geometry.fov_mm
+    images = {method_label(method): volume for method, volume in reconstruction.images.items()}
+    shown, labels = images_shown(scan), frame_labels(scan.frames)
     warnings = reconstruction.verdict.warnings if reconstruction.verdict else ()
     return environment.get_template("report.html").render(
         source_name=source_name,
         method=method_label(reconstruction.method),
         outcome=_outcome(reconstruction),
         scan=_scan_rows(reconstruction),
-        slices=list(zip(shown, _pictures(reconstruction, shown), strict=True)),
-        trust=_trust_rows(reconstruction.verdict, facts["g_factor"]) if reconstruction.verdict else [],
+        frames=[(frame, labels[frame]) for frame in sorted({one.frame for one in shown})],
+        slices=sorted({one.slice for one in shown}),
+        middle=min((one.slice for one in shown), key=lambda index: abs(index - scan.n_slices // 2)),
+        images=list(zip(shown, pictures(images, shown), strict=True)),
+        n_images=scan.n_images,
+        maps=list(zip(shown, map_pictures(reconstruction.maps, shown), strict=True)) if reconstruction.maps else [],
+        trust=_trust_rows(reconstruction, facts["g_factor"]),
         warnings=warnings,
-        maps=list(zip(shown, _maps(reconstruction, shown), strict=True)) if reconstruction.maps else [],
-        middle=min(shown, key=lambda index: abs(index - reconstruction.scan.n_slices // 2)),
-        n_slices=reconstruction.scan.n_slices,
         change=_change(reconstruction),
         aspect=fov_read_mm / fov_phase_mm,
-        mask=mask_paths(reconstruction.scan.sampled, reconstruction.scan.acs_lines),
+        mask=mask_paths(scan.sampled, scan.acs_lines),
         chart=training_chart(reconstruction.training_curve),
         timings=_timings(facts["seconds"], mapped=reconstruction.method if reconstruction.maps else None),
         notes=[note for note in reconstruction.notes if note not in warnings],
@@ -104,35 +87,60 @@ def _scan_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
     scan, geometry = reconstruction.scan, reconstruction.scan.geometry
     n_rows, n_columns = geometry.matrix
     fov_read_mm, fov_phase_mm, _ = geometry.fov_mm
-    acs = "none" if scan.acs_lines is None else f"{scan.acs_lines[1] - scan.acs_lines[0]}"
     n_virtual_coils = reconstruction.n_virtual_coils
     compressed = "" if n_virtual_coils is None else f", compressed to {n_virtual_coils} before filling"
     whitened = "yes, by the noise that the scan measured" if scan.prewhitened else "no"
-    return [
+    rows = [
+        ("Frames", frames_in_words(scan.frames)),
         ("Slices", f"{scan.n_slices}, {geometry.slice_spacing_mm:g} mm apart" if scan.n_slices > 1 else "1"),
         ("Coils", f"{scan.n_coils}{compressed}"),
         ("Image matrix", f"{n_rows} × {n_columns} (phase-encode × readout)"),
         ("Field of view", f"{fov_phase_mm:.4g} × {fov_read_mm:.4g} mm"),
+        ("Phase oversampling", _oversampling(geometry)),
         ("Pixel", f"{fov_phase_mm / n_rows:.3g} × {fov_read_mm / n_columns:.3g} mm"),
+        ("Encoded lines", _encoded(scan)),
         ("Acceleration R", f"{scan.acceleration}"),
         ("Effective acceleration", f"{scan.effective_acceleration:.2f} (all lines over acquired lines)"),
-        ("Calibration (ACS) lines", acs),
+        ("Calibration (ACS) lines", _calibration(scan)),
         ("Noise prewhitened", whitened),
     ]
+    return [(name, value) for name, value in rows if value]
 
 
-def _trust_rows(verdict: Verdict, g_factor: Mapping[str, float] | None) -> list[tuple[str, str]]:
-    choices = verdict.n_slices_by_choice
-    total = sum(choices.values())
-    parts = (f"{_CHOICES[choice]} in {n_slices} of {total} slices" for choice, n_slices in choices.items())
-    chosen = ", ".join(parts) if len(choices) > 1 else "".join(_CHOICES[choice] for choice in choices)
+def _oversampling(geometry: Geometry) -> str:
+    """Nothing where the image is all that was encoded."""
+    if geometry.phase_oversampling == 1:
+        return ""
+    fov_phase_mm = geometry.fov_mm[1]
+    encoded_mm = geometry.phase_oversampling * fov_phase_mm
+    return f"{geometry.phase_oversampling:.3g}; the image is cut out of {encoded_mm:.4g} mm"
+
+
+def _encoded(scan: ScanSummary) -> str:
+    """Nothing where lines were acquired or skipped throughout k-space."""
+    first, stop = scan.encoded_lines
+    if (first, stop) == (0, scan.sampled.size):
+        return ""
+    return f"{first} to {stop - 1} of {scan.sampled.size} (partial Fourier or zero-padding)"
+
+
+def _calibration(scan: ScanSummary) -> str:
+    if scan.n_acs_lines_apart:
+        return f"{scan.n_acs_lines_apart}, acquired apart from the image"
+    return "none" if scan.acs_lines is None else f"{scan.acs_lines[1] - scan.acs_lines[0]}"
+
+
+def _trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | None) -> list[tuple[str, str]]:
+    verdict = reconstruction.verdict
+    if verdict is None:
+        return []
     errors = (verdict.held_out_error, verdict.grappa_held_out_error)
     held_out = "not measured: the scan has no calibration lines to spare"
     if errors[0] is not None and errors[1] is not None:
         held_out = f"{_percent(errors[0])} of their energy; GRAPPA {_percent(errors[1])}"
     source = "measured by the scan" if verdict.noise_measured else "estimated from the calibration lines"
     rows = [
-        ("Filled by", chosen),
+        ("Filled by", _chosen(verdict, "slices" if len(reconstruction.scan.frames) == 1 else "images")),
         ("Error on calibration lines held out", held_out),
         ("Noise of one sample", f"{verdict.noise_sigma:.3g} (standard deviation), {source}"),
     ]
@@ -142,37 +150,11 @@ def _trust_rows(verdict: Verdict, g_factor: Mapping[str, float] | None) -> list[
     return [*rows, ("g-factor inside the object", amplified)]
 
 
-def _percent(part: float) -> str:
-    return f"{100 * part:.2g}\N{NO-BREAK SPACE}%" if part < 0.1 else f"{100 * part:.0f}\N{NO-BREAK SPACE}%"
-
-
-def _maps(reconstruction: Reconstruction, shown: Sequence[int]) -> Iterable[list[Picture]]:
-    """For each slice shown: every map, in one window for all slices."""
-    maps = reconstruction.maps
-    windows = {name: (float(np.percentile(volume, 0.3)), window_top(volume)) for name, volume in maps.items()}
-    for index in shown:
-        yield [_map_picture(_MAP_LABELS[name], volume[index], windows[name], index) for name, volume in maps.items()]
-
-
-def _map_picture(label: str, pixels: np.ndarray, window: tuple[float, float], index: int) -> Picture:
-    black, white = window
-    top = white - black or 1.0
-    uri = _data_uri(png((pixels - black).astype(np.float32), top=top, longest=MAP_PIXELS))
-    low, high = f"{black:.3g}", f"{white:.3g}"
-    return Picture(label=label, uri=uri, alt=f"Slice {index + 1}, {label}, {low} to {high}", black=low, white=high)
-
-
-def _pictures(reconstruction: Reconstruction, shown: Sequence[int]) -> Iterable[list[Picture]]:
-    """For each slice shown: every method, then what the result changes against the method before it."""
-    *_, (before, reference), (method, result) = reconstruction.images.items()
-    top = window_top(result)
-    factor = difference_factor(result, reference, top)
-    change = f"|{method_label(method)} − {method_label(before)}| ×\N{NO-BREAK SPACE}{factor}"
-    for index in shown:
-        pictures = [
-            _picture(method_label(name), volume[index], top, index) for name, volume in reconstruction.images.items()
-        ]
-        yield [*pictures, _picture(change, np.abs(result[index] - reference[index]), top / factor, index)]
+def _chosen(verdict: Verdict, counted: str) -> str:
+    choices = verdict.n_slices_by_choice
+    total = sum(choices.values())
+    parts = (f"{_CHOICES[choice]} in {n_chosen} of {total} {counted}" for choice, n_chosen in choices.items())
+    return ", ".join(parts) if len(choices) > 1 else "".join(_CHOICES[choice] for choice in choices)
 
 
 def _change(reconstruction: Reconstruction) -> str:
@@ -180,20 +162,6 @@ def _change(reconstruction: Reconstruction) -> str:
     size = float(np.linalg.norm(reference))
     percent = 100 * float(np.linalg.norm(result - reference)) / size if size else 0.0
     return f"{method_label(method)} differs from {method_label(before)} by {percent:.2g} % (root mean square)."
-
-
-def _picture(label: str, pixels: np.ndarray, top: float, index: int) -> Picture:
-    return Picture(label=label, uri=_data_uri(png(pixels, top=top)), alt=f"Slice {index + 1}, {label}")
-
-
-def _data_uri(picture: bytes) -> str:
-    return "data:image/png;base64," + b64encode(picture).decode("ascii")
-
-
-def difference_factor(result: Volume, reference: Volume, top: float) -> int:
-    """The largest round factor at which the difference of two volumes still fits the window from 0 to `top`."""
-    largest = float(np.percentile(np.abs(result - reference), 99.7))
-    return next((factor for factor in (50, 20, 10, 5, 2) if largest * factor <= top), 1)
 
 
 def _timings(seconds: Mapping[str, float], *, mapped: str | None) -> list[tuple[str, str, float]]:
@@ -204,6 +172,10 @@ def _timings(seconds: Mapping[str, float], *, mapped: str | None) -> list[tuple[
         label = _LABELS.get(stage, stage.replace("_", " ").capitalize())
         rows.append((f"{label} and maps" if stage == mapped else label, _duration(taken), 100 * taken / longest))
     return rows
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.2g}\N{NO-BREAK SPACE}%" if part < 0.1 else f"{100 * part:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _duration(seconds: float) -> str:

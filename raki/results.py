@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from raki.frames import frames_in_words
 from raki.images import write_ismrmrd_image, write_nifti, write_preview
 from raki.provenance import provenance, unit
 from raki.reconstruction import Reconstruction
@@ -47,15 +48,22 @@ def write_results(
     scan, geometry, result = reconstruction.scan, reconstruction.scan.geometry, reconstruction.result
     made_by = f"raki {facts['software']['raki']}, {reconstruction.method}, R={scan.acceleration}"
     write_ismrmrd_image(
-        result, image, geometry=geometry, header_xml=scan.header_xml, comment=f"{made_by}; magnitude in {unit(scan)}"
+        result,
+        image,
+        geometry=geometry,
+        frames=scan.frames,
+        header_xml=scan.header_xml,
+        comment=f"{made_by}; magnitude in {unit(scan)}",
     )
     short_unit = "noise SD of one coil" if scan.prewhitened else "arbitrary unit"
-    write_nifti(result, nifti, geometry=geometry, description=f"{made_by}; unit: {short_unit}"[:79])
+    description = f"{made_by}; unit: {short_unit}"[:79]
+    write_nifti(result, nifti, geometry=geometry, frames=scan.frames, description=description)
     maps = _write_maps(reconstruction, folder, made_by=made_by, image_unit=short_unit)
     write_preview(
         {method_label(method): volume for method, volume in reconstruction.images.items()},
         preview,
         geometry=geometry,
+        frames=scan.frames,
         caption=_caption(reconstruction),
     )
     report.write_text(render_report(reconstruction, facts, source_name=source.name), encoding="utf-8")
@@ -65,14 +73,14 @@ def write_results(
 
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:
     """The maps there are; those of an earlier result in the folder, which belong to another image, go."""
-    written = []
+    scan, written = reconstruction.scan, []
     for name, map_unit in (("g_factor", "dimensionless"), ("standard_error", image_unit)):
         path = folder / f"{name}.nii.gz"
         path.unlink(missing_ok=True)
         if name in reconstruction.maps:
             description = f"{made_by}; {name}; unit: {map_unit}"[:79]
             volume = reconstruction.maps[name]
-            write_nifti(volume, path, geometry=reconstruction.scan.geometry, description=description)
+            write_nifti(volume, path, geometry=scan.geometry, frames=scan.frames, description=description)
             written.append(path)
     return written
 
@@ -81,7 +89,8 @@ def _caption(reconstruction: Reconstruction) -> str:
     scan = reconstruction.scan
     n_rows, n_columns = scan.geometry.matrix
     slices = "1 slice" if scan.n_slices == 1 else f"middle of {scan.n_slices} slices"
+    frames = f", {frames_in_words(scan.frames)}" if len(scan.frames) > 1 else ""
     return (
-        f"{slices}, {scan.n_coils} coils, {n_rows} x {n_columns} pixels, R = {scan.acceleration}, "
+        f"{slices}{frames}, {scan.n_coils} coils, {n_rows} x {n_columns} pixels, R = {scan.acceleration}, "
         f"{100 / scan.effective_acceleration:.0f} % of the lines acquired. Research use only."
     )

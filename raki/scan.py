@@ -69,7 +69,7 @@ class LazySlices:
 
 Slices = ScanKSpace | LazySlices
 """k-space by slices, in memory or not; both are indexed and iterated over alike."""
-AcsSlices = Complex64[np.ndarray, "slice coil acs_line ro"] | LazySlices
+AcsSlices = Complex64[np.ndarray, "acs_slice coil acs_line ro"] | LazySlices
 ChangedSlices = Complex64[np.ndarray, "slice changed_coil pe changed_ro"] | LazySlices
 
 
@@ -165,7 +165,7 @@ class Scan:
     acs_lines: tuple[int, int] | None
     acs: AcsSlices | None = None
     """Fully sampled lines about the centre that were acquired apart from the image, readout and coils the same;
-    axes `slice coil acs_line ro`. None where there are none."""
+    axes `slice coil acs_line ro`, the slices of one frame: they serve all frames. None where there are none."""
     noise: NoiseScan | None
     noise_dwell_ratio: float
     """Dwell time of the image acquisitions over that of the noise acquisitions; 1.0 without noise."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from raki.completion import TrainingPoint
 from raki.reconstruction import Reconstruction, ScanSummary
-from raki.scan import Geometry
+from raki.scan import Frame, Geometry
+from raki.training import TrainingPoint
 from raki.verdict import Verdict
 
 HEADER_XML = "<ismrmrdHeader><studyInformation/></ismrmrdHeader>"
@@ -37,13 +37,14 @@ def example_verdict(n_slices: int) -> Verdict:
 def example_reconstruction(
     *,
     n_slices: int = 3,
+    frames: tuple[Frame, ...] = (Frame(),),
     geometry: Geometry = TILTED,
     notes: tuple[str, ...] = (),
     n_steps: int = 20,
     with_maps: bool = True,
 ) -> Reconstruction:
     random = np.random.default_rng(5)
-    shape = (n_slices, *geometry.matrix)
+    shape = (len(frames) * n_slices, *geometry.matrix)
     result = random.rayleigh(size=shape).astype(np.float32)
     ramp = np.broadcast_to(np.linspace(1, 3, geometry.matrix[1], dtype=np.float32), shape).copy()
     sampled = np.zeros(geometry.matrix[0], bool)
@@ -56,14 +57,17 @@ def example_reconstruction(
         images={"zero_filled": result * np.float32(0.5), "grappa": result * np.float32(1.01), "raki": result},
         # A g-factor that grows from 1 to 3 along the readout, and an error that is a tenth of it.
         maps={"g_factor": ramp, "standard_error": ramp / 10} if with_maps else {},
-        verdict=example_verdict(n_slices),
+        verdict=example_verdict(shape[0]),
         scan=ScanSummary(
             n_slices=n_slices,
+            frames=frames,
             n_coils=6,
             n_ro=geometry.matrix[1],
             sampled=sampled,
+            encoded_lines=(0, geometry.matrix[0]),
             acceleration=4,
             acs_lines=(12, 20),
+            n_acs_lines_apart=0,
             prewhitened=True,
             geometry=geometry,
             header_xml=HEADER_XML,
@@ -75,5 +79,5 @@ def example_reconstruction(
             for step in range(n_steps)
         ),
         notes=notes,
-        seconds={"zero_filled": 0.01, "grappa": 0.2, "raki": 1.5, "combine": 0.1},
+        seconds={"zero_filled": 0.01, "grappa": 0.2, "raki": 1.5},
     )

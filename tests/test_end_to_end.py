@@ -1,7 +1,7 @@
 """The whole service on one machine, as `raki local` runs it: its own process, real stacks, handlers, worker and job."""
 
-import hashlib
 import contextlib
+import hashlib
 import json
 import os
 import shutil

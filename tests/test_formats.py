@@ -14,6 +14,8 @@ from raki.formats import open_scan, read_scan
 from raki.formats.ismrmrd_header import parse_header
 from raki.formats.sorting import find_acs
 from raki.phantom import phantom_kspace
+from raki.preprocess import preprocess
+from raki.reconstruction import reconstruct
 from raki.scan import Frame
 from raki.simulation import simulate_scan
 
@@ -194,6 +196,20 @@ def test_calibration_lines_acquired_apart_stay_apart(raw, edit):
     np.testing.assert_array_equal(scan.kspace[:, :, scan.sampled], full.kspace[:, :, ::2])
 
 
+def test_calibration_lines_acquired_apart_serve_every_frame(edit):
+    def again(acquisitions):
+        separate = apart(acquisitions)
+        is_line = images(separate) & (separate["head"]["flags"] == 0)
+        repeated = separate[is_line].copy()
+        repeated["head"]["idx"]["repetition"] = 1
+        return np.concatenate([separate, repeated])
+
+    scan = preprocess(read_scan(edit(again, lambda xml: xml.replace(">embedded<", ">separate<"))))
+    assert (len(scan.kspace), len(scan.acs), scan.n_slices) == (4, 2, 2)
+    images_ = reconstruct(scan, method="grappa", device="cpu").result
+    np.testing.assert_array_equal(images_[:2], images_[2:])
+
+
 def test_files_of_one_scan_are_recognised_as_one(raw, tmp_path):
     whole = read_scan(raw)
     with h5py.File(raw) as file:
@@ -330,9 +346,10 @@ def test_other_files_are_refused_by_what_they_are(tmp_path, content, error, name
 
 def test_hdf5_of_something_else_is_no_scan(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["kspace"] = np.zeros((2, 3))
-    with pytest.raises(NotAScan, match="no ISMRMRD acquisitions"):
+        file["weights"] = np.zeros((2, 3))
+    with pytest.raises(NotAScan, match="no ISMRMRD acquisitions") as raised:
         read_scan(tmp_path / "other.h5")
+    assert raised.value.failure_class == "NotAScan"
 
 
 def test_missing_header_is_named(edit):

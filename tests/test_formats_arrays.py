@@ -106,7 +106,7 @@ def test_every_format_gives_the_samples_at_their_places(tmp_path, kind):
     assert (geometry.matrix, geometry.fov_mm, geometry.slice_spacing_mm) == ((5, 8), (8.0, 5.0, 1.0), 1.0)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_the_order_of_axes_doesnt_matter(data):
     others = data.draw(
@@ -277,6 +277,7 @@ def test_wrong_axes_are_refused_with_what_was_found(tmp_path, axes, error, named
         pass
 
 
+@settings(max_examples=60)
 @given(axes=st.lists(st.sampled_from([*ALL_AXES, "ky", ""]), max_size=6), shape=st.lists(st.integers(0, 3), max_size=6))
 def test_any_axes_of_any_array_give_lines_or_one_sentence(axes, shape):
     array = np.ones(shape, np.float32 if "complex" in axes else np.complex64)
@@ -545,7 +546,7 @@ UNWRITTEN = {"shape": (900, 64, 640, 640), "dtype": np.complex64, "chunks": (1, 
         (lambda file: replace_kspace(file, data=np.ones((2, 64, 37))), UnsupportedScan, "of type float64"),
         (shorten_mask, DamagedScan, "'mask' is 36 of float64; .* each of 37"),
         (garble_header, DamagedScan, "header"),
-        (repeat_header, DamagedScan, "isn't one text"),
+        (repeat_header, DamagedScan, "isn't a text"),
     ],
 )
 def test_hdf5_that_is_no_such_scan_is_named(knee, change, error, named):
@@ -595,21 +596,21 @@ def test_a_header_longer_than_the_file_is_refused_before_memory_is_taken_for_it(
     content = bytearray(knee.read_bytes())
     content[at : at + 4] = b"\xff" * 4
     knee.write_bytes(content)
-    with pytest.raises(DamagedScan, match="isn't one text"), FASTMRI.open(knee):
+    with pytest.raises(DamagedScan, match="of 4294967295 bytes"), FASTMRI.open(knee):
         pass
 
 
-def test_a_heap_in_which_the_library_would_walk_for_ever_is_damage(knee):
+def test_a_heap_in_which_the_library_would_walk_for_ever_is_walked_once(knee):
     content = bytearray(knee.read_bytes())
     first_object = content.rindex(b"GCOL\x01") + 16
     content[first_object : first_object + 16] = struct.pack("<HHIQ", 1, 0, 0, 2**64 - 16)
     knee.write_bytes(content)
-    with pytest.raises(DamagedScan, match="overwritten"), FASTMRI.open(knee):
-        pass
+    with FASTMRI.open(knee) as acquisitions:
+        assert len(acquisitions.heads) > 0
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@settings(max_examples=25, suppress_health_check=FIXTURES)
+@settings(max_examples=15, suppress_health_check=FIXTURES)
 @given(fraction=st.floats(0, 0.9999), name=st.sampled_from(["lead", "beside"]))
 def test_truncated_at_any_byte_is_one_sentence(tmp_path, kind, fraction, name):
     path = write(kind, tmp_path / "Doe^Jane", kspace(2, 3, 5, 8))
@@ -625,7 +626,7 @@ def test_truncated_at_any_byte_is_one_sentence(tmp_path, kind, fraction, name):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@settings(max_examples=40, suppress_health_check=FIXTURES)
+@settings(max_examples=20, suppress_health_check=FIXTURES)
 @given(data=st.data())
 def test_changed_bytes_give_lines_or_one_sentence(tmp_path, kind, data):
     path = write(kind, tmp_path / "Doe^Jane", kspace(2, 3, 5, 8))

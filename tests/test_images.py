@@ -19,10 +19,13 @@ from raki.images import (
     write_nifti,
     write_preview,
 )
-from raki.scan import Geometry
+from raki.scan import Frame, Geometry
 from tests.example_reconstruction import HEADER_XML, TILTED
 
 LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
+# Counters with gaps, as a scanner's may have.
+FRAMES = (Frame(contrast=1), Frame(contrast=1, phase=4, set=2), Frame(contrast=3, repetition=9))
 
 
 def volume(n_slices=3, geometry=TILTED, seed=1):
@@ -110,6 +113,47 @@ def test_ismrmrd_image_reads_back_slice_by_slice_with_its_place(tmp_path):
             assert ismrmrd.Meta.deserialize(image.attribute_string)["ImageComments"] == "of <a> test"
 
 
+def test_nifti_has_frames_as_its_fourth_axis_and_they_lie_on_each_other(tmp_path):
+    written, path = volume(6), tmp_path / "image.nii.gz"
+    write_nifti(written, path, geometry=TILTED, frames=FRAMES, description="")
+    image = nibabel.load(path)
+    assert image.shape == (40, 32, 2, 3)
+    for frame in range(3):
+        frame_pixels = np.asarray(image.dataobj[..., frame]).transpose(2, 1, 0)
+        np.testing.assert_array_equal(frame_pixels, written[2 * frame : 2 * frame + 2])
+    assert image.header.get_xyzt_units() == ("mm", "unknown")
+    write_nifti(written[:2], path, geometry=TILTED, description="")
+    np.testing.assert_array_equal(image.affine, nibabel.load(path).affine)
+
+
+def test_an_ismrmrd_image_has_the_counters_of_its_frame_and_the_place_of_its_slice(tmp_path):
+    written, path = volume(6), tmp_path / "image.h5"
+    write_ismrmrd_image(written, path, geometry=TILTED, frames=FRAMES, header_xml=HEADER_XML, comment="")
+    with ismrmrd.Dataset(path, mode="r") as dataset:
+        images = [dataset.read_image("image_0", index) for index in range(6)]
+    found = [
+        (Frame(**{name: getattr(image, name) for name in ("contrast", "phase", "repetition", "set")}), image.slice)
+        for image in images
+    ]
+    assert found == list(itertools.product(FRAMES, range(2)))
+    for image, pixels in zip(images, written, strict=True):
+        np.testing.assert_array_equal(image.data[0, 0], pixels)
+        np.testing.assert_allclose(image.position, patient_position_mm(TILTED, image.slice, 16, 20), rtol=1e-6)
+    assert [image.image_index for image in images] == [1, 2, 3, 4, 5, 6]
+
+
+def test_no_file_is_written_of_frames_with_unequal_slices(tmp_path):
+    uneven, place = volume(5), {"geometry": TILTED, "frames": FRAMES}
+    for write in (
+        lambda path: write_nifti(uneven, path, **place, description=""),
+        lambda path: write_ismrmrd_image(uneven, path, **place, header_xml=HEADER_XML, comment=""),
+        lambda path: write_preview({"RAKI": uneven}, path, **place, caption=""),
+    ):
+        with pytest.raises(ValueError, match="5 images don't make 3 frames"):
+            write(tmp_path / "image")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_writing_again_replaces_the_images(tmp_path):
     path = tmp_path / "image.h5"
     for n_slices in (5, 2):
@@ -188,3 +232,39 @@ def test_a_preview_shows_a_single_slice_once_and_all_of_several(tmp_path, n_slic
     write_preview({"": squares}, tmp_path / "preview.png", geometry=geometry, caption="")
     lit = (np.asarray(Image.open(tmp_path / "preview.png")) > 128).any(axis=1).astype(int)
     assert np.count_nonzero(np.diff(lit) == 1) == n_rows_of_pictures
+
+
+def squares_crossed(row):
+    """The brightness of each square, of 12 pixels at least, that a row of the picture crosses; letters are narrower."""
+    starts = np.flatnonzero(np.diff((row > 80).astype(int), prepend=0) == 1)
+    return [int(row[start + 6]) for start in starts if (row[start : start + 12] > 80).all()]
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "n_slices", "rows"), [(1, 1, [1]), (3, 1, [1, 3]), (3, 2, [1, 2, 3]), (50, 4, [1, 4, 6])]
+)
+def test_a_preview_shows_the_methods_the_slices_and_a_few_frames(tmp_path, n_frames, n_slices, rows):
+    """Squares, counted in each row; those of the first frame are bright, of the others half as bright."""
+    geometry = Geometry(fov_mm=(200.0, 200.0, 5.0), matrix=(64, 64), slice_spacing_mm=5.0)
+    squares = np.zeros((n_frames * n_slices, 64, 64), np.float32)
+    squares[:, 16:48, 16:48] = 0.5
+    squares[:n_slices] *= 2
+    frames = tuple(Frame(repetition=n) for n in range(n_frames))
+    write_preview({"": squares}, tmp_path / "preview.png", geometry=geometry, frames=frames, caption="")
+    shown = np.asarray(Image.open(tmp_path / "preview.png"))
+    found, n_bright = [], []
+    for n, lines in itertools.groupby(map(squares_crossed, shown), key=len):
+        if n:
+            found.append(n)
+            *_, line = itertools.islice(lines, 10)  # past the border, where the picture was interpolated
+            n_bright.append(sum(value > 200 for value in line))
+    assert found == rows
+    assert n_bright == rows[: 1 + (n_slices > 1)] + [1] * (n_frames > 1)
+
+
+def test_a_preview_of_many_frames_is_small_even_of_pure_noise(tmp_path):
+    large = Geometry(fov_mm=(256.0, 256.0, 5.0), matrix=(256, 256), slice_spacing_mm=5.0)
+    images = dict.fromkeys(("Zero-filled", "GRAPPA", "RAKI"), volume(40, large))
+    frames = tuple(Frame(repetition=n) for n in range(8))
+    write_preview(images, tmp_path / "preview.png", geometry=large, frames=frames, caption="noise")
+    assert 10_000 < (tmp_path / "preview.png").stat().st_size <= PREVIEW_BYTES

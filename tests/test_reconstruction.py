@@ -11,8 +11,9 @@ from raki.completion import complete
 from raki.errors import DamagedScan, NoCalibration
 from raki.fourier import to_image, to_kspace
 from raki.phantom import phantom_kspace
-from raki.reconstruction import COMBINATIONS, COMPARED_WITH, fit_matrix, on_image_matrix, reconstruct
-from raki.scan import Geometry, Scan
+from raki.reconstruction import COMBINATIONS, COMPARED_WITH, reconstruct
+from raki.resampling import fit_matrix, on_image_matrix
+from raki.scan import Frame, Geometry, Scan
 from tests.example_reconstruction import example_reconstruction
 
 
@@ -92,7 +93,7 @@ def test_it_reports_what_it_was_made_from_and_how_long_each_method_took(reconstr
     assert reconstructed.scan.acceleration == 3
     assert reconstructed.scan.effective_acceleration == 64 / (22 + 20 - 6)  # lattice and ACS share 6 lines
     assert (reconstructed.scan.n_slices, reconstructed.scan.n_coils) == (2, 6)
-    assert list(reconstructed.seconds) == ["zero_filled", "grappa", "raki", "combine"]
+    assert list(reconstructed.seconds) == ["zero_filled", "grappa", "raki"]
     assert all(seconds >= 0 for seconds in reconstructed.seconds.values())
     assert reconstructed.result is reconstructed.images["raki"]
 
@@ -204,6 +205,48 @@ def test_there_is_no_reconstruction_whose_images_do_not_fit_the_geometry():
         dataclasses.replace(example, images=images, maps={})
     with pytest.raises(ValueError, match=r"g_factor maps have shape \(3, 31, 40\)"):
         dataclasses.replace(example, images={}, maps={"g_factor": example.maps["g_factor"][:, :-1]})
+
+
+def test_a_reconstruction_has_an_image_for_each_slice_of_each_frame():
+    example = example_reconstruction(frames=(Frame(), Frame(contrast=1)))
+    assert (example.scan.n_slices, example.scan.n_images, len(example.result)) == (3, 6, 6)
+    with pytest.raises(ValueError, match=r"\(3, 32, 40\).*needs \(6, 32, 40\)"):
+        dataclasses.replace(example, images={name: volume[:3] for name, volume in example.images.items()}, maps={})
+
+
+def test_frames_are_reconstructed_as_if_each_were_a_scan(head):
+    scan = scan_of(head, acceleration=2)
+    both = dataclasses.replace(
+        scan, kspace=np.concatenate([scan.kspace, 2 * scan.kspace]), frames=(Frame(), Frame(repetition=1))
+    )
+    one, two = (reconstruct(found, method="grappa", device="cpu") for found in (scan, both))
+    assert (two.scan.n_slices, two.scan.frames) == (2, both.frames)
+    np.testing.assert_array_equal(two.result[:2], one.result)
+    np.testing.assert_array_equal(two.result[2:], 2 * one.result)  # a power of two rounds nothing
+
+
+@pytest.mark.parametrize(
+    ("first", "stop", "acceleration", "encoded"),
+    [
+        (0, 64, 1, (0, 64)),
+        (10, 64, 1, (10, 64)),
+        (0, 64, 3, (0, 64)),  # the last lattice line is 63
+        (0, 62, 3, (0, 61)),
+        (12, 64, 3, (12, 64)),
+    ],
+)
+def test_lines_beyond_the_encoded_ones_were_never_meant_to_be_acquired(head, first, stop, acceleration, encoded):
+    scan = scan_of(head[:1], acceleration=acceleration, n_acs_lines=20)
+    sampled = scan.sampled.copy()
+    sampled[:first] = sampled[stop:] = False
+    scan = dataclasses.replace(scan, sampled=sampled, kspace=np.where(sampled[:, None], scan.kspace, 0))
+    assert reconstruct(scan, method="grappa", device="cpu").scan.encoded_lines == encoded
+
+
+def test_it_counts_the_calibration_lines_that_were_acquired_apart(head, reconstructed):
+    scan = dataclasses.replace(scan_of(head, acceleration=2, n_acs_lines=0), acs=head[:, :, 20:44])
+    assert reconstruct(scan, method="grappa", device="cpu").scan.n_acs_lines_apart == 24
+    assert reconstructed.scan.n_acs_lines_apart == 0
 
 
 def test_the_maps_and_the_verdict_are_those_of_the_filling(reconstructed, noisy_scan):

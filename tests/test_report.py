@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import io
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from raki.completion import METHODS
+from raki.images import window_top
 from raki.provenance import provenance
-from raki.report import SLICES_SHOWN, difference_factor, method_label, render_report
+from raki.report import method_label, render_report
+from raki.report_pictures import IMAGES_SHOWN, difference_factor, images_shown
+from raki.scan import Frame
 from tests.example_reconstruction import WARNING, example_reconstruction
 
 VOID = {"meta", "img", "input", "br", "link", "hr"}
@@ -100,8 +104,78 @@ def test_one_slice_is_shown_at_first_and_each_can_be_chosen():
 
 def test_a_report_on_many_slices_shows_some_and_says_so():
     html = report(n_slices=60)
-    assert len(Page(html).all("img")) == (4 + 2) * SLICES_SHOWN
-    assert f"{SLICES_SHOWN} of 60 slices are shown" in html
+    assert len(Page(html).all("img")) == (4 + 2) * IMAGES_SHOWN
+    assert f"{IMAGES_SHOWN} of 60 slices are shown" in html
+
+
+ECHOES = tuple(Frame(contrast=contrast) for contrast in range(3))
+
+
+def test_each_image_can_be_chosen_by_frame_and_slice():
+    html = report(n_slices=2, frames=ECHOES)
+    choices = Page(html).all("input")
+    assert [choice["id"] for choice in choices] == ["frame-0", "frame-1", "frame-2", "pick-0", "pick-1"]
+    assert [choice["id"] for choice in choices if "checked" in choice] == ["frame-0", "pick-1"]
+    for index, (frame, slice_index) in enumerate(itertools.product(range(3), range(2))):
+        chosen = f":has(#frame-{frame}:checked):has(#pick-{slice_index}:checked)"
+        assert f"#images{chosen} #slice-{index}" in html
+        assert f"main{chosen} #maps-{index}" in html
+        assert f'id="slice-{index}"' in html
+
+
+def test_an_image_of_several_frames_is_called_by_frame_and_slice_and_is_that_one():
+    page = Page(report(n_slices=2, frames=ECHOES, with_maps=False))
+    pictures = {attrs["alt"]: attrs["src"].split(",")[1] for attrs in page.all("img")}
+    assert len(pictures) == 4 * 6
+    result = example_reconstruction(n_slices=2, frames=ECHOES).result
+    for index, name in enumerate(f"Contrast {c}, slice {s}, RAKI" for c in (1, 2, 3) for s in (1, 2)):
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[name]))), dtype=float)
+        np.testing.assert_allclose(shown, np.clip(result[index] / window_top(result), 0, 1) * 255, atol=1)
+
+
+def test_frames_are_counted_where_there_are_several():
+    text = " ".join(Page(report(n_slices=2, frames=ECHOES, notes=())).text)
+    assert "3 contrasts" in text
+    assert "in 5 of 6 images" in text
+    assert "frame" not in " ".join(Page(report()).text).lower()
+
+
+@given(n_frames=st.integers(1, 300), n_slices=st.integers(1, 300))
+def test_of_many_frames_and_slices_some_of_both_are_shown(n_frames, n_slices):
+    frames = tuple(Frame(repetition=repetition) for repetition in range(n_frames))
+    scan = dataclasses.replace(example_reconstruction().scan, frames=frames, n_slices=n_slices)
+    shown = images_shown(scan)
+    chosen_frames, slices = sorted({one.frame for one in shown}), sorted({one.slice for one in shown})
+    assert [(one.frame, one.slice) for one in shown] == list(itertools.product(chosen_frames, slices))
+    assert [one.index for one in shown] == [one.frame * n_slices + one.slice for one in shown]
+    assert len(shown) <= IMAGES_SHOWN
+    assert min(n_frames, 6) <= len(chosen_frames)
+    assert min(n_slices, 4) <= len(slices)
+    if scan.n_images <= IMAGES_SHOWN:
+        assert len(shown) == scan.n_images
+
+
+def test_a_report_on_many_frames_says_that_it_shows_some():
+    html = report(n_slices=5, frames=tuple(Frame(repetition=repetition) for repetition in range(30)))
+    assert "24 of 150 images are shown" in html
+
+
+def test_it_says_what_the_header_meant_where_that_is_not_the_rule():
+    example = example_reconstruction()
+    geometry = dataclasses.replace(example.scan.geometry, phase_oversampling=1.5)
+    scan = dataclasses.replace(example.scan, geometry=geometry, encoded_lines=(5, 28), n_acs_lines_apart=24)
+    text = []
+    for one in (example, dataclasses.replace(example, scan=scan)):
+        facts = provenance(one, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
+        text.append(" ".join(Page(render_report(one, facts, source_name="head.h5")).text))
+    for fact in (
+        "1.5; the image is cut out of 144 mm",
+        "5 to 27 of 32 (partial Fourier or zero-padding)",
+        "24, acquired apart from the image",
+    ):
+        assert fact in text[1]
+    for rule in ("oversampling", "Encoded lines", "acquired apart"):
+        assert rule not in text[0]
 
 
 def test_it_states_sampling_timings_provenance_and_that_it_is_no_medical_device():

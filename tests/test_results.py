@@ -4,15 +4,20 @@ import math
 import re
 from datetime import datetime
 
+import h5py
 import ismrmrd
 import nibabel
 import numpy as np
 import pytest
 
 import raki.provenance
-from raki.completion import TrainingPoint
+from raki.formats import read_scan
+from raki.preprocess import preprocess
 from raki.provenance import provenance
+from raki.reconstruction import reconstruct
 from raki.results import Source, write_results
+from raki.scan import Frame
+from raki.training import TrainingPoint
 from tests.example_reconstruction import WARNING, example_reconstruction
 
 NAME = "Müller^Anna 1971/head.h5"
@@ -76,7 +81,7 @@ def test_provenance_has_the_documented_keys_and_the_facts(tmp_path):
     assert facts["scan"]["acceleration"] == 4
     assert facts["scan"]["n_acquired_lines"] == 14
     assert facts["scan"]["acs_lines"] == [12, 20]
-    assert list(facts["seconds"]) == ["decompress", "zero_filled", "grappa", "raki", "combine"]
+    assert list(facts["seconds"]) == ["decompress", "zero_filled", "grappa", "raki"]
     assert facts["training"]["last_step"] == 190
     assert facts["notes"] == ["A note."]
     assert facts["software"]["numpy"] == np.__version__
@@ -147,3 +152,52 @@ def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
     monkeypatch.setattr(raki.provenance, "version", missing)
     facts = provenance(example_reconstruction(), sha256="", n_bytes=0, scan_id=None, stage_seconds={})
     assert facts["software"]["raki"] == "not installed as a package"
+
+
+def again_at_half(raw, path):
+    """The scan with every image line recorded twice, the second time as contrast 3 and half as bright."""
+    path.write_bytes(raw.read_bytes())
+    with h5py.File(path, "r+") as file:
+        acquisitions = file["dataset/data"][:]
+        again = acquisitions[acquisitions["head"]["flags"] & np.uint64(1 << 18) == 0].copy()
+        again["head"]["idx"]["contrast"] = 2
+        for index, samples in enumerate(again["data"]):
+            again["data"][index] = samples / 2
+        both = np.concatenate([again, acquisitions])
+        file["dataset/data"].resize(len(both), axis=0)
+        file["dataset/data"][:] = both
+    return path
+
+
+def test_two_contrasts_of_a_raw_scan_come_out_as_two_frames_of_one_volume(raw, tmp_path):
+    twice = again_at_half(raw, tmp_path / "twice.h5")
+    for name, path in (("one", raw), ("two", twice)):
+        found = reconstruct(preprocess(read_scan(path)), method="grappa", device="cpu")
+        write_results(found, tmp_path / name, source=SOURCE)
+    one, two = (nibabel.load(tmp_path / name / "image.nii.gz") for name in ("one", "two"))
+    assert (one.shape, two.shape) == ((32, 32, 2), (32, 32, 2, 2))
+    np.testing.assert_array_equal(two.affine, one.affine)
+    first, second = np.moveaxis(np.asarray(two.dataobj), -1, 0)
+    np.testing.assert_array_equal(first, np.asarray(one.dataobj))
+    np.testing.assert_allclose(second, first / 2, rtol=1e-3)
+    with ismrmrd.Dataset(tmp_path / "two" / "image.h5", mode="r") as dataset:
+        images = [dataset.read_image("image_0", index) for index in range(4)]
+    assert [(image.contrast, image.slice) for image in images] == [(0, 0), (0, 1), (2, 0), (2, 1)]
+    for image, other in zip(images[:2], images[2:], strict=True):
+        np.testing.assert_array_equal(image.position, other.position)
+    facts = strict_json((tmp_path / "two" / "provenance.json").read_text())
+    assert facts["scan"]["n_slices"] == 2
+    assert [frame["contrast"] for frame in facts["scan"]["frames"]] == [0, 2]
+    assert "2 contrasts" in (tmp_path / "two" / "report.html").read_text()
+
+
+def test_maps_of_several_frames_lie_on_the_pixels_of_the_images(tmp_path):
+    frames = tuple(Frame(repetition=repetition) for repetition in range(4))
+    example = example_reconstruction(frames=frames)
+    write_results(example, tmp_path, source=SOURCE)
+    image = nibabel.load(tmp_path / "image.nii.gz")
+    for name, volume in example.maps.items():
+        written = nibabel.load(tmp_path / f"{name}.nii.gz")
+        assert written.shape == image.shape == (40, 32, 3, 4)
+        np.testing.assert_array_equal(written.affine, image.affine)
+        np.testing.assert_array_equal(np.asarray(written.dataobj)[..., 2].T, volume[6:9])

@@ -22,6 +22,8 @@ LOG = logging.getLogger("raki.decompress")
 
 # The raw and the prepared scan lie on the task's disk of 200 GB together.
 LIMITS = Limits(n_bytes=80 << 30)
+# Of the scan id, which is a keyed hash: as much as DICOM's fields hold.
+TOKEN_LENGTH = 32
 
 
 class Worker:
@@ -60,7 +62,7 @@ class Worker:
             raw = unpack(io.BufferedReader(body, 1 << 20), Path(scratch), limits=LIMITS)
             sha256 = body.drain()
             prepared = Path(scratch) / "prepared"
-            prepare(raw, prepared)
+            prepare(raw, prepared, token=record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None)
             self._s3.upload_file(str(prepared), self._settings.prepared_bucket, prepared_key)
         request = ReconstructionRequested(
             scan_id=record.scan_id,

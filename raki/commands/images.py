@@ -43,10 +43,12 @@ def reconstruct(
     coils: Annotated[
         int | None, typer.Option(min=1, help="Compress the coils to so many before filling; all are used if left out.")
     ] = None,
+    dicom: Annotated[bool, typer.Option(help="Write DICOM images too, into the folder `dicom`.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the training: the same seed gives the same image.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
 ) -> None:
     """Reconstruct one raw scan on this machine, without any cloud."""
+    from raki.dicom import write_dicom
     from raki.reconstruction import reconstruct as reconstruct_scan
     from raki.results import write_results
 
@@ -65,6 +67,8 @@ def reconstruct(
         )
         show("writing", 0.0)
         written = write_results(result, output, source=source)
+        if dicom:
+            written += write_dicom(result, output / "dicom")
         show("writing", 1.0)
     for path in written:
         typer.echo(path)

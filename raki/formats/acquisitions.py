@@ -16,11 +16,25 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 from jaxtyping import Complex64, Int
 
+from raki.errors import DamagedScan, NotAScan
+
 HEAD = acquisition_header_dtype
 """One acquisition's head as a numpy record, with the field names of ISMRMRD's AcquisitionHeader."""
 
 START_BYTES = 4096
 """How much of a file's beginning a format is recognised by; shorter files give less."""
+
+LARGEST_SAMPLE = 1e15
+"""Real samples are far smaller, in whatever unit; their squares are summed in single precision."""
+
+
+class OtherFormat(NotAScan):
+    """The file begins as those of a format do, and is of another one that begins alike."""
+
+    @property
+    def failure_class(self) -> str:
+        """To all but the search for the format it is a file that holds no scan."""
+        return NotAScan.__name__
 
 
 @runtime_checkable
@@ -56,3 +70,13 @@ class Format:
     """Opens a file. Raises NotAScan, DamagedScan or UnsupportedScan, with one sentence."""
     companions: tuple[str, ...] = ()
     """Suffixes of files that stand beside such a file under the same name and are a part of it."""
+
+
+def require_measured(numbers: np.ndarray, index: int) -> None:
+    """Raises DamagedScan unless all numbers of an acquisition may have come from a receiver."""
+    # NaN compares as false.
+    if not (np.abs(numbers) <= LARGEST_SAMPLE).all():
+        raise DamagedScan(
+            f"acquisition {index} holds infinite or undefined samples, or some beyond {LARGEST_SAMPLE:g}; raki needs "
+            "measured ones: export the scan again"
+        )

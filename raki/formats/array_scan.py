@@ -9,10 +9,9 @@ from ismrmrd import xsd
 from jaxtyping import Bool, Complex64, Int
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
+from raki.formats.acquisitions import require_measured
 from raki.formats.array_description import COMPLEX, COUNTERS, Description
 from raki.formats.array_header import NOISE_SAMPLES, acs_heads, bare_header, line_heads, noise_heads, with_encoding
-from raki.formats.ismrmrd_hdf5 import LARGEST_SAMPLE
-from raki.scan import Geometry
 
 # Read at once: a slice of most scans, and little memory.
 BLOCK_BYTES = 32 << 20
@@ -38,9 +37,8 @@ class ArrayAcquisitions:
         kspace: complex, or real with a last axis `complex`; its axes are those of the description. DC is at n // 2.
         noise: what the receivers recorded without excitation, axes `coil sample`.
         acs: calibration lines that were acquired apart, axes `slice coil acs_line ro`, centre at n // 2.
-        sampled: lines to leave out, where zeros don't tell.
-        header: what else is known of the scan.
-        geometry: where the image lies, where the description doesn't say.
+        sampled: the lines that were acquired, where the file tells; of them, those of nothing but zeros weren't.
+        header: what else is known of the scan; its encodings are replaced.
 
     Raises:
         NotAScan: the array holds nothing but zeros.
@@ -57,7 +55,6 @@ class ArrayAcquisitions:
         acs: StoredArray | None = None,
         sampled: Bool[np.ndarray, " pe"] | None = None,
         header: xsd.ismrmrdHeader | None = None,
-        geometry: Geometry | None = None,
     ) -> None:
         sizes = description.sizes(kspace.shape)
         self._kspace = _Lines(kspace, description.axes, sizes)
@@ -68,7 +65,7 @@ class ArrayAcquisitions:
         self._places = np.argwhere(acquired)
         if len(self._places) == 0:
             raise NotAScan("the array holds nothing but zeros; raki needs k-space as it was measured: export it again")
-        geometry = geometry or description.geometry(sizes)
+        geometry = description.geometry(sizes)
         heads = []
         if noise is not None:
             _require_complex(noise, "noise", (sizes["coil"], None))
@@ -209,12 +206,7 @@ def _measured(values: np.ndarray, index: int) -> np.ndarray:
     numbers = np.asarray(values)
     if numbers.dtype.kind != "c":
         numbers = np.ascontiguousarray(numbers, dtype=np.float64).view(np.complex128)[..., 0]
-    # NaN compares as false. Looked at before they are made shorter, where large ones would become infinite.
+    # Looked at before they are made shorter, where large ones would become infinite.
     with np.errstate(all="ignore"):
-        sound = (np.abs(numbers) <= LARGEST_SAMPLE).all()
-    if not sound:
-        raise DamagedScan(
-            f"acquisition {index} holds infinite or undefined samples, or some beyond {LARGEST_SAMPLE:g}; raki needs "
-            "measured ones: export the scan again"
-        )
+        require_measured(numbers, index)
     return numbers.astype(np.complex64, order="C")

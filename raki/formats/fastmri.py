@@ -6,7 +6,6 @@ last one. DC is at n // 2. The header `ismrmrd_header` is ISMRMRD's.
 Zbontar et al. 2018, arXiv:1811.08839; Knoll et al. 2020, Radiol Artif Intell 2:e190007, doi:10.1148/ryai.2020190007.
 """
 
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +15,15 @@ import numpy as np
 from ismrmrd import xsd
 from jaxtyping import Bool
 
-from raki.errors import DamagedScan, NotAScan, UnsupportedScan
-from raki.formats.acquisitions import Format
+from raki.errors import DamagedScan, UnsupportedScan
+from raki.formats.acquisitions import Format, OtherFormat
 from raki.formats.array_description import Description
 from raki.formats.array_scan import ArrayAcquisitions
-from raki.formats.hdf5_array import Hdf5Array, damage_is_named
-from raki.formats.hdf5_heap import require_walkable_heaps
-from raki.formats.ismrmrd_hdf5 import HDF5_MAGIC
+from raki.formats.hdf5_array import HDF5_MAGIC, Hdf5Array, damage_is_named
+from raki.formats.hdf5_table import read_text
 from raki.formats.ismrmrd_header import field_of_view_mm, matrix_size, parse_header
 
 AXES = {4: ("slice", "coil", "ro", "pe"), 3: ("slice", "ro", "pe")}
-LONGEST_HEADER = 4 << 20
 
 
 @contextmanager
@@ -45,9 +42,9 @@ def open_fastmri(path: Path) -> Iterator[ArrayAcquisitions]:
         file = h5py.File(path, "r")
     try:
         if not _is_dataset(file, "kspace"):
-            raise NotAScan("the HDF5 file holds no dataset 'kspace'; raki needs raw data: export the scan, not images")
-        # Texts lie in heaps; a dataset's name doesn't.
-        require_walkable_heaps(path)
+            raise OtherFormat(
+                "the HDF5 file holds no dataset 'kspace'; raki needs raw data: export the scan, not images"
+            )
         kspace = Hdf5Array(file["kspace"], "kspace", path)
         header = _header(file, path)
         description = _described(kspace.shape, header)
@@ -70,27 +67,10 @@ def _header(file: h5py.File, path: Path) -> xsd.ismrmrdHeader | None:
         return None
     with damage_is_named():
         stored = file["ismrmrd_header"]
-        is_text = stored.size == 1 and stored.id.get_type().get_class() == h5py.h5t.STRING
-        n_bytes = _announced_bytes(stored, path) if is_text else 0
-        if not 0 < n_bytes <= min(LONGEST_HEADER, path.stat().st_size):
-            raise DamagedScan(
-                "the 'ismrmrd_header' isn't one text of a header's length in one piece; raki needs ISMRMRD's XML: "
-                "export it again"
-            )
-        text = np.ravel(stored[()])[0]
-    return parse_header(text.decode(errors="replace") if isinstance(text, bytes) else str(text))
-
-
-def _announced_bytes(text: h5py.Dataset, path: Path) -> int:
-    """How long the one text of a dataset says it is: HDF5 takes as much memory before it looks whether it's there."""
-    at = text.id.get_offset()
-    if at is None:
-        return 0
-    if not text.id.get_type().is_variable_str():
-        return int(text.dtype.itemsize)
-    with path.open("rb") as file:
-        file.seek(at)
-        return int(struct.unpack("<I", file.read(4).ljust(4, b"\xff"))[0])
+    text = read_text(stored, "ismrmrd_header", path)
+    if not text:
+        raise DamagedScan("the 'ismrmrd_header' isn't a text; raki needs ISMRMRD's XML: export it again")
+    return parse_header(text)
 
 
 def _described(shape: tuple[int, ...], header: xsd.ismrmrdHeader | None) -> Description:

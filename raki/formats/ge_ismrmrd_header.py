@@ -38,7 +38,7 @@ def ismrmrd_header_xml(fields: np.void) -> str:
             flipAngle_deg=[float(fields["flip_angle_deg"])] if fields["flip_angle_deg"] > 0 else [],
         ),
     )
-    return str(xsd.ToXML(header))
+    return str(xsd.ToXML(header, encoding="UTF-8"))
 
 
 def _encoding(fields: np.void) -> xsd.encodingType:

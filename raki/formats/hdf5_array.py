@@ -19,6 +19,7 @@ import numpy as np
 
 from raki.errors import DamagedScan, UnsupportedScan
 
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 # What is left out was never written: lines of zeros. A file that announces more than this was cut, or lies.
 LEAST_FILLED = 1 / 256
 LARGEST_CHUNK_BYTES = 1 << 30
@@ -54,7 +55,7 @@ class Hdf5Array:
             n_stored_bytes = 0 if self._whole is None else n_bytes
         else:
             self._whole = None
-            self._chunks = _Chunks(dataset, chunks, name, path)
+            self._chunks = Chunks(dataset, chunks, self.dtype, name, path)
             n_stored_bytes = self._chunks.n_stored_bytes
         if n_bytes == 0 or n_stored_bytes < LEAST_FILLED * n_bytes:
             raise DamagedScan(
@@ -73,11 +74,14 @@ class Hdf5Array:
         return block[tuple(0 if isinstance(part, int) else slice(None) for part in place)]
 
 
-class _Chunks:
-    """The chunks of a dataset: where each lies in the file, and how it is packed."""
+class Chunks:
+    """The chunks of a dataset: where each lies in the file, and how it is packed.
 
-    def __init__(self, dataset: h5py.Dataset, chunks: tuple[int, ...], name: str, path: Path) -> None:
-        self._name, self._path, self._chunks, self._dtype = name, path, chunks, dataset.dtype
+    `dtype` is that of the numbers as they are stored.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, chunks: tuple[int, ...], dtype: np.dtype, name: str, path: Path) -> None:
+        self._name, self._path, self._chunks, self._dtype = name, path, chunks, dtype
         self._n_chunk_bytes = _count(chunks) * self._dtype.itemsize
         with damage_is_named():
             properties = dataset.id.get_create_plist()

@@ -5,11 +5,14 @@ import warnings
 
 from ismrmrd import xsd
 from xsdata.exceptions import ConverterError, ParserError
+from xsdata.formats.dataclass.context import XmlContext
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from raki.errors import DamagedScan, UnsupportedScan
 
+# What xsdata finds out about the schema's classes; it takes longer than to read a header.
+SCHEMA = XmlContext()
 # The counters of an acquisition are 16 bits wide.
 LARGEST_MATRIX = 65535
 # No MRI scanner encodes less or more; the ratio of two lengths between them is a number to reckon with.
@@ -28,7 +31,7 @@ def parse_header(xml: str) -> xsd.ismrmrdHeader:
         raise DamagedScan(
             "the header XML declares entities, which an ISMRMRD header never needs; export the scan again"
         )
-    parser = XmlParser(config=ParserConfig(fail_on_unknown_properties=False))
+    parser = XmlParser(config=ParserConfig(fail_on_unknown_properties=False), context=SCHEMA)
     try:
         with warnings.catch_warnings():
             # A value that doesn't convert stays text; those that raki uses are checked where they are used.

@@ -20,10 +20,8 @@ import numpy as np
 from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
-from raki.formats.acquisitions import HEAD, START_BYTES, Format
+from raki.formats.acquisitions import HEAD, START_BYTES, Format, require_measured
 
-# Real samples are far smaller, in whatever unit; their squares are summed in single precision.
-LARGEST_SAMPLE = 1e15
 # Those of scanners have less than one megabyte.
 LARGEST_HEADER_BYTES = 32 << 20
 
@@ -71,12 +69,7 @@ class IsmrmrdStream:
             self._file.seek(self._samples_begin[index])
             content = _read(self._file, 8 * n_coils * n_samples)
             samples = np.frombuffer(content, np.dtype("<c8")).astype(np.complex64, copy=False)
-            # NaN compares as false.
-            if not (np.abs(samples.view(np.float32)) <= LARGEST_SAMPLE).all():
-                raise DamagedScan(
-                    f"acquisition {index} holds infinite or undefined samples, or some beyond {LARGEST_SAMPLE:g}; raki "
-                    "needs measured ones: export the scan again"
-                )
+            require_measured(samples.view(np.float32), int(index))
             before, after = int(head["discard_pre"]), int(head["discard_post"])
             yield samples.reshape(n_coils, n_samples)[:, before : max(n_samples - after, before)]
 

@@ -10,7 +10,7 @@ from ismrmrd import xsd
 from jaxtyping import Complex64, Int
 
 from raki.errors import NotAScan, UnsupportedScan
-from raki.formats.acquisitions import Acquisitions, Format
+from raki.formats.acquisitions import Acquisitions, Format, OtherFormat
 from raki.formats.ismrmrd_header import parse_header
 from raki.formats.sorting import NOT_IMAGE, has_flag
 
@@ -74,9 +74,9 @@ def _opened(path: Path, formats: Sequence[Format], stack: ExitStack) -> tuple[Fo
     for format_ in formats:
         try:
             return format_, stack.enter_context(format_.open(path))
-        except NotAScan as refusal:
-            refusals.append(refusal)
-    raise refusals[0]
+        except OtherFormat as refusal:
+            refusals.append(str(refusal))
+    raise NotAScan(refusals[0])
 
 
 def _is_noise(heads: np.ndarray) -> bool:
@@ -100,4 +100,4 @@ def _with_separate_calibration(header_xml: str) -> str:
                 accelerationFactor=xsd.accelerationFactorType(kspace_encoding_step_1=1, kspace_encoding_step_2=1)
             )
         encoding.parallelImaging.calibrationMode = xsd.calibrationModeType.SEPARATE
-    return str(xsd.ToXML(header))
+    return str(xsd.ToXML(header, encoding="UTF-8"))

@@ -89,15 +89,14 @@ def _slices(acquisitions: Acquisitions, lines: Lines, shape: tuple[int, int, int
 
 
 def _separate_acs(acquisitions: Acquisitions, layout: Layout) -> LazySlices | None:
-    """The separate calibration lines of every slice; those of the first frame serve all."""
     if layout.acs is None or layout.acs_lines is None:
         return None
     first, end = layout.acs_lines
     n_images, n_coils, n_pe, n_ro = layout.shape
     n_slices = n_images // len(layout.frames)
     reader = _SliceReader(acquisitions, layout.acs, (n_slices, n_coils, n_pe, n_ro))
-    shape = (n_images, n_coils, end - first, n_ro)
-    return LazySlices(shape, lambda index: np.ascontiguousarray(reader.read(index % n_slices)[:, first:end]))
+    shape = (n_slices, n_coils, end - first, n_ro)
+    return LazySlices(shape, lambda index: np.ascontiguousarray(reader.read(index)[:, first:end]))
 
 
 @dataclass(frozen=True)

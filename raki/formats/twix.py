@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan, NotAScan
-from raki.formats.acquisitions import START_BYTES, Format
+from raki.formats.acquisitions import START_BYTES, Format, require_measured
 from raki.formats.sorting import NOT_IMAGE, has_flag
 from raki.formats.twix_blocks import (
     Lines,
@@ -33,9 +33,6 @@ from raki.formats.twix_header import to_header_xml
 from raki.formats.twix_heads import NOISE, has_mark, to_heads
 from raki.formats.twix_layout import VB
 from raki.formats.twix_protocol import Protocol
-
-# Real samples are far smaller, in whatever unit; their squares are summed in single precision.
-LARGEST_SAMPLE = 1e15
 
 
 class TwixFile:
@@ -80,12 +77,7 @@ class TwixFile:
             first = lines.layout.n_channel_bytes + 8 * int(head["discard_pre"])
             kept = stored[:, first : stored.shape[1] - 8 * int(head["discard_post"])]
             values = np.ascontiguousarray(kept).view("<f4").astype(np.float32, copy=False)
-            # NaN compares as false.
-            if not (np.abs(values) <= LARGEST_SAMPLE).all():
-                raise DamagedScan(
-                    f"acquisition {index} holds infinite or undefined samples, or some beyond {LARGEST_SAMPLE:g}; raki "
-                    "needs measured ones: export the scan again"
-                )
+            require_measured(values, int(index))
             yield values.view(np.complex64)
 
     def _read(self, measurement: Measurement) -> tuple[Protocol, Lines, np.ndarray]:

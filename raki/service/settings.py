@@ -12,6 +12,8 @@ Settings = TypeVar("Settings")
 class DecompressSettings:
     """The decompression worker's environment."""
 
+    deidentify: int
+    """1 where patient, study and institution are taken out of a scan's header before it leaves the worker, else 0."""
     ingest_queue_url: str
     ledger_table: str
     prepared_bucket: str

@@ -5,6 +5,7 @@ from infra.deployment import Deployment
 SETTINGS = {
     "raki:gateway_arn": "",
     "raki:share_clients": "",
+    "raki:deidentify": "true",
     "raki:max_decompression_workers": 8,
     "raki:max_reconstruction_jobs": "4",  # as `cdk deploy -c` hands it over
     "raki:scans_per_job": 8,
@@ -28,6 +29,7 @@ def test_a_gateway_needs_to_know_who_may_mount_its_shares():
     [
         ("raki:max_decompression_workers", None),
         ("raki:max_reconstruction_jobs", "many"),
+        ("raki:deidentify", "perhaps"),
         ("raki:scans_per_job", 0),
         ("raki:gateway_arn", "sgw-12345678"),
     ],

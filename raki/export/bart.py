@@ -1,0 +1,44 @@
+"""A scan as BART's pair of files, see `raki.formats.bart`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from raki.export.known import frame_grid, replaced
+from raki.formats.bart import AXES, DIMENSIONS, FIRST_LINE, SAMPLES
+from raki.scan import Scan
+
+# From the slowest to the fastest; BART has no dimension for sets.
+FRAME_COUNTERS = ("phase", "repetition", "contrast")
+
+
+def write_bart(scan: Scan, path: Path) -> None:
+    """Writes `.hdr` and `.cfl`, whichever of them the path names.
+
+    Geometry, header, noise and separate calibration have no place there and are left out: whiten the noise before.
+
+    Raises:
+        UnsupportedScan: the frames have several sets, or aren't all combinations of their counters.
+    """
+    n_each, frames = frame_grid(scan, FRAME_COUNTERS)
+    _, n_coils, n_pe, n_ro = scan.kspace.shape
+    sizes = {
+        "coil": n_coils,
+        "pe": n_pe,
+        "ro": n_ro,
+        "slice": scan.n_slices,
+        **dict(zip(FRAME_COUNTERS, n_each, strict=True)),
+    }
+    dimensions = [sizes.get(AXES.get(name, ""), 1) for name in DIMENSIONS]
+    with ExitStack() as stack:
+        # The pair is recognised by its header, so that comes to its place last.
+        header = stack.enter_context(replaced(path.with_suffix(".hdr")))
+        header.write_text(f"{FIRST_LINE.decode()}\n{' '.join(map(str, dimensions))}\n")
+        samples = stack.enter_context(replaced(path.with_suffix(".cfl")))
+        with samples.open("wb") as file:
+            # READ, PHS1 and COIL run fastest and SLICE slowest of all, so slices are written one after the other.
+            for slice_index in range(scan.n_slices):
+                for frame in frames:
+                    one = scan.kspace[frame * scan.n_slices + slice_index]
+                    file.write(np.ascontiguousarray(one, SAMPLES).data)

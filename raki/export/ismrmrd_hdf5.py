@@ -1,0 +1,105 @@
+"""A scan as ISMRMRD HDF5.
+
+Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089; https://ismrmrd.readthedocs.io.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import h5py
+import ismrmrd
+import numpy as np
+from ismrmrd import xsd
+from ismrmrd.hdf5 import acquisition_dtype
+from jaxtyping import Shaped
+
+from raki.export.known import dwell_times_s, known_header, replaced
+from raki.formats.array_header import NOISE_SAMPLES, acs_heads, line_heads, noise_heads, with_encoding
+from raki.scan import Frame, Scan
+
+CHUNK = 64
+
+Lines = Iterable[np.ndarray]
+"""Samples of acquisitions, each `coil ro`."""
+
+
+def write_ismrmrd(scan: Scan, path: Path) -> None:
+    """Writes the scan's header with one encoding in place of its own, noise, separate calibration, then the image.
+
+    Flags tell which lines calibrate. Slices are counted in their order in space. Of the dwell times only the ratio is
+    the scan's.
+    """
+    _, n_coils, n_pe, n_ro = scan.kspace.shape
+    sizes = {"slice": scan.n_slices, "coil": n_coils, "pe": n_pe, "ro": n_ro}
+    n_frames = {name: 1 + max(asdict(frame)[name] for frame in scan.frames) for name in asdict(Frame())}
+    xml = with_encoding(known_header(scan), scan.geometry, sizes | n_frames, _calibration(scan))
+    with replaced(path) as part, h5py.File(part, "w") as file:
+        group = file.create_group("dataset")
+        group.create_dataset("xml", data=[xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
+        table = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(CHUNK,))
+        for heads, lines in _noise(scan):
+            _append(table, heads, lines)
+        for heads, lines in _separate_calibration(scan, sizes):
+            _append(table, heads, lines)
+        for heads, lines in _image(scan, sizes):
+            _append(table, heads, lines)
+
+
+def _append(table: h5py.Dataset, heads: Shaped[np.ndarray, " acquisition"], lines: Lines) -> None:
+    """Adds acquisitions to the end, counting them as a scanner does."""
+    start = len(table)
+    rows = np.zeros(len(heads), acquisition_dtype)
+    rows["head"] = heads
+    rows["head"]["scan_counter"] = np.arange(start, start + len(rows))
+    for row, samples in zip(rows, lines, strict=True):
+        row["data"] = np.ascontiguousarray(samples, np.complex64).reshape(-1).view(np.float32)
+        row["traj"] = np.zeros(0, np.float32)
+    table.resize(start + len(rows), axis=0)
+    table[start:] = rows
+
+
+def _noise(scan: Scan) -> Iterator[tuple[np.ndarray, Lines]]:
+    if scan.noise is not None:
+        n_coils, n_samples = scan.noise.shape
+        starts = range(0, n_samples, NOISE_SAMPLES)
+        heads = noise_heads(n_coils, n_samples, dwell_times_s(scan)[1])
+        yield heads, [scan.noise[:, start : start + NOISE_SAMPLES] for start in starts]
+
+
+def _separate_calibration(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Lines]]:
+    """The calibration lines of one slice at a time; those of the first frame serve all."""
+    if scan.acs is not None:
+        heads = acs_heads(scan.geometry, (scan.n_slices, *scan.acs.shape[1:]), sizes, dwell_times_s(scan)[0])
+        for index, of_slice in enumerate(np.split(heads, scan.n_slices)):
+            yield of_slice, scan.acs[index].transpose(1, 0, 2)
+
+
+def _image(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Lines]]:
+    """The acquired lines of one slice at a time."""
+    lines = np.flatnonzero(scan.sampled)
+    first_acs, end_acs = scan.acs_lines or (0, 0)
+    calibrates = (first_acs <= lines) & (lines < end_acs)
+    for number in range(len(scan.kspace)):
+        frame, slice_index = divmod(number, scan.n_slices)
+        counters = {**asdict(scan.frames[frame]), "slice": slice_index}
+        values = {name: np.full(len(lines), value) for name, value in counters.items()}
+        values["kspace_encode_step_1"] = lines
+        heads = line_heads(scan.geometry, values, sizes, dwell_times_s(scan)[0])
+        heads["flags"][calibrates] |= _bit(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+        heads["flags"][0] |= _bit(ismrmrd.ACQ_FIRST_IN_SLICE)
+        heads["flags"][-1] |= _bit(ismrmrd.ACQ_LAST_IN_SLICE)
+        if number == len(scan.kspace) - 1:
+            heads["flags"][-1] |= _bit(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+        yield heads, scan.kspace[number][:, lines].transpose(1, 0, 2)
+
+
+def _calibration(scan: Scan) -> xsd.calibrationModeType | None:
+    if scan.acs is not None:
+        return xsd.calibrationModeType.SEPARATE
+    return None if scan.acs_lines is None else xsd.calibrationModeType.EMBEDDED
+
+
+def _bit(flag: int) -> np.uint64:
+    """ISMRMRD counts its flags from one."""
+    return np.uint64(1 << (flag - 1))
