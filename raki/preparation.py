@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from raki.containment import Allowance, contained
 from raki.formats import open_scan
 from raki.identity.header import scrub_header, token_in_header
@@ -30,7 +32,8 @@ def prepare(files: Sequence[Path], prepared: Path, *, token: str | None = None) 
 
 def prepare_here(files: Sequence[Path], prepared: Path, token: str | None = None) -> None:
     """`prepare` in this process: for tests and measurements."""
-    with open_scan(files) as scan:
+    # The products are small, and two threads work beside this one: more of them would wait for each other, spinning.
+    with threadpool_limits(1, "blas"), open_scan(files) as scan:
         cleaned = preprocess(scan)
         if token is not None:
             header_xml = scrub_header(scan.header_xml, token_in_header(scan.header_xml) or token)

@@ -25,7 +25,7 @@ import numpy as np
 
 from raki.arrays import LineMask
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
-from raki.scan import Frame, Geometry, LazySlices, Scan, SliceOfKSpace, Slices
+from raki.scan import Frame, Geometry, LazySlices, LinesOfSlice, Scan, Slices, acquired_lines
 
 FORMAT = "raki prepared scan"
 VERSION = 3
@@ -96,21 +96,19 @@ def _read(file: h5py.File) -> Scan:
 def _stored(lines: h5py.Dataset, sampled: LineMask) -> LazySlices:
     n_slices, n_coils, _, n_ro = lines.shape
 
-    def load(index: int) -> SliceOfKSpace:
-        kspace = np.zeros((n_coils, len(sampled), n_ro), np.complex64)
+    def load(index: int) -> LinesOfSlice:
         with _damage_is_named():
-            kspace[:, sampled] = lines[index]
-        return kspace
+            return lines[index]
 
-    return LazySlices((n_slices, n_coils, len(sampled), n_ro), load)
+    return LazySlices((n_slices, n_coils, len(sampled), n_ro), load, sampled)
 
 
 def _write_kspace(file: h5py.File, name: str, kspace: Slices, sampled: LineMask, unit: str) -> None:
     n_slices, n_coils, _, n_ro = kspace.shape
     shape = (n_slices, n_coils, int(sampled.sum()), n_ro)
     lines = file.create_dataset(name, shape, np.complex64, chunks=(1, *shape[1:]), fletcher32=True)
-    for index, one in enumerate(kspace):
-        lines[index] = one[:, sampled]
+    for index, one in enumerate(acquired_lines(kspace, sampled)):
+        lines[index] = one
     lines.attrs["axes"] = "slice coil line ro"
     lines.attrs["dc"] = n_ro // 2
     lines.attrs["unit"] = unit

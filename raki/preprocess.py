@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Complex64, Complex128
 
-from raki.arrays import LineMask, NoiseScan
+from raki.arrays import NoiseScan
 from raki.errors import DamagedScan
 from raki.formats.ismrmrd_header import parse_header, receiver_noise_bandwidth
-from raki.scan import ChangedSlice, ChangedSlices, Scan, SliceOfKSpace, Slices, each_slice
+from raki.scan import ChangedLines, LinesOfSlice, Scan, each_slice
 
 # Below this the least eigenvalue of the noise correlation is rounding: a coil says nothing that others don't.
 LEAST_EIGENVALUE = 1e-6
@@ -44,23 +44,14 @@ def prewhiten(scan: Scan) -> Scan:
     scale = np.sqrt(scan.noise_dwell_ratio * bandwidth)
     to_image = (scale * whitening).astype(np.complex64)
 
-    sampled = slice(None) if scan.sampled.all() else scan.sampled
+    def whiten(lines: LinesOfSlice) -> LinesOfSlice:
+        return (to_image @ lines.reshape(len(lines), -1)).reshape(lines.shape)
 
-    def whiten(kspace: SliceOfKSpace) -> SliceOfKSpace:
-        whitened = np.zeros_like(kspace)
-        lines = kspace[:, sampled]
-        whitened[:, sampled] = (to_image @ lines.reshape(len(lines), -1)).reshape(lines.shape)
-        return whitened
-
-    def whiten_acs(acs: SliceOfKSpace) -> SliceOfKSpace:
-        return (to_image @ acs.reshape(len(acs), -1)).reshape(acs.shape)
-
-    acs = None if scan.acs is None else each_slice(scan.acs, whiten_acs)
     noise = (whitening @ scan.noise).astype(np.complex64)
     return replace(
         scan,
-        kspace=each_slice(scan.kspace, whiten),
-        acs=acs,
+        kspace=each_slice(scan.kspace, scan.sampled, whiten),
+        acs=None if scan.acs is None else each_slice(scan.acs, np.ones(scan.acs.shape[2], bool), whiten),
         noise=noise,
         noise_dwell_ratio=1.0,
         prewhitened=True,
@@ -107,18 +98,18 @@ def remove_readout_oversampling(scan: Scan) -> Scan:
     n_kept = round(n_ro / scan.readout_oversampling)
     if n_kept >= n_ro:
         return replace(scan, readout_oversampling=1.0)
-    acs = None if scan.acs is None else _cropped(scan.acs, np.ones(scan.acs.shape[-2], bool), n_kept)
-    return replace(scan, kspace=_cropped(scan.kspace, scan.sampled, n_kept), acs=acs, readout_oversampling=1.0)
 
+    def crop(lines: LinesOfSlice) -> ChangedLines:
+        # Coil by coil: what one coil needs stays in the processor's cache.
+        return np.stack([_crop_image(coil, n_kept) for coil in lines])
 
-def _cropped(kspace: Slices, sampled: LineMask, n_kept: int) -> ChangedSlices:
-    def crop(one: SliceOfKSpace) -> ChangedSlice:
-        cropped = np.zeros((*one.shape[:-1], n_kept), np.complex64)
-        for coil, lines in zip(cropped, one, strict=True):
-            coil[sampled] = _crop_image(lines[sampled], n_kept)
-        return cropped
-
-    return each_slice(kspace, crop, n_ro=n_kept)
+    acs = scan.acs
+    return replace(
+        scan,
+        kspace=each_slice(scan.kspace, scan.sampled, crop, n_ro=n_kept),
+        acs=None if acs is None else each_slice(acs, np.ones(acs.shape[2], bool), crop, n_ro=n_kept),
+        readout_oversampling=1.0,
+    )
 
 
 def _crop_image(lines: Complex64[np.ndarray, "line ro"], n_kept: int) -> Complex64[np.ndarray, "line kept"]:

@@ -188,17 +188,19 @@ def _compressed(scan: Scan, n_virtual_coils: int | None) -> tuple[Scan, tuple[st
     calibration = scan.kspace if scan.acs is None else scan.acs
     lines = slice(None) if scan.acs is not None else scan.sampled if scan.acs_lines is None else slice(*scan.acs_lines)
     # Samples that are not finite are found, and named, where lines are filled.
-    acs = (_tensor(np.nan_to_num(one[:, lines], nan=0.0, posinf=0.0, neginf=0.0)) for one in calibration)
-    covariance = torch.stack([coil_covariance(one) for one in acs]).sum(dim=0)
+    finite = (_tensor(np.nan_to_num(one[:, lines], nan=0.0, posinf=0.0, neginf=0.0)) for one in calibration)
+    covariance = torch.stack([coil_covariance(one) for one in finite]).sum(dim=0)
     compression = principal_compression(covariance, n_coils=n_virtual_coils)
+
+    acs = scan.acs
 
     def virtual(kspace: np.ndarray) -> np.ndarray:
         return compression.apply(_tensor(kspace)).numpy()
 
     return replace(
         scan,
-        kspace=each_slice(scan.kspace, virtual, n_coils=n_virtual_coils),
-        acs=None if scan.acs is None else each_slice(scan.acs, virtual, n_coils=n_virtual_coils),
+        kspace=each_slice(scan.kspace, scan.sampled, virtual, n_coils=n_virtual_coils),
+        acs=None if acs is None else each_slice(acs, np.ones(acs.shape[2], bool), virtual, n_coils=n_virtual_coils),
         noise=None if scan.noise is None else compression.apply_to_noise(_tensor(scan.noise)).numpy(),
     ), (
         f"Coils compressed from {scan.kspace.shape[1]} to {n_virtual_coils}; {100 * compression.loss:.2g} % of the ACS "

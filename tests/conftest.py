@@ -1,6 +1,8 @@
 """What all tests share: dummy AWS credentials, and the folder of real scans where there is one."""
 
 import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import settings
 
 from infra.local.command import CONTEXT
 from infra.local.synth import synthesise
+from raki import cli
 from raki.simulation import simulate_scan
 
 os.environ |= {
@@ -56,3 +59,17 @@ def raw(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("raw") / "scan.h5"
     simulate_scan(path, n_slices=2, n_coils=3, matrix=32, acceleration=2, n_acs_lines=8)
     return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command line in this process; gives its exit code, output and error output."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["raki", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, re.sub(r"\s+", " ", said.err)
+
+    return run

@@ -1,5 +1,4 @@
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,26 +7,13 @@ import numpy as np
 import pytest
 
 import raki
-from raki import cli, errors
+from raki import errors
+from raki.commands import images
 from raki.completion import METHODS
 from raki.reconstruction import COMBINATIONS
 from raki.simulation import simulate_scan
 
 RAKI = str(Path(sys.executable).parent / "raki")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command line in this process; gives its exit code, output and error output."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["raki", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, re.sub(r"\s+", " ", said.err)
-
-    return run
 
 
 def test_simulate_and_reconstruct(run, tmp_path):
@@ -57,8 +43,8 @@ def test_coils_can_be_compressed_and_combined_otherwise(run, tmp_path):
 
 
 def test_every_method_and_combination_of_the_library_can_be_asked_for():
-    assert {method.value for method in cli.Method} == set(METHODS)
-    assert tuple(one.value for one in cli.Combination) == COMBINATIONS
+    assert {method.value for method in images.Method} == set(METHODS)
+    assert tuple(one.value for one in images.Combination) == COMBINATIONS
 
 
 def letter(path):

@@ -10,7 +10,7 @@ import pytest
 from raki.containment import Allowance, contained
 from raki.errors import DamagedScan, NotAScan, TransientError
 
-ENOUGH = Allowance(seconds=60, memory_bytes=2 << 30)
+ENOUGH = Allowance(seconds=60, memory_bytes=1 << 30)
 
 
 def double(number):
@@ -30,7 +30,7 @@ def sleep_for_ever():
 
 
 def devour():
-    hoard = [bytearray(1 << 30) for _ in range(100)]
+    hoard = [bytearray(1 << 28) for _ in range(100)]
     return len(hoard)
 
 

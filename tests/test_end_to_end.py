@@ -162,7 +162,7 @@ def kill_in_mid_scan(service, key: str, module: str, state: State) -> None:
         if scan is not None and scan.state is state:
             return workers
         send(signal.SIGCONT, workers)
-        time.sleep(0.05)
+        time.sleep(0.25)
         return []
 
     send(signal.SIGKILL, service.wait_until(at_work, f"{key} at work"))

@@ -59,7 +59,7 @@ def open_raw(files: Sequence[Path]) -> Iterator[tuple[Format, Acquisitions]]:
 
     Arguments and errors are those of `open_scan`.
     """
-    with joined([(one, _candidates(one)) for one in _leading(files)]) as opened:
+    with joined([(one, candidates(one)) for one in _leading(files)]) as opened:
         yield opened
 
 
@@ -84,7 +84,12 @@ def _leading(files: Sequence[Path]) -> list[Path]:
     return [file for file in files if file not in parts]
 
 
-def _candidates(path: Path) -> list[Format]:
+def candidates(path: Path) -> list[Format]:
+    """The formats that a file may be of by its beginning; opening it decides.
+
+    Raises:
+        NotAScan: none is, or there is no such file.
+    """
     found = _recognised(path)
     if not found:
         raise refusal(_start(path))

@@ -7,7 +7,7 @@ import numpy as np
 from ismrmrd import xsd
 from jaxtyping import Complex64
 
-from raki.arrays import NoiseScan
+from raki.arrays import LineMask, NoiseScan
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.acquisitions import Acquisitions
 from raki.formats.echo_trains import straightened
@@ -84,8 +84,8 @@ def _require_filled(heads: np.ndarray, layout: Layout) -> None:
 
 
 def _slices(acquisitions: Acquisitions, lines: Lines, shape: tuple[int, int, int, int]) -> LazySlices:
-    reader = _SliceReader(acquisitions, lines, shape)
-    return LazySlices(shape, reader.read)
+    sampled = lines.n_recorded[0] > 0
+    return LazySlices(shape, _SliceReader(acquisitions, lines, shape, sampled).read, sampled)
 
 
 def _separate_acs(acquisitions: Acquisitions, layout: Layout) -> LazySlices | None:
@@ -94,27 +94,29 @@ def _separate_acs(acquisitions: Acquisitions, layout: Layout) -> LazySlices | No
     first, end = layout.acs_lines
     n_images, n_coils, n_pe, n_ro = layout.shape
     n_slices = n_images // len(layout.frames)
-    reader = _SliceReader(acquisitions, layout.acs, (n_slices, n_coils, n_pe, n_ro))
-    shape = (n_slices, n_coils, end - first, n_ro)
-    return LazySlices(shape, lambda index: np.ascontiguousarray(reader.read(index)[:, first:end]))
+    block = np.isin(np.arange(n_pe), np.arange(first, end))
+    reader = _SliceReader(acquisitions, layout.acs, (n_slices, n_coils, n_pe, n_ro), block)
+    return LazySlices((n_slices, n_coils, end - first, n_ro), reader.read)
 
 
 @dataclass(frozen=True)
 class _SliceReader:
-    """Puts the lines of one slice at a time in their places."""
+    """Puts the lines of one slice at a time in their places among those that are kept."""
 
     acquisitions: Acquisitions
     lines: Lines
     shape: tuple[int, int, int, int]
+    kept: LineMask
 
-    def read(self, index: int) -> Complex64[np.ndarray, "coil pe ro"]:
-        kspace = np.zeros(self.shape[1:], np.complex64)
-        here = np.flatnonzero(self.lines.slices == index)
-        places = zip(self.lines.lines[here], self.lines.first_samples[here], strict=True)
+    def read(self, index: int) -> Complex64[np.ndarray, "coil line ro"]:
+        _, n_coils, _, n_ro = self.shape
+        kspace = np.zeros((n_coils, int(self.kept.sum()), n_ro), np.complex64)
+        here = np.flatnonzero((self.lines.slices == index) & self.kept[self.lines.lines])
+        places = np.cumsum(self.kept)[self.lines.lines[here]] - 1
         recorded = self.acquisitions.samples(self.lines.indices[here])
-        for samples, (line, first) in zip(recorded, places, strict=True):
+        for samples, line, first in zip(recorded, places, self.lines.first_samples[here], strict=True):
             kspace[:, line, first : first + samples.shape[1]] += samples
-        n_recorded = np.maximum(self.lines.n_recorded[index], 1)
+        n_recorded = self.lines.n_recorded[index][self.kept]
         if (n_recorded > 1).any():
             kspace *= (np.sqrt(self.lines.n_averages) / n_recorded).astype(np.float32)[:, None]
         return kspace

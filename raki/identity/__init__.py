@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from raki.errors import UnsupportedScan
-from raki.formats import open_raw
+from raki.formats import candidates, open_raw
 from raki.formats.acquisitions import Format
 from raki.identity.arrays import copy_arrays
 from raki.identity.header import NOTHING_OF_A_PERSON, Policy, identity_in_header
@@ -75,8 +75,10 @@ def deidentify(source: Path, target: Path, *, token: str, policy: Policy = NOTHI
 
 
 def _format(source: Path) -> Format:
-    with open_raw([source]) as (found, _):
-        pass
+    found, *others = candidates(source)
+    if others:
+        with open_raw([source]) as (found, _):
+            pass
     if found.name not in (TWIX, *ISMRMRD, *ARRAYS):
         raise UnsupportedScan(
             f"raki doesn't know every place where a file of the format {found.name} names its patient; it takes the "
