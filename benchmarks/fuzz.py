@@ -74,7 +74,7 @@ def fuzz(
             mutated.unlink()
     _show(outcomes, codes)
     facts = {"outcomes": [asdict(one) for one in outcomes], "exit_codes": {str(code): n for code, n in codes.items()}}
-    write_record(output, "fuzz", facts, lambda _path: None)
+    write_record(output, "fuzz", facts)
 
 
 @dataclass(frozen=True)

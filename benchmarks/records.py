@@ -20,16 +20,20 @@ RESULTS = Path(__file__).parent / "results"
 Output = Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder for the JSON file and the plot.")]
 
 
-def write_record(folder: Path, command: str, facts: Mapping[str, Any], draw: Callable[[Path], None]) -> None:
+def write_record(
+    folder: Path, command: str, facts: Mapping[str, Any], draw: Callable[[Path], None] | None = None
+) -> None:
     """Write `COMMAND.json`, the facts after the machine that they were measured on, and `COMMAND.png`.
 
-    `draw` makes the plot at the path it is given; it isn't called where matplotlib is missing.
+    `draw` makes the plot at the path it is given; it isn't called where matplotlib is missing, and None draws nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{command}.json"
     record = {"command": command, "machine": machine()} | dict(facts)
     path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     CONSOLE.print(path, soft_wrap=True)
+    if draw is None:
+        return
     reason = why_no_plot()
     if reason:
         CONSOLE.print(reason, soft_wrap=True, highlight=False, markup=False)

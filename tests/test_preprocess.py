@@ -119,3 +119,18 @@ def test_real_noise_is_white_where_the_receiver_passes(real_scans):
     profiles = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(lines, axes=-1), norm="ortho"), axes=-1)
     beside = np.concatenate([profiles[..., 60:90], profiles[..., 294:324]], axis=-1)
     assert (np.abs(beside) ** 2).mean() == pytest.approx(1.0, abs=0.15)
+    # 240 samples, whitened by a covariance of 384: measured 0.086, sampling alone gives 0.082.
+    covariance = beside.reshape(14, -1) @ beside.reshape(14, -1).conj().T / beside[0].size
+    sampling = np.sqrt(1 / beside[0].size + 1 / whitened.noise.shape[1])
+    assert np.sqrt(np.mean(np.abs(covariance[~np.eye(14, dtype=bool)]) ** 2)) < 1.5 * sampling
+
+
+def test_noise_that_the_matrix_never_saw_is_white_to_within_its_sampling_error(real_scans):
+    """A noise scan of 16 coils, every other line held out; before, coils are correlated by up to 0.64."""
+    noise = np.load(real_scans / "kspace/phantom16_cloudmr_noise.npy")[0]
+    seen, held_out = noise[:, ::2].reshape(16, -1), noise[:, 1::2].reshape(16, -1)
+    whitened = whitening_matrix(seen) @ held_out
+    deviation = np.abs(whitened @ whitened.conj().T / whitened.shape[1] - np.eye(16))
+    sampling = np.sqrt(1 / seen.shape[1] + 1 / held_out.shape[1])
+    assert np.sqrt(np.mean(deviation[~np.eye(16, dtype=bool)] ** 2)) == pytest.approx(sampling, rel=0.1)
+    assert deviation.max() < 4 * sampling
