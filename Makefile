@@ -7,6 +7,9 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
 SCAN ?=
 
+# Where this is set, every process compiles PyTorch anew: seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test clean
 .DELETE_ON_ERROR:
 

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.plots import plot_stages
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from raki.formats.ismrmrd_stream_writer import write_stream
+from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.simulation import sampled_lines, scan_header
 
 N_COILS, MATRIX, ACCELERATION, N_ACS_LINES = 32, 256, 2, 24

@@ -16,7 +16,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from raki.arrays import Volume
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.identity.header import identity_in_header
 from raki.identity.person import DICOM_KEYWORDS, Identity, derived_uid
 from raki.images import window_top

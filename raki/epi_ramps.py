@@ -12,7 +12,7 @@ from ismrmrd import xsd
 from jaxtyping import Complex64, Float64
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.ismrmrd_header import field_of_view_mm, matrix_size
+from raki.formats.ismrmrd.header import field_of_view_mm, matrix_size
 
 # A readout has a few hundred samples; the resampling solves for a matrix of that size.
 MOST_SAMPLES = 2048

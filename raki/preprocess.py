@@ -7,7 +7,7 @@ from jaxtyping import Complex64, Complex128
 
 from raki.arrays import NoiseScan
 from raki.errors import DamagedScan
-from raki.formats.ismrmrd_header import parse_header, receiver_noise_bandwidth
+from raki.formats.ismrmrd.header import parse_header, receiver_noise_bandwidth
 from raki.scan import ChangedLines, LinesOfSlice, Scan, each_slice
 
 # Below this the least eigenvalue of the noise correlation is rounding: a coil says nothing that others don't.

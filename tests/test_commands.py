@@ -11,7 +11,7 @@ import pytest
 
 from raki.errors import NotAScan
 from raki.formats import read_scan
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.preparation import prepare
 from raki.prepared import read_prepared
 from raki.preprocess import preprocess

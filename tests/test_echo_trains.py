@@ -12,7 +12,7 @@ from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats import open_scan
 from raki.formats.acquisitions import HEAD
 from raki.formats.echo_trains import straightened
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.formats.scan_reader import sorted_scan
 from raki.phantom import phantom_kspace
 from raki.preprocess import preprocess

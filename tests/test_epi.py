@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from raki.epi_ghost import NyquistPhase, correct_nyquist, flip_reversed, ghost_level, nyquist_phase
 from raki.epi_ramps import RampSampling, readout_positions, regrid_ramps
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 
 TIMES = {
     # Samples 1.26/FOV apart in the middle, with twofold oversampling: 0.63 of the image's field of view.

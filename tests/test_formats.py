@@ -11,7 +11,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats import open_scan, read_scan
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.formats.sorting import find_acs
 from raki.phantom import phantom_kspace
 from raki.preprocess import preprocess

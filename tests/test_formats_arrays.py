@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from ismrmrd import xsd
 
 from raki.errors import DamagedScan, NotAScan, PermanentError, UnsupportedScan
-from raki.formats import array_scan, npz_members
 from raki.formats.acquisitions import START_BYTES, Acquisitions
-from raki.formats.array_description import ALL_AXES, Description
-from raki.formats.array_scan import ArrayAcquisitions
-from raki.formats.bart import BART_CFL
-from raki.formats.fastmri import FASTMRI
-from raki.formats.ismrmrd_header import centre_line, field_of_view_mm, matrix_size, parse_header
-from raki.formats.numpy_files import NUMPY_NPY, NUMPY_NPZ
+from raki.formats.arrays import npz_members
+from raki.formats.arrays import scan as array_scan
+from raki.formats.arrays.bart import BART_CFL
+from raki.formats.arrays.description import ALL_AXES, Description
+from raki.formats.arrays.fastmri import FASTMRI
+from raki.formats.arrays.numpy_files import NUMPY_NPY, NUMPY_NPZ
+from raki.formats.arrays.scan import ArrayAcquisitions
+from raki.formats.ismrmrd.header import centre_line, field_of_view_mm, matrix_size, parse_header
 from raki.formats.placement import image_geometry
 from raki.simulation import complex_noise, scan_header
 

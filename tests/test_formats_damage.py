@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 
 from raki.errors import DamagedScan, PermanentError, UnsupportedScan
-from raki.formats import ismrmrd_hdf5, open_scan, read_scan, scan_reader
+from raki.formats import open_scan, read_scan, scan_reader
+from raki.formats.ismrmrd import hdf5
 
 
 @seed(1)
@@ -132,7 +133,7 @@ def test_acquisitions_of_another_type_are_refused_before_they_are_read(raw, tmp_
 
 def test_fields_that_overlap_are_refused():
     with pytest.raises(DamagedScan, match="fields overlap"):
-        ismrmrd_hdf5._require_type(head_type(widen)["head"], acquisition_header_dtype)
+        hdf5._require_type(head_type(widen)["head"], acquisition_header_dtype)
 
 
 @pytest.mark.parametrize("chunks", [(40,), (1,), None])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from raki.errors import DamagedScan, PermanentError, UnsupportedScan
 from raki.formats.acquisitions import HEAD, START_BYTES, Acquisitions
-from raki.formats.ge_pfile import GE_PFILE
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ge.pfile import GE_PFILE
+from raki.formats.ismrmrd.header import parse_header
 from raki.formats.scan_reader import sorted_scan
 from tests.ge_files import FOV_MM, HEADER_BYTES, SPACING_MM, p_file
 

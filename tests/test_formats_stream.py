@@ -14,10 +14,10 @@ from ismrmrd.serialization import ConfigFile, ConfigText, ProtocolDeserializer, 
 
 from raki.errors import DamagedScan, NotAScan, PermanentError, UnsupportedScan
 from raki.formats.acquisitions import HEAD, START_BYTES, Acquisitions
-from raki.formats.ismrmrd_hdf5 import ISMRMRD_HDF5
-from raki.formats.ismrmrd_header import parse_header
-from raki.formats.ismrmrd_stream import ISMRMRD_STREAM
-from raki.formats.ismrmrd_stream_writer import write_stream
+from raki.formats.ismrmrd.hdf5 import ISMRMRD_HDF5
+from raki.formats.ismrmrd.header import parse_header
+from raki.formats.ismrmrd.stream import ISMRMRD_STREAM
+from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.formats.scan_reader import sorted_scan
 
 ANY_BYTE = [HealthCheck.function_scoped_fixture]

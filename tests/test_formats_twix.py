@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from raki.errors import DamagedScan, NotAScan, PermanentError, UnsupportedScan
-from raki.formats import twix_blocks
 from raki.formats.acquisitions import HEAD, START_BYTES, Acquisitions
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.formats.sorting import has_flag
-from raki.formats.twix import TWIX
-from raki.formats.twix_encoding import find_axis, to_encoding
-from raki.formats.twix_heads import directions
-from raki.formats.twix_protocol import Protocol
+from raki.formats.twix import blocks
+from raki.formats.twix.encoding import find_axis, to_encoding
+from raki.formats.twix.heads import directions
+from raki.formats.twix.protocol import Protocol
+from raki.formats.twix.reader import TWIX
 from tests.twix_files import (
     ACQEND,
     DICOM,
@@ -538,7 +538,7 @@ def test_measurements_that_overlap_are_refused(tmp_path):
 
 
 def test_more_lines_than_fit_in_memory_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(twix_blocks, "MOST_LINES", 5)
+    monkeypatch.setattr(blocks, "MOST_LINES", 5)
     error = refusal(tmp_path, WRITERS["VD"](image_lines()))
     assert isinstance(error, UnsupportedScan)
     assert "more than 5 lines" in str(error)

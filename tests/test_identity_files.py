@@ -7,15 +7,15 @@ from ismrmrd import xsd
 from xsdata.models.datatype import XmlDate
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
-from raki.formats.bart import BART_CFL, open_bart
-from raki.formats.ge_pfile import GE_PFILE
-from raki.formats.ismrmrd_hdf5 import ISMRMRD_HDF5, open_ismrmrd
-from raki.formats.ismrmrd_header import parse_header
-from raki.formats.ismrmrd_stream import ISMRMRD_STREAM, open_stream
-from raki.formats.ismrmrd_stream_writer import write_stream
-from raki.formats.numpy_files import NUMPY_NPZ
+from raki.formats.arrays.bart import BART_CFL, open_bart
+from raki.formats.arrays.numpy_files import NUMPY_NPZ
+from raki.formats.ge.pfile import GE_PFILE
+from raki.formats.ismrmrd.hdf5 import ISMRMRD_HDF5, open_ismrmrd
+from raki.formats.ismrmrd.header import parse_header
+from raki.formats.ismrmrd.stream import ISMRMRD_STREAM, open_stream
+from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.formats.scan_reader import sorted_scan
-from raki.formats.twix import TWIX
+from raki.formats.twix.reader import TWIX
 from raki.identity import deidentify, read_identity
 from raki.identity.person import Identity
 from raki.identity.words import IdentityLeft

@@ -10,7 +10,7 @@ from ismrmrd import xsd
 from xsdata.models.datatype import XmlDate, XmlTime
 
 from raki.errors import DamagedScan
-from raki.formats.ismrmrd_header import parse_header, receiver_noise_bandwidth
+from raki.formats.ismrmrd.header import parse_header, receiver_noise_bandwidth
 from raki.identity import Policy
 from raki.identity.header import identity_in_header, scrub_header
 from raki.identity.person import derived_uid

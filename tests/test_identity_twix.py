@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raki.errors import DamagedScan
-from raki.formats.twix import open_twix
-from raki.formats.twix_blocks import find_measurements, read_buffers, read_line, read_lines
-from raki.formats.twix_protocol import Protocol
+from raki.formats.twix.blocks import find_measurements, read_buffers, read_line, read_lines
+from raki.formats.twix.protocol import Protocol
+from raki.formats.twix.reader import open_twix
 from raki.identity.header import Policy
 from raki.identity.person import Identity
 from raki.identity.twix import identity_in_twix, scrub_twix

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from raki.errors import UnsupportedScan
 from raki.export import WRITERS
-from raki.formats.bart import BART_CFL
-from raki.formats.ismrmrd_hdf5 import ISMRMRD_HDF5
-from raki.formats.ismrmrd_header import centre_line, matrix_size, parse_header, receiver_noise_bandwidth
-from raki.formats.numpy_files import NUMPY_NPY, NUMPY_NPZ
+from raki.formats.arrays.bart import BART_CFL
+from raki.formats.arrays.numpy_files import NUMPY_NPY, NUMPY_NPZ
+from raki.formats.ismrmrd.hdf5 import ISMRMRD_HDF5
+from raki.formats.ismrmrd.header import centre_line, matrix_size, parse_header, receiver_noise_bandwidth
 from raki.formats.placement import image_geometry
 from raki.scan import Frame, Geometry, LazySlices, Scan
 from raki.simulation import complex_noise, scan_header

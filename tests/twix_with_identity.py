@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raki.formats.twix_layout import VB, VD
+from raki.formats.twix.layout import VB, VD
 
 NAME, ID, BIRTH, SERIAL = "Mustermann^Jörg", "PID-4711-XY", "19570813", "213010"
 INSTITUTION, STREET, UID = "Klinikum Südstadt", "Ringallee 17", "1.3.12.2.1107.5.2.63.213010.1.20240206174024808.0.0.0"

@@ -1,4 +1,4 @@
-"""A scan as BART's pair of files, see `raki.formats.bart`."""
+"""A scan as BART's pair of files, see `raki.formats.arrays.bart`."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from raki.export.known import frame_grid, replaced
-from raki.formats.bart import AXES, DIMENSIONS, FIRST_LINE, SAMPLES
+from raki.formats.arrays.bart import AXES, DIMENSIONS, FIRST_LINE, SAMPLES
 from raki.scan import Scan
 
 # From the slowest to the fastest; BART has no dimension for sets.

@@ -15,7 +15,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 from jaxtyping import Shaped
 
 from raki.export.known import dwell_times_s, known_header, replaced
-from raki.formats.array_header import NOISE_SAMPLES, acs_heads, line_heads, noise_heads, with_encoding
+from raki.formats.arrays.header import NOISE_SAMPLES, acs_heads, line_heads, noise_heads, with_encoding
 from raki.scan import Frame, Scan
 
 CHUNK = 64

@@ -9,8 +9,8 @@ from pathlib import Path
 from ismrmrd import xsd
 
 from raki.errors import UnsupportedScan
-from raki.formats.array_header import bare_header
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.arrays.header import bare_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.scan import Scan
 
 # A sorted scan knows the ratio of its dwell times alone: the noise scan's is written as this one.

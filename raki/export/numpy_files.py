@@ -1,4 +1,4 @@
-"""A scan as numpy's `.npz`, or as `.npy` and `.json`, with the names that `raki.formats.numpy_files` reads."""
+"""A scan as numpy's `.npz`, or as `.npy` and `.json`, with the names that `raki.formats.arrays.numpy_files` reads."""
 
 import json
 import zipfile
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from raki.export.known import dwell_times_s, frame_grid, known_header, replaced
-from raki.formats.array_description import QUANTITIES
-from raki.formats.ismrmrd_header import receiver_noise_bandwidth
+from raki.formats.arrays.description import QUANTITIES
+from raki.formats.ismrmrd.header import receiver_noise_bandwidth
 from raki.scan import Frame, Scan
 
 SAMPLES = np.dtype("<c8")
@@ -68,7 +68,7 @@ def _layout(scan: Scan) -> tuple[str, tuple[int, ...], list[int]]:
 
 
 def _fields(scan: Scan, axes: str) -> dict[str, object]:
-    """What is known of the scan, named like the fields of `raki.formats.array_description.Description`."""
+    """What is known of the scan, named like the fields of `raki.formats.arrays.description.Description`."""
     geometry, header = scan.geometry, known_header(scan)
     n_rows, n_columns = geometry.matrix
     told = {

@@ -11,7 +11,7 @@ from jaxtyping import Complex64, Int
 
 from raki.errors import NotAScan, UnsupportedScan
 from raki.formats.acquisitions import Acquisitions, Format, OtherFormat
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.formats.sorting import NOT_IMAGE, has_flag
 
 

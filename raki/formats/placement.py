@@ -4,7 +4,7 @@ import numpy as np
 from ismrmrd import xsd
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.ismrmrd_header import field_of_view_mm, matrix_size
+from raki.formats.ismrmrd.header import field_of_view_mm, matrix_size
 from raki.scan import Geometry
 
 # Far more than any interpolation; what a broken header asks for beyond it would only use up memory.

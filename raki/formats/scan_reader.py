@@ -11,7 +11,7 @@ from raki.arrays import LineMask, NoiseScan
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.acquisitions import Acquisitions
 from raki.formats.echo_trains import straightened
-from raki.formats.ismrmrd_header import parse_header, require_supported
+from raki.formats.ismrmrd.header import parse_header, require_supported
 from raki.formats.sorting import NOT_IMAGE, Layout, Lines, has_flag, lay_out
 from raki.scan import LazySlices, Scan
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 
 from raki.arrays import LineMask
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.ismrmrd_header import announced_slices, centre_line, matrix_size
+from raki.formats.ismrmrd.header import announced_slices, centre_line, matrix_size
 from raki.formats.placement import image_geometry
 from raki.scan import Frame, Geometry
 

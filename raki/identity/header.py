@@ -15,7 +15,7 @@ from typing import Any
 
 from ismrmrd import xsd
 
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.identity.person import SITE_TOKEN, Identity, derived_uid, require_token
 
 KEPT: dict[type, frozenset[str]] = {

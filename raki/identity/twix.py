@@ -5,7 +5,7 @@ a header of several texts (see `raki.identity.twix_text`), then blocks: a head a
 the time of day and the number of the measurement; samples stay as they are. What is no sample, the signals of belts
 and electrodes among it, becomes zeros.
 
-Where what stands: see `raki.formats.twix_blocks`.
+Where what stands: see `raki.formats.twix.blocks`.
 """
 
 import re
@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from raki.errors import DamagedScan
-from raki.formats.twix_blocks import (
+from raki.formats.twix.blocks import (
     ACQEND,
     DMA_LENGTH,
     MOST_HEADER_BYTES,
@@ -27,7 +27,7 @@ from raki.formats.twix_blocks import (
     Measurement,
     find_measurements,
 )
-from raki.formats.twix_layout import VD, Layout
+from raki.formats.twix.layout import VD, Layout
 from raki.identity.header import NOTHING_OF_A_PERSON, Policy
 from raki.identity.person import Identity
 from raki.identity.twix_text import TextScrubber

@@ -14,7 +14,7 @@ from raki.containment import Allowance, contained
 from raki.errors import PermanentError
 from raki.formats import open_raw
 from raki.formats.acquisitions import Acquisitions
-from raki.formats.ismrmrd_header import parse_header
+from raki.formats.ismrmrd.header import parse_header
 from raki.formats.scan_reader import sorted_scan
 from raki.preprocess import preprocess
 from raki.survey.facts import Sorted, Survey

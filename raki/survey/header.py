@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from ismrmrd import xsd
 
-from raki.formats.ismrmrd_header import LARGEST_MATRIX
+from raki.formats.ismrmrd.header import LARGEST_MATRIX
 from raki.survey.facts import Origin, Timing
 
 LONGEST_TEXT = 64

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from raki.errors import PermanentError
 from raki.formats.acquisitions import HEAD
-from raki.formats.ismrmrd_header import matrix_size
+from raki.formats.ismrmrd.header import matrix_size
 from raki.formats.sorting import FRAME_COUNTERS, NOT_IMAGE, has_flag, lay_out
 from raki.survey.facts import Counts, Noise, PhaseLines, Readout
 from raki.survey.header import count, number

@@ -5,7 +5,7 @@ from ismrmrd import xsd
 from jaxtyping import Shaped
 
 from raki.errors import PermanentError
-from raki.formats.ismrmrd_header import matrix_size
+from raki.formats.ismrmrd.header import matrix_size
 from raki.formats.placement import image_geometry
 from raki.survey.facts import Placement
 from raki.survey.lines import is_image, slice_examples

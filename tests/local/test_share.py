@@ -23,6 +23,9 @@ def n_versions(cloud, outputs, key: str) -> int:
 
 
 def test_a_growing_file_is_uploaded_when_it_is_closed(cloud, outputs, share):
+    # Once this has come, the operating system tells of all that is opened later.
+    (share / "raw" / "first.h5").write_bytes(b"first")
+    eventually(lambda: "first.h5" in objects(cloud, outputs))
     path = share / "raw" / "growing.h5"
     with path.open("wb") as scan:
         for _ in range(5):

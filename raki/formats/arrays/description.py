@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.ismrmrd_header import LARGEST_MATRIX, LONGEST_MM, SHORTEST_MM
+from raki.formats.ismrmrd.header import LARGEST_MATRIX, LONGEST_MM, SHORTEST_MM
 from raki.scan import Geometry
 
 COUNTERS = {

@@ -6,7 +6,7 @@ import numpy as np
 from ismrmrd import xsd
 from xsdata.models.datatype import XmlDate
 
-from raki.formats.ge_header import n_coils, n_lines, n_reference_lines
+from raki.formats.ge.header import n_coils, n_lines, n_reference_lines
 
 # By GE's codes for the patient's entry and position. The codes of patients on their side could not be tested.
 PATIENT_POSITIONS = {
@@ -19,7 +19,7 @@ SEXES = {1: "M", 2: "F"}
 
 
 def ismrmrd_header_xml(fields: np.void) -> str:
-    """The ISMRMRD header (schema ismrmrd.xsd) from the fields of `raki.formats.ge_fields.FIELDS`."""
+    """The ISMRMRD header (schema ismrmrd.xsd) from the fields of `raki.formats.ge.fields.FIELDS`."""
     header = xsd.ismrmrdHeader(
         subjectInformation=_subject(fields),
         studyInformation=xsd.studyInformationType(

@@ -5,7 +5,7 @@ import numpy as np
 from ismrmrd import xsd
 
 from raki.formats.sorting import NOT_IMAGE, has_flag
-from raki.formats.twix_protocol import Protocol
+from raki.formats.twix.protocol import Protocol
 
 
 def is_epi(image: np.ndarray) -> bool:

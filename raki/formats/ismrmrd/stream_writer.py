@@ -1,4 +1,4 @@
-"""Writing raw data as an ISMRMRD stream, see `raki.formats.ismrmrd_stream`."""
+"""Writing raw data as an ISMRMRD stream, see `raki.formats.ismrmrd.stream`."""
 
 import struct
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex64
 
 from raki.formats.acquisitions import HEAD
-from raki.formats.ismrmrd_stream import Message
+from raki.formats.ismrmrd.stream import Message
 
 
 def write_stream(

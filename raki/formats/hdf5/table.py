@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.hdf5_array import Chunks, damage_is_named
+from raki.formats.hdf5.array import Chunks, damage_is_named
 
 LIST = np.dtype([("length", "<u4"), ("heap", "<u8"), ("object", "<u4")])
 HEAP_START = b"GCOL\x01\0\0\0"

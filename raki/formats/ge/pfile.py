@@ -15,8 +15,8 @@ from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan
 from raki.formats.acquisitions import HEAD, Format
-from raki.formats.ge_geometry import slice_geometry
-from raki.formats.ge_header import (
+from raki.formats.ge.geometry import slice_geometry
+from raki.formats.ge.header import (
     CHOPPED_IN_SEQUENCE,
     looks_like_pfile,
     n_coils,
@@ -24,7 +24,7 @@ from raki.formats.ge_header import (
     n_reference_lines,
     read_header,
 )
-from raki.formats.ge_ismrmrd_header import ismrmrd_header_xml
+from raki.formats.ge.ismrmrd_header import ismrmrd_header_xml
 from raki.line_signs import undo_rf_chop
 
 N_BASELINE_FRAMES = 1

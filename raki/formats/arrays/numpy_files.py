@@ -1,6 +1,6 @@
 """numpy's files: `.npz` with k-space, what its axes are and what else is known; `.npy` with a `.json` that tells it.
 
-The names are those of `raki.formats.array_description.Description`, and `kspace`, `noise` and `acs` for arrays.
+The names are those of `raki.formats.arrays.description.Description`, and `kspace`, `noise` and `acs` for arrays.
 """
 
 import json
@@ -13,10 +13,10 @@ import numpy as np
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.acquisitions import Format
-from raki.formats.array_description import Description
-from raki.formats.array_scan import ArrayAcquisitions
-from raki.formats.npy_mapping import MAGIC, damage_is_named, mapped_array
-from raki.formats.npz_members import LOCAL_HEADER, ZIP_MAGIC, mapped_members
+from raki.formats.arrays.description import Description
+from raki.formats.arrays.npy_mapping import MAGIC, damage_is_named, mapped_array
+from raki.formats.arrays.npz_members import LOCAL_HEADER, ZIP_MAGIC, mapped_members
+from raki.formats.arrays.scan import ArrayAcquisitions
 
 ARRAYS = ("kspace", "noise", "acs")
 LARGEST_JSON_BYTES = 1 << 20

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt64
 
 from raki.formats.acquisitions import HEAD
-from raki.formats.twix_protocol import Protocol
+from raki.formats.twix.protocol import Protocol
 
 LONGEST_DWELL_NS = 1e9
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGE = 25, 22, 23

@@ -13,8 +13,8 @@ import numpy as np
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.acquisitions import START_BYTES, Format
-from raki.formats.array_description import Description
-from raki.formats.array_scan import ArrayAcquisitions
+from raki.formats.arrays.description import Description
+from raki.formats.arrays.scan import ArrayAcquisitions
 
 FIRST_LINE = b"# Dimensions"
 DIMENSIONS = (

@@ -15,8 +15,8 @@ from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.acquisitions import HEAD, Format, OtherFormat, require_measured
-from raki.formats.hdf5_array import HDF5_MAGIC, damage_is_named
-from raki.formats.hdf5_table import StoredTable, read_text
+from raki.formats.hdf5.array import HDF5_MAGIC, damage_is_named
+from raki.formats.hdf5.table import StoredTable, read_text
 
 
 class IsmrmrdFile:

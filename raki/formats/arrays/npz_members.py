@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.npy_mapping import damage_is_named, mapped_array
+from raki.formats.arrays.npy_mapping import damage_is_named, mapped_array
 
 ZIP_MAGIC = b"PK\x03\x04"
 # Signature, version, flags, method, time, date, checksum, packed and unpacked size, lengths of name and extra field.

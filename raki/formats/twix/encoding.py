@@ -15,9 +15,9 @@ from jaxtyping import Int
 
 from raki.errors import DamagedScan
 from raki.formats.sorting import NOT_IMAGE, has_flag
-from raki.formats.twix_epi import epi_timing, is_epi
-from raki.formats.twix_heads import CENTRE_LINE, CENTRE_PARTITION, COUNTERS
-from raki.formats.twix_protocol import Protocol
+from raki.formats.twix.epi import epi_timing, is_epi
+from raki.formats.twix.heads import CENTRE_LINE, CENTRE_PARTITION, COUNTERS
+from raki.formats.twix.protocol import Protocol
 
 TRAJECTORIES = {1: xsd.trajectoryType.CARTESIAN, 2: xsd.trajectoryType.RADIAL, 4: xsd.trajectoryType.SPIRAL}
 MODES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.ge_fields import N_TABLE_SLICES, REVISIONS, SLICE_TABLE_OFFSET, Revision
+from raki.formats.ge.fields import N_TABLE_SLICES, REVISIONS, SLICE_TABLE_OFFSET, Revision
 
 LOGO = b"GE_MED_NMR"
 LOGO_OFFSETS = (34, 110)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.twix_layout import VB, VD, Layout
+from raki.formats.twix.layout import VB, VD, Layout
 
 ACQEND, SYNCDATA = 1 << 0, 1 << 5  # of the evaluation mask
 DMA_LENGTH, PACKED = (1 << 25) - 1, 1 << 25  # of the first word of a block

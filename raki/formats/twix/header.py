@@ -11,8 +11,8 @@ import numpy as np
 from ismrmrd import xsd
 from xsdata.models.datatype import XmlDate
 
-from raki.formats.twix_encoding import to_encoding
-from raki.formats.twix_protocol import Protocol
+from raki.formats.twix.encoding import to_encoding
+from raki.formats.twix.protocol import Protocol
 
 SEQUENCE_TYPES = {1: "Flash", 2: "SSFP", 4: "EPI", 8: "TurboSpinEcho", 16: "ChemicalShiftImaging", 32: "FID"}
 # Of Siemens' digital receivers, as siemens_to_ismrmrd has it: the filter passes this part of the bandwidth.

@@ -12,7 +12,7 @@ from ismrmrd import xsd
 from jaxtyping import Int, Shaped
 
 from raki.formats.acquisitions import HEAD
-from raki.formats.array_description import COUNTERS, n_partitions
+from raki.formats.arrays.description import COUNTERS, n_partitions
 from raki.scan import Geometry
 
 PROTON_HZ_PER_TESLA = 42_577_478.5

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Complex64, Int
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.acquisitions import require_measured
-from raki.formats.array_description import COMPLEX, COUNTERS, Description
-from raki.formats.array_header import NOISE_SAMPLES, acs_heads, bare_header, line_heads, noise_heads, with_encoding
+from raki.formats.arrays.description import COMPLEX, COUNTERS, Description
+from raki.formats.arrays.header import NOISE_SAMPLES, acs_heads, bare_header, line_heads, noise_heads, with_encoding
 
 # Read at once: a slice of most scans, and little memory.
 BLOCK_BYTES = 32 << 20

@@ -4,8 +4,8 @@ Two libraries read twix files in Python: twixtools (0.24) and pymapvbvd (0.7). B
 because files come from strangers. Both search the protocol with patterns whose time grows with the square of a word's
 length: 200 kB without a blank take more than a minute. twixtools makes lists as long as the protocol's indices say, and
 so takes all memory for a changed digit. Where a file ends too early pymapvbvd returns what it has, and twixtools goes
-on with the same last line. Both bring matplotlib along. What a reader needs of the format is small (`twix_layout`,
-`twix_blocks`, `twix_protocol`); on sound files it agrees with twixtools sample by sample.
+on with the same last line. Both bring matplotlib along. What a reader needs of the format is small (`layout`,
+`blocks`, `protocol`); on sound files it agrees with twixtools sample by sample.
 """
 
 import os
@@ -19,7 +19,7 @@ from jaxtyping import Complex64, Int
 from raki.errors import DamagedScan, NotAScan
 from raki.formats.acquisitions import START_BYTES, Format, require_measured
 from raki.formats.sorting import NOT_IMAGE, has_flag
-from raki.formats.twix_blocks import (
+from raki.formats.twix.blocks import (
     Lines,
     Measurement,
     coil_numbers,
@@ -29,10 +29,10 @@ from raki.formats.twix_blocks import (
     read_line,
     read_lines,
 )
-from raki.formats.twix_header import to_header_xml
-from raki.formats.twix_heads import NOISE, has_mark, to_heads
-from raki.formats.twix_layout import VB
-from raki.formats.twix_protocol import Protocol
+from raki.formats.twix.header import to_header_xml
+from raki.formats.twix.heads import NOISE, has_mark, to_heads
+from raki.formats.twix.layout import VB
+from raki.formats.twix.protocol import Protocol
 
 
 class TwixFile:

@@ -1,0 +1,1 @@
+"""Formats that hold k-space as one array: fastMRI, BART, NumPy."""

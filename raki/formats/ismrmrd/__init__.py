@@ -1,0 +1,1 @@
+"""ISMRMRD (MRD): its header, and its files in HDF5 and as a stream."""
