@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from errno import errorcode
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from raki.containment import Allowance, contained
+from raki.errors import TransientError
 from raki.formats import open_scan
 from raki.identity.header import scrub_header, token_in_header
 from raki.prepared import write_prepared
@@ -38,4 +40,10 @@ def prepare_here(files: Sequence[Path], prepared: Path, token: str | None = None
         if token is not None:
             header_xml = scrub_header(scan.header_xml, token_in_header(scan.header_xml) or token)
             cleaned = replace(cleaned, header_xml=header_xml)
-        write_prepared(cleaned, prepared)
+        try:
+            write_prepared(cleaned, prepared)
+        except OSError as error:
+            raise TransientError(
+                f"the prepared scan could not be written ({errorcode.get(error.errno or 0, type(error).__name__)}); "
+                "free space on the disk, or try again"
+            ) from None

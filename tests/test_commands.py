@@ -1,5 +1,6 @@
 """The commands on raw files, as a user calls them."""
 
+import errno
 import json
 import shutil
 import tarfile
@@ -9,10 +10,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from raki.errors import NotAScan
+from raki.errors import NotAScan, TransientError
 from raki.formats import read_scan
 from raki.formats.ismrmrd.header import parse_header
-from raki.preparation import prepare
+from raki.preparation import prepare, prepare_here
 from raki.prepared import read_prepared
 from raki.preprocess import preprocess
 from raki.simulation import simulate_scan
@@ -131,6 +132,16 @@ def test_a_prepared_scan_names_nobody_where_the_site_wants_it_so(scan_file, tmp_
     assert parse_header(scrubbed.header_xml).subjectInformation.patientID == "5f0c1d2e3a4b5c6d"
     assert b"Phantom^Digital" not in (tmp_path / "scan").read_bytes()
     np.testing.assert_array_equal(scrubbed.kspace, read_prepared(tmp_path / "named").kspace)
+
+
+def test_a_disk_that_is_full_is_worth_another_try(scan_file, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space", str(tmp_path))
+
+    monkeypatch.setattr("raki.preparation.write_prepared", full)
+    with pytest.raises(TransientError, match="ENOSPC") as raised:
+        prepare_here([scan_file], tmp_path / "prepared")
+    assert str(tmp_path) not in raised.value.sentence
 
 
 def test_the_sites_own_token_stays(run, scan_file, tmp_path):

@@ -40,8 +40,8 @@ def convert(
 ) -> None:
     """Write a raw scan, sorted, in another format. The raw file stays as it is."""
     from raki.archive import open_local
-    from raki.export import WRITERS
-    from raki.formats import open_scan
+    from raki.containment import Allowance, contained
+    from raki.export import WRITERS, export
 
     write = WRITERS.get(target.suffix)
     if write is None:
@@ -50,6 +50,8 @@ def convert(
         with progress_bar() as show, prepared_scan(file, show) as (scan, _):
             write(scan, target)
     else:
-        with TemporaryDirectory() as scratch, open_scan(open_local(file, Path(scratch))) as scan:
-            write(scan, target)
+        with TemporaryDirectory() as scratch:
+            files = open_local(file, Path(scratch))
+            allowance = Allowance.for_size(sum(one.stat().st_size for one in files))
+            contained(export, files, target, allowance=allowance)
     typer.echo(target)

@@ -1,5 +1,6 @@
 """`raki deidentify` and `raki reidentify`: identity stays on site, and comes back to the images there."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ def deidentify(
     keep_gender: Annotated[bool, typer.Option(help="Keep the patient's gender.")] = False,
 ) -> None:
     """Write a copy of a raw scan that names nobody: a token stands for patient and study."""
+    from raki.containment import Allowance, contained
     from raki.identity import deidentify as write_copy
     from raki.identity import read_identity
     from raki.identity.header import Policy
@@ -25,11 +27,13 @@ def deidentify(
 
     if target.exists() and target.samefile(file):
         raise typer.BadParameter("source and target are the same file; raw files are never changed: name another")
-    identity = read_identity(file)
+    allowance = Allowance.for_size(file.stat().st_size)
+    identity = contained(read_identity, file, allowance=allowance)
     if not identity.known:
         typer.echo("The file names nobody; it is copied as it is, under a token of its own.", err=True)
     token = TokenMap(token_map).token_for(identity)
-    write_copy(file, target, token=token, policy=Policy(keep_weight=keep_weight, keep_gender=keep_gender))
+    policy = Policy(keep_weight=keep_weight, keep_gender=keep_gender)
+    contained(partial(write_copy, file, target, token=token, policy=policy), allowance=allowance)
     typer.echo(token)
 
 

@@ -3,12 +3,13 @@
 All read a slice at a time, write beside the wanted file and put it in its place when it is complete.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raki.export.bart import write_bart
 from raki.export.ismrmrd_hdf5 import write_ismrmrd
 from raki.export.numpy_files import write_npy, write_npz
+from raki.formats import open_scan
 from raki.scan import Scan
 
 WRITERS: dict[str, Callable[[Scan, Path], None]] = {
@@ -21,4 +22,14 @@ WRITERS: dict[str, Callable[[Scan, Path], None]] = {
 }
 """What writes a file whose name ends so."""
 
-__all__ = ["WRITERS", "write_bart", "write_ismrmrd", "write_npy", "write_npz"]
+
+def export(files: Sequence[Path], target: Path) -> None:
+    """Writes the scan of raw files, sorted, in the format that the target's name asks for, one of `WRITERS`.
+
+    Errors are those of `raki.formats.open_scan`.
+    """
+    with open_scan(files) as scan:
+        WRITERS[target.suffix](scan, target)
+
+
+__all__ = ["WRITERS", "export", "write_bart", "write_ismrmrd", "write_npy", "write_npz"]
