@@ -1,68 +1,172 @@
 """What differs between two deployments, and nothing else."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
+
+PREFIX = "raki:"
+
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    # A group that tries it out, or a site with fewer than some fifty scans a day: almost nothing to pay while idle.
+    "minimal": {
+        "egress": "nat",
+        "max_decompression_workers": 2,
+        "max_reconstruction_jobs": 1,
+        "scratch": "nvme",
+        "zones": 1,
+    },
+    # Scans all through the working day: a GPU that is warm, no route to the internet.
+    "clinic": {
+        "egress": "endpoints",
+        "max_decompression_workers": 8,
+        "max_reconstruction_jobs": 4,
+        "scratch": "nvme",
+        "warm_gpus": 1,
+        "zones": 2,
+    },
+    # Many large scans, several jobs over the same one, and the place where the next network is developed.
+    "research": {
+        "development": True,
+        "egress": "endpoints",
+        "max_decompression_workers": 16,
+        "max_reconstruction_jobs": 8,
+        "scratch": "fsx-scratch",
+        "zones": 2,
+    },
+}
+"""What a profile sets; every one of these settings can be set by itself as well."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deployment:
+class SettingsError(ValueError):
+    """A setting in the context of cdk.json is missing, unknown or wrong; the message names it and what is needed."""
+
+
+def _listed(value: object) -> object:
+    """`a, b` on the command line and in cdk.json, or a list there."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Count = Annotated[int, Field(ge=1)]
+Listed = BeforeValidator(_listed)
+
+
+class Deployment(BaseModel):
     """Settings of one deployment: the keys `raki:…` of the context in cdk.json, or `cdk deploy -c raki:KEY=VALUE`."""
 
-    gateway_arn: str
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    profile: Literal["minimal", "clinic", "research"] = "minimal"
+
+    # The share
+    gateway_arn: Annotated[
+        str, Field(pattern=r"^(arn:[^:]+:storagegateway:[^:]+:\d{12}:gateway/sgw-[0-9A-Fa-f]+)?$")
+    ] = ""
     """ARN of the activated S3 File Gateway that serves the share; empty where there is none yet."""
-    share_clients: tuple[str, ...]
-    """Addresses or networks (CIDR) that may mount the share; at least one where there is a gateway."""
-    deidentify: bool
+    gateway_on_ec2: bool = False
+    """Whether a gateway is hosted in the deployment's own network instead, for an evaluation."""
+    share_protocol: Literal["nfs", "smb"] = "nfs"
+    share_clients: Annotated[tuple[IPvAnyNetwork, ...], Listed] = ()
+    """NFS: addresses or networks (CIDR) that may mount the share; SMB on EC2: those that reach it."""
+    smb_authentication: Literal["active-directory", "guest"] = "active-directory"
+    smb_users: Annotated[tuple[str, ...], Listed] = ()
+    """Active Directory's users and @groups that may use an SMB share; empty: everybody in the directory."""
+    settling_s: Annotated[int, Field(ge=60, le=600)] = 60
+    """How long a file on the share stays unchanged before the gateway says that it is uploaded."""
+
+    # The data
+    deidentify: bool = False
     """Whether results carry no patient, study or institution, but an opaque scan id."""
-    max_decompression_workers: int
-    max_reconstruction_jobs: int
+    archive_after_days: Count = 30
+    """When the raw object of a delivered scan moves to Deep Archive."""
+    object_lock_days: Annotated[int, Field(ge=0)] = 0
+    """How long nobody deletes a version of a raw scan, not even the account's root; 0: no lock. Fixed at creation."""
+    audit_data_events: bool = False
+    """Whether CloudTrail records every reading and writing of an object; it is billed by the event."""
+
+    # The computing
+    scratch: Literal["nvme", "fsx-scratch", "fsx-persistent"] = "nvme"
+    """Where a GPU job reads prepared scans: the instance's own disk, or FSx for Lustre in front of the prepared bucket.
+    Only the persistent kind can be encrypted with a key of the site's own."""
+    fsx_gib: Annotated[int, Field(ge=1200)] = 1200
+    worker_architecture: Literal["x86_64", "arm64"] = "x86_64"
+    max_decompression_workers: Count
+    max_reconstruction_jobs: Count
     """How many GPU jobs may run at once: the cap on what the service spends per hour."""
-    scans_per_job: int
+    scans_per_job: Count = 8
     """How many waiting scans justify one more GPU job, whose instance takes minutes to start."""
+    warm_gpus: Annotated[int, Field(ge=0)] = 0
+    """GPU instances that are kept running in the warm hours, scans or none."""
+    warm_days: Annotated[str, Field(pattern=r"^[A-Z]{3}([-,][A-Z]{3})*$")] = "MON-FRI"
+    warm_from: Annotated[int, Field(ge=0, le=23)] = 7
+    warm_until: Annotated[int, Field(ge=1, le=23)] = 18
+    time_zone: str = "UTC"
 
-    @classmethod
-    def from_context(cls, context: Callable[[str], Any]) -> "Deployment":
-        """Reads and checks the settings.
+    # The network
+    egress: Literal["nat", "endpoints"]
+    """How private subnets reach AWS: a NAT gateway, or interface endpoints and no route to the internet at all."""
+    zones: Annotated[int, Field(ge=1, le=3)]
+    """Availability zones of the network. GPU instances and FSx stand in the first one."""
 
-        Raises:
-            ValueError: a field is missing or out of range; the message names it as it stands in cdk.json.
-        """
-        gateway_arn = context("raki:gateway_arn") or ""
-        if gateway_arn and not gateway_arn.startswith("arn:"):
-            raise ValueError(f"raki:gateway_arn is {gateway_arn!r}; an ARN of a Storage Gateway, or nothing, is needed")
-        share_clients = tuple(client.strip() for client in (context("raki:share_clients") or "").split(",") if client)
-        if gateway_arn and not share_clients:
+    # Running it
+    alarm_email: Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
+    monthly_budget_usd: Annotated[int, Field(ge=0)] = 0
+    """A mail is sent at 80 % of it and when it is forecast to be exceeded; 0: no budget."""
+    development: bool = False
+    """Whether there are a notebook, image repositories and a build for the development of new networks."""
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether there is a share."""
+        return bool(self.gateway_arn) or self.gateway_on_ec2
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Deployment":
+        if self.gateway_arn and self.gateway_on_ec2:
             raise ValueError(
-                "raki:share_clients is empty, and the share would be open to every host that reaches the gateway; "
+                f"{PREFIX}gateway_arn names a gateway, and {PREFIX}gateway_on_ec2 asks for another; one is needed"
+            )
+        if self.has_gateway and self.share_protocol == "nfs" and not self.share_clients:
+            raise ValueError(
+                f"{PREFIX}share_clients is empty, and the share would be open to every host that reaches the gateway; "
                 "name the networks that may mount it, as 10.1.0.0/16,10.2.3.4/32"
             )
-        return cls(
-            gateway_arn=gateway_arn,
-            share_clients=share_clients,
-            deidentify=_yes_or_no(context, "raki:deidentify"),
-            max_decompression_workers=_positive(context, "raki:max_decompression_workers"),
-            max_reconstruction_jobs=_positive(context, "raki:max_reconstruction_jobs"),
-            scans_per_job=_positive(context, "raki:scans_per_job"),
-        )
+        if self.scratch != "nvme" and self.fsx_gib != 1200 and self.fsx_gib % 2400:
+            raise ValueError(
+                f"{PREFIX}fsx_gib is {self.fsx_gib}; FSx for Lustre comes in 1200 or a multiple of 2400 GiB"
+            )
+        if self.warm_until <= self.warm_from:
+            raise ValueError(f"{PREFIX}warm_until is {self.warm_until}; it has to be later than {PREFIX}warm_from")
+        if self.warm_gpus > self.max_reconstruction_jobs:
+            raise ValueError(f"{PREFIX}warm_gpus is {self.warm_gpus}, more than {PREFIX}max_reconstruction_jobs allows")
+        return self
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> "Deployment":
+        """Reads and checks the settings: what the profile says, and over it what the context says.
+
+        An empty text stands for a setting that isn't set, so that cdk.json can show what there is.
+
+        Raises:
+            SettingsError: a setting is missing, unknown or out of range; the message names it as it stands in cdk.json.
+        """
+        own = {
+            key.removeprefix(PREFIX): value for key, value in context.items() if key.startswith(PREFIX) and value != ""
+        }
+        profile = own.get("profile", "minimal")
+        if profile not in PROFILES:
+            raise SettingsError(f"{PREFIX}profile is {profile!r}; one of {', '.join(PROFILES)} is needed")
+        try:
+            return cls.model_validate({**PROFILES[profile], **own})
+        except ValidationError as error:
+            raise SettingsError("; ".join(_sentence(problem) for problem in error.errors())) from None
 
 
-def _yes_or_no(context: Callable[[str], Any], key: str) -> bool:
-    value = context(key)
-    choices = {"true": True, "false": False}
-    if str(value).lower() not in choices:
-        raise ValueError(f"{key} is {value!r} in the context of cdk.json; true or false is needed")
-    return choices[str(value).lower()]
-
-
-def _positive(context: Callable[[str], Any], key: str) -> int:
-    value = context(key)
-    if value is None:
-        raise ValueError(f"{key} is missing from the context in cdk.json; a whole number of 1 or more is needed")
-    try:
-        number = int(str(value))  # the command line's -c hands over strings
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{key} is {value!r}; a whole number of 1 or more is needed")
-    return number
+def _sentence(problem: Mapping[str, Any]) -> str:
+    """One of pydantic's findings with the setting's name as the user knows it."""
+    if not problem["loc"]:
+        return str(problem["ctx"]["error"])
+    name = PREFIX + str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        return f"{name} is no setting; those that there are stand in the README's list"
+    return f"{name} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"

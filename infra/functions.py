@@ -2,43 +2,66 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.log_groups import log_group
 from infra.sources import lambda_code
 
 TIMEOUT = Duration.seconds(30)
 
 
 class Handler(Construct):
-    """`lambdas.<name>.handler` with exactly the environment that its settings read."""
+    """`lambdas.<name>.handler` with exactly the environment that its settings read.
 
-    def __init__(self, scope: Construct, construct_id: str, *, name: str, environment: Mapping[str, str]) -> None:
+    Outside the VPC unless it has to reach something in there: it calls AWS's services, by HTTPS, and holds no scan.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        environment: Mapping[str, str],
+        key: kms.IKey,
+        timeout: Duration = TIMEOUT,
+        vpc: ec2.IVpc | None = None,
+        vpc_subnets: ec2.SubnetSelection | None = None,
+        security_group: ec2.ISecurityGroup | None = None,
+    ) -> None:
         super().__init__(scope, construct_id)
-        log_group = logs.LogGroup(
-            self, "Logs", removal_policy=RemovalPolicy.DESTROY, retention=logs.RetentionDays.THREE_MONTHS
-        )
+        logs = log_group(self, "Logs", key=key)
+        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        logs.grant_write(self.role)
         self.function = lambda_.Function(
             self,
             "Function",
             code=lambda_code(),
             environment=environment,
             handler=f"lambdas.{name}.handler",
-            log_group=log_group,
+            log_group=logs,
             memory_size=256,
+            role=self.role,
             runtime=lambda_.Runtime.PYTHON_3_13,
-            timeout=TIMEOUT,
+            security_groups=[security_group] if security_group else None,
+            timeout=timeout,
+            vpc=vpc,
+            vpc_subnets=vpc_subnets,
         )
 
     def run_each_minute(self) -> None:
-        """One minute is the shortest rate that EventBridge has."""
+        """One minute is the shortest rate that EventBridge has. The next minute is the retry of one that failed."""
         events.Rule(
             self,
             "EachMinute",
             schedule=events.Schedule.rate(Duration.minutes(1)),
-            targets=[targets.LambdaFunction(self.function)],
+            targets=[targets.LambdaFunction(self.function, retry_attempts=0)],
         )
+        self.function.configure_async_invoke(retry_attempts=0)

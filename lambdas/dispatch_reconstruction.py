@@ -4,13 +4,16 @@ from math import ceil
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
-from raki.service import log
+from raki.service import log, metrics
 from raki.service.depth import QueueDepth, depth
+from raki.service.ledger import State
 from raki.service.settings import DispatchSettings, from_environment
+from raki.service.throttling import PATIENT, reason_to_wait
 
-LOG = log.configure()
-BATCH = boto3.client("batch")
+log.configure()
+BATCH = boto3.client("batch", config=PATIENT)
 SQS = boto3.client("sqs")
 
 UNFINISHED = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
@@ -21,6 +24,10 @@ def jobs_to_submit(queue: QueueDepth, *, unfinished_jobs: int, scans_per_job: in
 
     A job drains the queue, so one job serves many scans. Messages in flight are in the hands of a job; they count,
     for a job that was lost leaves them behind, but they never call for a job while one is running.
+
+    A job that Batch cancels for want of an instance is submitted anew at once, on purpose: it has waited out its time
+    limit in the queue first, so that this makes no more than `max_jobs` jobs in that time, which cost nothing; an
+    instance may be there any minute, and nobody else would ask for it.
     """
     wanted = min(max_jobs, ceil(queue.total / scans_per_job))
     return max(0, wanted - unfinished_jobs)
@@ -30,20 +37,24 @@ def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Counts messages and unfinished jobs, and submits the difference."""
     settings = from_environment(DispatchSettings)
     queue = depth(SQS, settings.reconstruct_queue_url)
+    decision = {"Waiting": queue.waiting, "InFlight": queue.in_flight}
+    try:
+        decision |= _dispatch(queue, settings)
+        event, reason = "decided", {}
+    except ClientError as error:
+        event, reason = "unchanged", {"reason": reason_to_wait(error)}
+    metrics.emit(event, decision, Stage=State.RECONSTRUCTING, **reason)
+    return decision
+
+
+def _dispatch(queue: QueueDepth, settings: DispatchSettings) -> dict[str, int]:
     unfinished = sum(_count_jobs(settings.job_queue, status) for status in UNFINISHED)
     submit = jobs_to_submit(
         queue, unfinished_jobs=unfinished, scans_per_job=settings.scans_per_job, max_jobs=settings.max_jobs
     )
     for _ in range(submit):
         BATCH.submit_job(jobName="reconstruct", jobDefinition=settings.job_definition, jobQueue=settings.job_queue)
-    decision = {
-        "waiting": queue.waiting,
-        "in_flight": queue.in_flight,
-        "unfinished_jobs": unfinished,
-        "submitted": submit,
-    }
-    LOG.info("dispatched" if submit else "unchanged", extra=decision)
-    return decision
+    return {"UnfinishedJobs": unfinished, "SubmittedJobs": submit}
 
 
 def _count_jobs(job_queue: str, status: str) -> int:

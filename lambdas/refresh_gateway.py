@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
 import boto3
 
-from raki.service import log
-from raki.service.ledger import Ledger
+from raki.service import log, metrics
+from raki.service.ledger import Ledger, State
 from raki.service.settings import RefreshSettings, from_environment
 
 LOG = log.configure()
@@ -82,6 +83,13 @@ def _deliver(ledger: Ledger, bucket: str, key: str) -> bool:
     except S3.exceptions.NoSuchKey:
         LOG.warning("a manifest is gone")
         return True
-    delivered = ledger.deliver(manifest["scan_id"])
-    LOG.info("delivered" if delivered else "not ended yet", extra={"scan_id": manifest["scan_id"]})
+    scan_id = manifest["scan_id"]
+    before = ledger.get(scan_id)
+    delivered = ledger.deliver(scan_id)
+    if before is not None and before.state is State.RECONSTRUCTED and delivered:
+        seconds = (datetime.now(UTC) - before.entered_at[State.ARRIVED]).total_seconds()
+        measured = {"Scans": 1, "ScanSeconds": max(0.0, round(seconds, 3))}
+        metrics.emit("delivered", measured, Outcome="delivered", scan_id=scan_id)
+    else:
+        LOG.info("seen again, or an error's page" if delivered else "not ended yet", extra={"scan_id": scan_id})
     return delivered

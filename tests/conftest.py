@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from infra.local.command import CONTEXT
 from infra.local.synth import synthesise
@@ -23,16 +24,40 @@ os.environ |= {
 for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
     os.environ.pop(name, None)
 
+# One thread a process, said before PyTorch is loaded. The processes of a run share the cores, and the threads that
+# share a small product wait for each other by spinning.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # The same examples at every run, and no clock: a busy machine fails no test.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 
+# These mostly wait for other processes. Begun first, they leave the cores to the rest.
+WAITING = ("tests/test_end_to_end", "tests/local/", "tests/test_cdk_command_line", "tests/test_cli")
+
 
 def pytest_collection_modifyitems(items) -> None:
-    """The longest first: the other tests then fill the other processes."""
-    items.sort(key=lambda item: "test_end_to_end" not in item.nodeid)
+    items.sort(key=lambda item: [not item.nodeid.startswith(name) for name in WAITING])
+
+
+class FilesInOrder(LoadFileScheduling):
+    """Each process takes the next file when it is through with one; those of the local cloud are as one file.
+
+    They share a cloud, which would be started in each process that gets one of them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/local" if nodeid.startswith("tests/local/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log) -> LoadFileScheduling | None:
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # else xdist begins with the files of the most tests
+    return FilesInOrder(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import boto3
@@ -19,6 +20,7 @@ from raki.service.ledger import Ledger, ScanRecord, State
 
 RAKI = str(Path(sys.executable).parent / "raki")
 PATIENCE_S = 150
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,19 @@ class Service:
         (stack,) = self.client("cloudformation").describe_stacks(StackName="RakiStorage")["Stacks"]
         return next(output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == key)
 
-    @property
+    @cached_property
     def ledger(self) -> Ledger:
         return Ledger(self.client("dynamodb"), self.output("LedgerTable"))
 
+    @cached_property
+    def _scan_ids(self) -> dict[str, str]:
+        return {}
+
     def scan(self, key: str) -> ScanRecord | None:
-        return next((scan for scan in self.ledger.scans() if scan.raw_key == key), None)
+        """Looked for among all scans until it is there, and by its id from then on: moto is slow to tell of many."""
+        if key not in self._scan_ids:
+            self._scan_ids.update((scan.raw_key, scan.scan_id) for scan in self.ledger.scans())
+        return self.ledger.get(self._scan_ids[key]) if key in self._scan_ids else None
 
     def drop(self, file: Path, key: str) -> None:
         target = self.share / "raw" / key
@@ -53,7 +62,7 @@ class Service:
             assert self.process.poll() is None, "raki local has ended by itself"
             if found := condition():
                 return found
-            time.sleep(0.03)
+            time.sleep(POLL_S)
         pytest.fail(
             f"{what} did not happen in {PATIENCE_S} s; the last events:\n" + "\n".join(map(str, self.events[-25:]))
         )

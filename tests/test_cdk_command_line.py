@@ -29,8 +29,10 @@ def cdk(tmp_path_factory):
     return folder / "node_modules/.bin/cdk"
 
 
-def test_bootstrap_and_deploy_by_the_real_command_line(cdk, tmp_path):
+def test_bootstrap_and_deploy_by_the_real_command_line(cdk, assembly, tmp_path):
     """Deployed without a gateway, as `cdk.json` has it: the service works on the buckets alone."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/cdk.out").symlink_to(assembly)
     with running(tmp_path, "--empty") as service:
         environment = cdk_environment() | {
             "AWS_ENDPOINT_URL": service.endpoint,

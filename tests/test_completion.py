@@ -32,6 +32,14 @@ def full():
     return kspace + SIGMA * torch.randn(kspace.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture
+def two_threads():
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(n_threads)
+
+
 def lines(acceleration, offset=0, n_acs_lines=20):
     sampled = torch.zeros(N_PE, dtype=torch.bool)
     sampled[offset::acceleration] = True
@@ -138,7 +146,8 @@ def test_coils_may_come_in_any_order(full, plain, method):
     torch.testing.assert_close(permuted, plain[method].kspace[:, order], rtol=1e-2, atol=0.1 * SIGMA)
 
 
-def test_each_slice_is_calibrated_on_its_own_acs(full, plain):
+@pytest.mark.usefixtures("two_threads")
+def test_each_slice_is_calibrated_on_its_own_acs_also_where_two_are_filled_at_a_time(full, plain):
     other = full.flip(-1)
     volume = undersampled(torch.cat([full, other]))
     together = complete(volume).kspace

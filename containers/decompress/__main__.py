@@ -1,7 +1,7 @@
 """Takes scans off the ingest queue: streams, unpacks, reads, cleans and sorts each, and asks for its reconstruction."""
 
 import io
-import logging
+import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,16 +9,18 @@ from tempfile import TemporaryDirectory
 import boto3
 from botocore.client import BaseClient
 
+from containers import command_line
 from raki.archive import Limits, unpack
 from raki.preparation import prepare
+from raki.service import handover, metrics
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
 from raki.service.objects import HashingReader
+from raki.service.process import run_container
+from raki.service.protection import Protection
 from raki.service.settings import DecompressSettings, from_environment
-from raki.service.stage import Stage, run_container
-
-LOG = logging.getLogger("raki.decompress")
+from raki.service.stage import Stage
 
 # The raw and the prepared scan lie on the task's disk of 200 GB together.
 LIMITS = Limits(n_bytes=80 << 30)
@@ -29,7 +31,7 @@ TOKEN_LENGTH = 32
 class Worker:
     """Works on one message at a time, for as long as it is left running."""
 
-    def __init__(self, settings: DecompressSettings) -> None:
+    def __init__(self, settings: DecompressSettings, protection: Protection) -> None:
         self._settings = settings
         self._s3: BaseClient = boto3.client("s3")
         self._sqs: BaseClient = boto3.client("sqs")
@@ -40,6 +42,7 @@ class Worker:
             ledger=self._ledger,
             s3=self._s3,
             results_bucket=settings.results_bucket,
+            protection=protection,
         )
 
     def run(self) -> None:
@@ -63,7 +66,7 @@ class Worker:
             sha256 = body.drain()
             prepared = Path(scratch) / "prepared"
             prepare(raw, prepared, token=record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None)
-            self._s3.upload_file(str(prepared), self._settings.prepared_bucket, prepared_key)
+            handover.upload(self._s3, prepared, self._settings.prepared_bucket, prepared_key)
         request = ReconstructionRequested(
             scan_id=record.scan_id,
             prepared_bucket=self._settings.prepared_bucket,
@@ -75,12 +78,19 @@ class Worker:
         # Asked for first, noted second: a crash in between asks twice, which does no harm; never is never.
         self._sqs.send_message(QueueUrl=self._settings.reconstruct_queue_url, MessageBody=request.to_json())
         self._ledger.finish(record.scan_id, State.PREPARED, owner=self._stage.owner)
-        LOG.info("prepared", extra={"scan_id": record.scan_id, "n_bytes": body.n_bytes})
+        metrics.emit("prepared", {"RawBytes": body.n_bytes}, scan_id=record.scan_id)
 
 
 def main() -> int:
     """The container's entry point. Being stopped is how a worker ends."""
-    return run_container(lambda: Worker(from_environment(DecompressSettings)).run(), exit_code_when_stopped=0)
+    command_line.parse("decompress", __doc__, DecompressSettings)
+    return run_container(_work, exit_code_when_stopped=0)
+
+
+def _work() -> None:
+    # No setting of the deployment's: ECS itself puts the agent's address into the environment.
+    protection = Protection(os.environ.get("ECS_AGENT_URI"))
+    Worker(from_environment(DecompressSettings), protection).run()
 
 
 if __name__ == "__main__":

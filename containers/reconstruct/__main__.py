@@ -9,15 +9,18 @@ import boto3
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
+from containers import command_line
 from raki.errors import TransientError
 from raki.prepared import open_prepared
 from raki.reconstruction import reconstruct
 from raki.results import Source, write_results
+from raki.service import handover
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested
+from raki.service.process import run_container
 from raki.service.settings import ReconstructSettings, from_environment
-from raki.service.stage import Stage, run_container
+from raki.service.stage import Stage
 
 LOG = logging.getLogger("raki.reconstruct")
 
@@ -50,10 +53,9 @@ class Job:
 
     def _reconstruct(self, request: ReconstructionRequested, record: ScanRecord) -> None:
         with TemporaryDirectory() as scratch:
-            prepared, folder = Path(scratch) / "prepared.h5", Path(scratch) / "results"
+            folder = Path(scratch) / "results"
             folder.mkdir()
-            self._s3.download_file(request.prepared_bucket, request.prepared_key, str(prepared))
-            with open_prepared(prepared) as scan:
+            with open_prepared(self._prepared(request, Path(scratch))) as scan:
                 reconstruction = reconstruct(scan)
             name = record.raw_key.rpartition("/")[2]
             source = Source(name=name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
@@ -63,6 +65,16 @@ class Job:
         self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=self._stage.owner)
         seconds = {name: round(value, 2) for name, value in reconstruction.seconds.items()}
         LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": seconds})
+
+    def _prepared(self, request: ReconstructionRequested, scratch: Path) -> Path:
+        """The prepared scan as a file: where it is mounted already, or else downloaded."""
+        place = request.prepared_bucket, request.prepared_key
+        mirror = self._settings.prepared_folder
+        if mirror != "none" and (found := handover.find(self._s3, *place, Path(mirror))):
+            return found
+        prepared = scratch / "prepared.h5"
+        self._s3.download_file(*place, str(prepared))
+        return prepared
 
     def _let_archive(self, record: ScanRecord, request: ReconstructionRequested) -> None:
         """Tags the raw scan: the lifecycle rule moves only tagged ones, so never before the result is safe.
@@ -85,6 +97,7 @@ class Job:
 
 def main() -> int:
     """The container's entry point. A job that is stopped with its spot instance is worth another attempt."""
+    command_line.parse("reconstruct", __doc__, ReconstructSettings)
     return run_container(
         lambda: Job(from_environment(ReconstructSettings)).drain(), exit_code_when_stopped=TransientError.exit_code
     )

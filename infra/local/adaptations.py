@@ -11,26 +11,15 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from types import ModuleType
 from typing import Any
 
-from infra.local import resource_types, state
+from infra.local import cloudformation, properties, resource_types, state
 from infra.local.account import Client
-from infra.local.cloudformation import (
-    Json,
-    with_bucket_settings,
-    with_exports,
-    with_local_address,
-    with_log_group,
-    with_named_failure,
-    with_real_handlers,
-    with_service_role,
-    with_skipped_types,
-    with_timeout,
-)
-from infra.local.moto_parts import find
+from infra.local.moto_parts import Replacement, find
 from infra.local.state import Model
+
+Json = dict[str, Any]
 
 # What is read or called, but not replaced.
 USED = (
@@ -49,8 +38,10 @@ USED = (
     "moto.cloudformation.parsing:get_model_list.cache_clear",
     "moto.cloudformation.parsing:get_model_map.cache_clear",
     "moto.cloudformation.parsing:get_name_type_map.cache_clear",
+    "moto.ec2.models:ec2_backends",
     "moto.ecs.models:EC2ContainerServiceBackend.run_task",
     "moto.events.models:EventPattern.matches_event",
+    "moto.fsx.models:fsx_backends",
     "moto.logs.models:LogsBackend.ensure_log_group",
     "moto.logs.models:LogsBackend.ensure_log_stream",
     "moto.logs.models:LogsBackend.put_log_events",
@@ -74,8 +65,8 @@ class Hooks:
     """Runs a Batch job to its end."""
     custom_resource: Callable[[Json], Json]
     """Sends a request to a custom resource's handler; returns the reply."""
-    skipped: Callable[[str], None]
-    """Told of the type of a resource that isn't created."""
+    skipped: Callable[[str, str], None]
+    """Told of the type of a resource that isn't created, and of the reason."""
 
 
 class Adaptations:
@@ -96,8 +87,8 @@ class Adaptations:
         found = [(path, find(path), wrap) for path, wrap in self._replacements()]
         for path, original, wrap in found:
             self._replace(path, wrap(original))
-        for name in ("ComputeEnvironment", "JobQueue", "JobDefinition"):
-            self._add(f"moto.batch.models:{name}", "get_cfn_attribute", lambda resource, _attribute: resource.arn)
+        for model, attribute in properties.ATTRIBUTES:
+            self._add(model, "get_cfn_attribute", attribute)
         resource_types.use_connection(self._hooks.connect)
         _forget_resource_types()
         for model in _MANAGED_STATES:
@@ -111,42 +102,22 @@ class Adaptations:
         for model in _MANAGED_STATES:
             find("moto.moto_api:state_manager").unset_transition(model)
 
-    def _replacements(self) -> list[tuple[str, Callable[[Any], Any]]]:
+    def _replacements(self) -> list[Replacement]:
         """What is replaced, and by which function of the original; each of those says why."""
         hooks = self._hooks
         return [
+            *cloudformation.replacements(hooks.custom_resource, hooks.skipped),
+            *properties.replacements(hooks.connect),
             ("moto.awslambda.models:LambdaBackend.create_event_source_mapping", _without_push),
-            ("moto.awslambda.models:LambdaFunction.create_from_cloudformation_json", with_log_group),
             ("moto.awslambda.models:LambdaFunction.invoke", lambda _: self._invoke),
-            (
-                "moto.batch.models:ComputeEnvironment.create_from_cloudformation_json",
-                partial(with_service_role, connect=hooks.connect),
-            ),
             ("moto.batch.models:Job._container_details", _with_exit_code),
-            ("moto.batch.models:Job.run", lambda _: self._hooks.run_job),
-            ("moto.batch.models:JobDefinition.create_from_cloudformation_json", with_timeout),
-            (
-                "moto.cloudformation.custom_model:CustomModel.create_from_cloudformation_json",
-                partial(with_real_handlers, send=hooks.custom_resource),
-            ),
-            ("moto.cloudformation.models:CloudFormationBackend.execute_change_set", with_exports),
-            ("moto.cloudformation.models:get_stack_from_s3_url", with_local_address),
-            ("moto.cloudformation.parsing:parse_and_create_resource", with_named_failure),
-            (
-                "moto.cloudformation.parsing:parse_resource_and_generate_name",
-                partial(with_skipped_types, skipped=hooks.skipped),
-            ),
-            ("moto.cloudformation.responses:get_stack_from_s3_url", with_local_address),
+            ("moto.batch.models:Job.run", lambda _: hooks.run_job),
             (
                 "moto.ecs.models:EC2ContainerServiceBackend._calculate_task_resource_requirements",
                 _with_memory_of_the_task,
             ),
             # Off by default, as it takes a moment; the templates' roles use AWS's own policies.
             ("moto.iam.models:load_iam_aws_managed_policies", lambda _: lambda: True),
-            (
-                "moto.s3.models:FakeBucket.create_from_cloudformation_json",
-                partial(with_bucket_settings, connect=hooks.connect),
-            ),
         ]
 
     def _replace(self, path: str, replacement: Callable[..., Any]) -> None:

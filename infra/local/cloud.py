@@ -1,7 +1,8 @@
 """The whole service on one machine: a context manager that starts the cloud and leaves nothing behind.
 
-What it doesn't model: permissions and bucket policies, encryption, networks, lifecycle rules, memory and CPU limits,
-alarms, and the time that AWS takes to start an instance.
+What it doesn't model: permissions and bucket policies, what encryption keeps secret, networks, lifecycle rules, memory
+and CPU limits, alarms, and the time that AWS takes to start an instance. `left_out` lists the types of the templates
+that it doesn't create.
 """
 
 from collections.abc import Callable

@@ -1,37 +1,22 @@
-"""What moto's CloudFormation leaves out of a template's resources: one wrapper and one reason each.
+"""Where moto's CloudFormation makes a stack otherwise than AWS's: one wrapper and one reason each.
 
 Each takes moto's function and returns what takes its place.
 """
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from infra.local.account import ACCOUNT, Client
+from moto.cloudformation.exceptions import ValidationError
+
+from infra.local import state
 from infra.local.custom_resources import CustomResourceFailed
-from infra.local.moto_parts import find
+from infra.local.left_out import Skipped, with_known_types, with_stand_ins
+from infra.local.moto_parts import Replacement, find
 from infra.local.state import Model
 
 Json = dict[str, Any]
-
-
-def with_bucket_settings(original: Callable[..., Any], connect: Callable[[str], Client]) -> Callable[..., Any]:
-    """moto takes encryption and tags from a template only."""
-
-    def create(resource_name: str, cloudformation_json: Json, *args: Model, **kwargs: Model) -> Model:
-        bucket = original(resource_name, cloudformation_json, *args, **kwargs)
-        properties = cloudformation_json.get("Properties", {})
-        s3 = connect("s3")
-        if "VersioningConfiguration" in properties:
-            s3.put_bucket_versioning(
-                Bucket=resource_name, VersioningConfiguration=properties["VersioningConfiguration"]
-            )
-        if "LifecycleConfiguration" in properties:
-            rules = [_lifecycle_rule(rule) for rule in properties["LifecycleConfiguration"]["Rules"]]
-            s3.put_bucket_lifecycle_configuration(Bucket=resource_name, LifecycleConfiguration={"Rules": rules})
-        return bucket
-
-    return create
 
 
 def with_real_handlers(_original: Callable[..., Any], send: Callable[[Json], Json]) -> Callable[..., Any]:
@@ -57,6 +42,29 @@ def with_real_handlers(_original: Callable[..., Any], send: Callable[[Json], Jso
         return model
 
     return create
+
+
+def replacements(send: Callable[[Json], Json], skipped: Skipped) -> list[Replacement]:
+    """What is replaced, and by which function of the original.
+
+    Args:
+        send: sends a request to a custom resource's handler; returns the reply.
+        skipped: told of the type of a resource that isn't created, and of the reason.
+    """
+    parsing = "moto.cloudformation.parsing"
+    return [
+        (
+            "moto.cloudformation.custom_model:CustomModel.create_from_cloudformation_json",
+            partial(with_real_handlers, send=send),
+        ),
+        ("moto.cloudformation.models:CloudFormationBackend.execute_change_set", with_exports),
+        ("moto.cloudformation.models:get_stack_from_s3_url", with_local_address),
+        (f"{parsing}:parse_and_create_resource", with_named_failure),
+        (f"{parsing}:resource_class_from_type", partial(with_stand_ins, skipped=skipped)),
+        (f"{parsing}:ResourceMap.load", with_known_types),
+        (f"{parsing}:ResourceMap.parse_ssm_parameter", with_public_parameters),
+        ("moto.cloudformation.responses:get_stack_from_s3_url", with_local_address),
+    ]
 
 
 def with_exports(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,22 +93,12 @@ def with_local_address(original: Callable[..., Any]) -> Callable[..., Any]:
     return get
 
 
-def with_log_group(original: Callable[..., Any]) -> Callable[..., Any]:
-    """moto knows no other log group than /aws/lambda/NAME."""
-
-    def create(resource_name: str, cloudformation_json: Json, *args: Model, **kwargs: Model) -> Model:
-        function = original(resource_name, cloudformation_json, *args, **kwargs)
-        group = cloudformation_json["Properties"].get("LoggingConfig", {}).get("LogGroup")
-        if group:
-            function.logs_group_name = group
-        return function
-
-    return create
+class ResourceFailed(ValidationError):
+    """Raised once, where the resource failed; those that refer to it pass it on."""
 
 
 def with_named_failure(original: Callable[..., Any]) -> Callable[..., Any]:
     """A stack's failure names the resource and its reason; moto's is a bare exception, or a status 500."""
-    validation_error = find("moto.cloudformation.exceptions:ValidationError")
 
     def create(logical_id: str, resource_json: Json, *args: Model, **kwargs: Model) -> Model:
         try:
@@ -111,74 +109,18 @@ def with_named_failure(original: Callable[..., Any]) -> Callable[..., Any]:
             reason = str(error) if isinstance(error, CustomResourceFailed) else f"{type(error).__name__}: {error}"
             raise ResourceFailed(message=f"{logical_id} ({resource_json['Type']}) failed: {reason}") from error
 
-    class ResourceFailed(validation_error):  # type: ignore[misc, valid-type]
-        """Raised once, where the resource failed; those that refer to it pass it on."""
-
     return create
 
 
-def with_service_role(original: Callable[..., Any], connect: Callable[[str], Client]) -> Callable[..., Any]:
-    """Without a role AWS takes Batch's service-linked one; and the CDK writes the type in small letters."""
+def with_public_parameters(original: Callable[..., Any]) -> Callable[..., Any]:
+    """moto knows few of the parameters that AWS publishes; any machine image does, as no machine is started."""
 
-    def create(resource_name: str, cloudformation_json: Json, *args: Model, **kwargs: Model) -> Model:
-        properties = cloudformation_json["Properties"]
-        properties["Type"] = properties["Type"].upper()
-        if "ServiceRole" not in properties:
-            properties["ServiceRole"] = _batch_role(connect("iam"))
-        return original(resource_name, cloudformation_json, *args, **kwargs)
+    def value_of(resources: Model, name: str, kind: str) -> Any:
+        try:
+            return original(resources, name, kind)
+        except AttributeError:
+            if kind != "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>":
+                raise ValidationError(message=f"the parameter {name} isn't in the Parameter Store") from None
+            return state.machine_image()
 
-    return create
-
-
-def with_skipped_types(original: Callable[..., Any], skipped: Callable[[str], None]) -> Callable[..., Any]:
-    """A type that nobody models is left out with a note, instead of a warning on the terminal."""
-    class_of = find("moto.cloudformation.parsing:get_model_map")
-
-    def parse(logical_id: str, resource_json: Json, resources_map: Model) -> Model:
-        kind = resource_json["Type"]
-        if kind not in class_of() and not kind.startswith("Custom::"):
-            skipped(kind)
-            return None
-        return original(logical_id, resource_json, resources_map)
-
-    return parse
-
-
-def with_timeout(original: Callable[..., Any]) -> Callable[..., Any]:
-    """moto looks for the timeout under a name that no template uses, and can't do without a retry strategy."""
-
-    def create(resource_name: str, cloudformation_json: Json, *args: Model, **kwargs: Model) -> Model:
-        properties = cloudformation_json["Properties"]
-        properties.setdefault("RetryStrategy", {})
-        properties["timeout"] = properties.get("Timeout", {})
-        return original(resource_name, cloudformation_json, *args, **kwargs)
-
-    return create
-
-
-def _batch_role(iam: Client) -> str:
-    name = "AWSServiceRoleForBatch"
-    roles = iam.list_roles(PathPrefix="/aws-service-role/batch.amazonaws.com/")["Roles"]
-    if not roles:
-        iam.create_role(RoleName=name, Path="/aws-service-role/batch.amazonaws.com/", AssumeRolePolicyDocument="{}")
-    return f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/batch.amazonaws.com/{name}"
-
-
-def _lifecycle_rule(rule: Json) -> Json:
-    """A rule of a template in the words of the S3 API."""
-    tags = [{"Key": tag["Key"], "Value": tag["Value"]} for tag in rule.get("TagFilters", [])]
-    conditions: Json = {"Prefix": rule.get("Prefix", "")}
-    if tags:
-        conditions = {"And": {"Prefix": rule.get("Prefix", ""), "Tags": tags}}
-    translated: Json = {"Status": rule["Status"], "Filter": conditions}
-    if "Id" in rule:
-        translated["ID"] = rule["Id"]
-    if "ExpirationInDays" in rule:
-        translated["Expiration"] = {"Days": rule["ExpirationInDays"]}
-    if "Transitions" in rule:
-        translated["Transitions"] = [
-            {"StorageClass": step["StorageClass"], "Days": step["TransitionInDays"]} for step in rule["Transitions"]
-        ]
-    if "AbortIncompleteMultipartUpload" in rule:
-        translated["AbortIncompleteMultipartUpload"] = rule["AbortIncompleteMultipartUpload"]
-    return translated
+    return value_of

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from infra.local import assembly
 from infra.local.account import REGION, Client
@@ -37,6 +38,8 @@ def deploy(path: Path, connect: Callable[[str], Client], journal: Journal) -> No
             )
         except ClientError as error:
             raise DeploymentFailed(f"stack {stack.name}: {error.response['Error']['Message']}") from error
+        except ResponseParserError as error:
+            raise DeploymentFailed(f"stack {stack.name}: the server failed, logs/server.log says at what") from error
         status = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]["StackStatus"]
         if status != "CREATE_COMPLETE":
             raise DeploymentFailed(f"stack {stack.name} ended as {status}")

@@ -16,12 +16,15 @@ from infra.local.gateway import REFRESH_SPACING_S, StorageGateway
 from infra.local.jobs import Jobs
 from infra.local.journal import Journal
 from infra.local.loops import Loops
+from infra.local.lustre import FileSystems
 from infra.local.mappings import Mappings
 from infra.local.programs import Programs
+from infra.local.protection import Protections
 from infra.local.rules import Rules
-from infra.local.server import Server
+from infra.local.server import Parts, Server
 from infra.local.share import ShareFolder
 from infra.local.tasks import Services
+from infra.local.uploads import UploadNotices
 from infra.local.watch import Watcher
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.2
 _SCHEDULE_POLL_S = 0.1
+_IMPORT_POLL_S = 1.0
 
 # moto keeps its state in module globals.
 _only_one = threading.Lock()
@@ -74,14 +78,24 @@ class Engine:
         settings, journal = self._settings, self._journal
         settings.share.mkdir(parents=True, exist_ok=True)
         self._replies = Replies()
+        self._uploads = UploadNotices(self._fire, speed=settings.speed)
         self._gateway = StorageGateway(
             settings.share,
             self.connect,
             self._fire,
             journal,
             spacing_s=REFRESH_SPACING_S / settings.speed,
+            uploads=self._uploads,
         )
-        server = Server(settings.port, self._gateway, self._replies, settings.work / "logs" / "server.log")
+        self._file_systems = FileSystems(settings.work / "fsx", self.connect, journal)
+        self._protections = Protections(state.desired_count)
+        parts = Parts(
+            file_systems=self._file_systems,
+            gateway=self._gateway,
+            protections=self._protections,
+            replies=self._replies,
+        )
+        server = Server(settings.port, parts, settings.work / "logs" / "server.log")
         self.endpoint = server.endpoint
         self._cleanup.callback(server.close)
         self._cleanup.callback(self._forget_everything)
@@ -97,13 +111,17 @@ class Engine:
         work = self._settings.work
         programs = Programs(work / "logs", state.put_log_line)
         self._cleanup.callback(programs.close)
-        containers = Containers(self._settings.assembly, work, programs, self.endpoint)
+        containers = Containers(
+            self._settings.assembly, work, programs, self.endpoint, file_system=self._file_systems.mounted
+        )
         self._functions = Functions(work, programs, self.endpoint, self._journal)
         self._cleanup.callback(self._functions.close)
         self._rules = Rules(self.connect, self._journal, speed=self._settings.speed)
         self._jobs = Jobs(containers, self._rules.job_changed, self._journal, n_gpus=self._settings.n_gpus)
         self._cleanup.callback(self._jobs.close)
-        self._services = Services(containers, self.connect, self._journal)
+        self._services = Services(
+            containers, self.connect, self._journal, endpoint=self.endpoint, protections=self._protections
+        )
 
     def _start_loops(self) -> None:
         mappings = Mappings(self.connect, self._journal, speed=self._settings.speed)
@@ -114,6 +132,8 @@ class Engine:
         loops.every(_SCHEDULE_POLL_S, "schedules", self._rules.step)
         loops.every(_POLL_S, "services", self._services.step)
         loops.every(_POLL_S, "shares", self._watch_shares)
+        loops.every(_POLL_S, "upload notices", self._uploads.step)
+        loops.every(_IMPORT_POLL_S, "data repository associations", self._file_systems.step)
 
     def _hooks(self) -> Hooks:
         return Hooks(
@@ -130,10 +150,10 @@ class Engine:
 
         return run_handler(invoke, self._replies, self.endpoint, request)
 
-    def _note_skipped(self, kind: str) -> None:
+    def _note_skipped(self, kind: str, reason: str) -> None:
         if kind not in self._skipped:
             self._skipped.add(kind)
-            self._journal.note("not modelled", f"{kind}: resources of this type are left out")
+            self._journal.note("not modelled", f"{kind}: {reason}")
 
     def _fire(self, event: Json) -> None:
         self._rules.fire(event)

@@ -10,12 +10,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from infra.local.account import ACCOUNT, REGION
 from infra.local.journal import Journal
 from infra.local.share import ShareFolder
+from infra.local.uploads import UploadNotices
 
 MAX_FOLDERS = 50
 MAX_IN_PROGRESS = 2
@@ -71,6 +73,7 @@ class StorageGateway:
         connect: a boto3 client of a service of the same server.
         fire: takes the completion events, in EventBridge's form.
         spacing_s: the least time between two RefreshCache calls to one gateway.
+        uploads: told of the files that the shares upload.
     """
 
     def __init__(
@@ -81,12 +84,14 @@ class StorageGateway:
         journal: Journal,
         *,
         spacing_s: float = REFRESH_SPACING_S,
+        uploads: UploadNotices,
     ) -> None:
         self._root = shares
         self._connect = connect
         self._fire = fire
         self._journal = journal
         self._spacing_s = spacing_s
+        self._uploads = uploads
         self._lock = threading.Lock()
         self._shares: dict[str, FileShare] = {}
         self._in_progress: dict[str, int] = {}
@@ -125,7 +130,13 @@ class StorageGateway:
                 raise InvalidGatewayRequest("InvalidParameters", f"a file share named {name!r} exists already")
             read_only = bool(request.get("ReadOnly", False))
             folder = ShareFolder(
-                self._root / name, bucket, prefix, self._connect("s3"), self._journal, read_only=read_only
+                self._root / name,
+                bucket,
+                prefix,
+                self._connect("s3"),
+                self._journal,
+                read_only=read_only,
+                uploaded=partial(self._uploads.uploaded, arn, request),
             )
             self._shares[arn] = FileShare(arn=arn, kind=kind, request=request, folder=folder)
         return {"FileShareARN": arn}

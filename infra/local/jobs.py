@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from infra.local.assembly import UnknownImage
-from infra.local.containers import ContainerRequest, Containers
+from infra.local.containers import ContainerRequest, Containers, container_mounts, log_stream
 from infra.local.journal import Journal
 from infra.local.programs import LogStream, Program
 from infra.local.state import Model
-from infra.local.tasks import container_mounts, log_stream
 
 LOG_GROUP = "/aws/batch/job"
 EXITED = "Essential container in task exited"
@@ -98,7 +97,7 @@ class Jobs:
                 image=definition["image"],
                 command=command or None,
                 environment=environment,
-                mounts=container_mounts(definition),
+                mounts=container_mounts(definition, definition.get("volumes", [])),
                 log=LogStream(group=log.group, stream=log.stream),
             )
         )

@@ -1,9 +1,12 @@
 """Finds parts of moto by name, and says so where they are gone."""
 
 import importlib
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
+Replacement: TypeAlias = tuple[str, Callable[[Any], Any]]
+"""A part of moto, and the function that makes of it what takes its place."""
 PINNED = "5.2.5"
 
 

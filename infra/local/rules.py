@@ -1,4 +1,4 @@
-"""EventBridge rules: schedules, and events that services send, to Lambda functions and queues."""
+"""EventBridge rules: schedules, and events that services send, to Lambda functions, queues and topics."""
 
 import json
 import re
@@ -23,6 +23,7 @@ class Rules:
 
     def __init__(self, connect: Callable[[str], Client], journal: Journal, *, speed: float) -> None:
         self._lambda = connect("lambda")
+        self._sns = connect("sns")
         self._sqs = connect("sqs")
         self._journal = journal
         self._speed = speed
@@ -52,15 +53,19 @@ class Rules:
 
     def _send(self, rule: Model, event: Json) -> None:
         for target in list(rule.targets):
-            body = target.get("Input") or json.dumps(event)
+            body = message(target, event)
             service = target["Arn"].split(":")[2]
             if service == "lambda":
                 self._lambda.invoke(FunctionName=target["Arn"], InvocationType="Event", Payload=body.encode())
             elif service == "sqs":
                 queue = self._sqs.get_queue_url(QueueName=target["Arn"].rpartition(":")[2])
                 self._sqs.send_message(QueueUrl=queue["QueueUrl"], MessageBody=body)
+            elif service == "sns":
+                # Mail is never sent from here; the journal is where an operator reads it.
+                self._journal.note("notice", f"{target['Arn'].rpartition(':')[2]}: {body}")
+                self._sns.publish(TopicArn=target["Arn"], Message=body)
             else:
-                self._refuse(rule, f"its target {target['Arn']} is neither a Lambda nor a queue")
+                self._refuse(rule, f"its target {target['Arn']} is no Lambda, queue or topic")
 
     def _interval_s(self, rule: Model) -> float | None:
         expression = rule.scheduled_expression
@@ -76,6 +81,35 @@ class Rules:
         if rule.arn not in self._refused:
             self._refused.add(rule.arn)
             self._journal.note("not modelled", f"rule {rule.name}: {reason}")
+
+
+def message(target: Json, event: Json) -> str:
+    """What a target gets: the event, or what the rule makes of it.
+
+    EventBridge user guide, "Amazon EventBridge input transformation": a name in angle brackets is replaced by what its
+    path finds in the event, as text within quotes and as JSON elsewhere.
+    """
+    if "Input" in target:
+        return str(target["Input"])
+    transformer = target.get("InputTransformer")
+    if transformer is None:
+        return json.dumps(event)
+    paths, template = transformer.get("InputPathsMap", {}), transformer["InputTemplate"]
+
+    def replacement(found: re.Match[str]) -> str:
+        if found[1] not in paths:
+            return found[0]
+        value = _at(event, paths[found[1]])
+        is_quoted = len(re.findall(r'(?<!\\)"', template[: found.start()])) % 2 == 1
+        return json.dumps(value)[1:-1] if is_quoted and isinstance(value, str) else json.dumps(value)
+
+    return re.sub(r"<([\w-]+)>", replacement, template)
+
+
+def _at(event: Any, path: str) -> Any:
+    for name in path.split(".")[1:]:
+        event = event.get(name, "") if isinstance(event, dict) else ""
+    return event
 
 
 def service_event(source: str, detail_type: str, resources: list[str], detail: Json) -> Json:

@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +14,69 @@ from werkzeug.serving import make_server
 
 from infra.local.custom_resources import REPLY_PATH, Replies
 from infra.local.gateway import InvalidGatewayRequest, StorageGateway
+from infra.local.lustre import OPERATIONS, FileSystems, InvalidFileSystemRequest
+from infra.local.protection import AGENT_PATH, Protections
 from infra.local.streaming import stream_object
 
 Environ = dict[str, Any]
+Json = dict[str, Any]
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
+_OK = "200 OK"
 _GATEWAY_TARGET = "StorageGateway_20130630."
+_FSX_TARGETS = {f"AWSSimbaAPIService_v20180301.{operation}": operation for operation in OPERATIONS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the server answers by itself, in front of moto."""
+
+    file_systems: FileSystems
+    gateway: StorageGateway
+    protections: Protections
+    replies: Replies
 
 
 class Router:
     """Answers what moto lacks and passes the rest on."""
 
-    def __init__(self, moto: Wsgi, gateway: StorageGateway, replies: Replies) -> None:
+    def __init__(self, moto: Wsgi, parts: Parts) -> None:
         self._moto = moto
-        self._gateway = gateway
-        self._replies = replies
+        self._parts = parts
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:  # noqa: D102 - WSGI
-        target = environ.get("HTTP_X_AMZ_TARGET", "")
-        if target.startswith(_GATEWAY_TARGET):
-            return self._answer_gateway(target.removeprefix(_GATEWAY_TARGET), environ, start_response)
-        if environ["PATH_INFO"].startswith(REPLY_PATH):
-            self._replies.put(environ["PATH_INFO"].removeprefix(REPLY_PATH), json.loads(_body(environ)))
-            return _respond(start_response, "200 OK", b"")
+        answered = self._answer(environ)
+        if answered is not None:
+            return _respond(start_response, *answered)
         streamed = stream_object(self._moto, environ, start_response)
         return self._moto(environ, start_response) if streamed is None else streamed
 
-    def _answer_gateway(self, operation: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _answer(self, environ: Environ) -> tuple[str, Json] | None:
+        """Status and body, or None where moto is to answer."""
+        parts, path = self._parts, environ["PATH_INFO"]
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
         try:
-            answer = self._gateway.answer(operation, json.loads(_body(environ) or b"{}"))
-            status = "200 OK"
-        except InvalidGatewayRequest as refusal:
-            answer, status = refusal.to_json(), "400 Bad Request"
-        return _respond(start_response, status, json.dumps(answer).encode(), "application/x-amz-json-1.1")
+            if target.startswith(_GATEWAY_TARGET):
+                return _OK, parts.gateway.answer(target.removeprefix(_GATEWAY_TARGET), _json_of(environ))
+            if target in _FSX_TARGETS:
+                return _OK, parts.file_systems.answer(_FSX_TARGETS[target], _json_of(environ))
+        except (InvalidFileSystemRequest, InvalidGatewayRequest) as refusal:
+            return "400 Bad Request", refusal.to_json()
+        if path.startswith(REPLY_PATH):
+            parts.replies.put(path.removeprefix(REPLY_PATH), _json_of(environ))
+            return _OK, {}
+        if path.startswith(AGENT_PATH):
+            return parts.protections.answer(environ["REQUEST_METHOD"], path.removeprefix(AGENT_PATH), _body(environ))
+        return None
 
 
 class Server:
     """The running server."""
 
-    def __init__(self, port: int, gateway: StorageGateway, replies: Replies, log_file: Path) -> None:
+    def __init__(self, port: int, parts: Parts, log_file: Path) -> None:
         _log_to(log_file)
-        router = Router(DomainDispatcherApplication(create_backend_app), gateway, replies)
+        router = Router(DomainDispatcherApplication(create_backend_app), parts)
         self._server = make_server("127.0.0.1", port, router, threaded=True, request_handler=MotoRequestHandler)
         self._server.handle_error = _note_lost_connection  # type: ignore[assignment, method-assign]
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
@@ -93,8 +115,12 @@ def _body(environ: Environ) -> bytes:
     return body
 
 
-def _respond(
-    start_response: StartResponse, status: str, body: bytes, content_type: str = "text/plain"
-) -> Iterable[bytes]:
-    start_response(status, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+def _json_of(environ: Environ) -> Json:
+    request: Json = json.loads(_body(environ) or b"{}")
+    return request
+
+
+def _respond(start_response: StartResponse, status: str, answer: Json) -> Iterable[bytes]:
+    body = json.dumps(answer).encode()
+    start_response(status, [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))])
     return [body]

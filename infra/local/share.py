@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,13 +49,25 @@ class ShareFolder:
 
     An object's key is the prefix and the file's path with forward slashes, whatever characters it has. No object is
     ever deleted from here: a raw scan that vanishes from the share stays in its bucket.
+
+    Args:
+        uploaded: told of each upload's key and size.
     """
 
     def __init__(
-        self, path: Path, bucket: str, prefix: str, s3: Client, journal: Journal, *, read_only: bool = False
+        self,
+        path: Path,
+        bucket: str,
+        prefix: str,
+        s3: Client,
+        journal: Journal,
+        *,
+        read_only: bool = False,
+        uploaded: Callable[[str, int], None] = lambda _key, _n_bytes: None,
     ) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._read_only = read_only
+        self._uploaded = uploaded
         self._seen_folders = {""}
         """Folders that a listing has shown, with a slash at their end: a gateway looks again into these only."""
         self.path = path
@@ -86,6 +98,7 @@ class ShareFolder:
         with self._lock:
             self._synchronised[name] = Synchronised(version=version, etag=etag)
         self._journal.note("uploaded", f"{self.path.name}/{name}, {version.n_bytes} bytes")
+        self._uploaded(key, version.n_bytes)
 
     def refresh(self, folders: list[str], *, recursive: bool) -> int:
         """Makes the files below `folders` what the bucket says, and returns how many changed.

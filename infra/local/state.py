@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 
 from moto.awslambda.models import lambda_backends
 from moto.core.utils import unix_time_millis
+from moto.ec2.models import ec2_backends
 from moto.ecs.models import ecs_backends
 from moto.events.models import events_backends
+from moto.fsx.models import fsx_backends
 from moto.logs.models import logs_backends
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
@@ -26,6 +28,21 @@ Model: TypeAlias = Any
 def services() -> list[Model]:
     """The ECS services that are neither deleted nor being deleted, of all clusters."""
     return [service for service in list(ecs_backends[ACCOUNT][REGION].services.values()) if service.status == "ACTIVE"]
+
+
+def desired_count(service_arn: str) -> int:
+    """How many tasks the service is to have; 0 for one that is gone."""
+    return next((int(service.desired_count) for service in services() if service.arn == service_arn), 0)
+
+
+def file_systems() -> list[str]:
+    """The ids of the FSx file systems."""
+    return list(fsx_backends[ACCOUNT][REGION].file_systems)
+
+
+def machine_image() -> str:
+    """The id of an image that moto knows: as no machine is started, each is as good."""
+    return str(next(iter(ec2_backends[ACCOUNT][REGION].amis)))
 
 
 def event_source_mappings() -> list[Model]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from botocore.client import BaseClient
 
 from raki.errors import RakiError, Superseded
+from raki.service import metrics
 from raki.service.folders import claim_folder, owner_of
 from raki.service.messages import ScanArrived
 from raki.service.table import Item, Table
@@ -82,12 +83,13 @@ class Ledger:
             "n_bytes": scan.n_bytes,
             "arrived_at": dropped,
         }
-        self._table.put(
+        entered = self._table.put(
             item,
             condition="attribute_not_exists(scan_id) OR (#state = :failed AND #failed_at < :dropped) "
             "OR (#state = :delivered AND #delivered_at < :dropped)",
             values={":failed": State.FAILED, ":delivered": State.DELIVERED, ":dropped": dropped},
         )
+        _count(scan_id, State.ARRIVED, entered)
         record = self.get(scan_id)
         assert record is not None
         return record
@@ -101,7 +103,7 @@ class Ledger:
             values={":before": BEFORE[stage], ":stage": stage, ":now": int(time.time()), ":owner": owner},
             counts={f"{stage}_attempts": 1},
         )
-        if taken:
+        if _count(scan_id, stage, taken):
             return Claim.GRANTED
         record = self.get(scan_id)
         # A request may overtake the note that its scan is prepared: that is early, not over.
@@ -129,16 +131,17 @@ class Ledger:
 
     def finish(self, scan_id: str, state: State, *, owner: str) -> bool:
         """Ends the owner's stage in `state`; False when somebody else has taken the scan over."""
-        return self._table.update(
+        entered = self._table.update(
             scan_id,
             {"state": state, f"{state}_at": _now(), "lease_until": 0},
             condition="#owner = :owner AND NOT #state IN (:failed, :delivered)",
             values={":owner": owner, ":failed": State.FAILED, ":delivered": State.DELIVERED},
         )
+        return _count(scan_id, state, entered)
 
-    def fail(self, scan_id: str, error: RakiError) -> None:
-        """Ends a scan as failed, unless it has a result already."""
-        self._table.update(
+    def fail(self, scan_id: str, error: RakiError) -> bool:
+        """Ends a scan as failed; False when it has a result, or has failed, already."""
+        entered = self._table.update(
             scan_id,
             {
                 "state": State.FAILED,
@@ -150,6 +153,7 @@ class Ledger:
             condition="NOT #state IN (:reconstructed, :delivered, :failed)",
             values={":reconstructed": State.RECONSTRUCTED, ":delivered": State.DELIVERED, ":failed": State.FAILED},
         )
+        return _count(scan_id, State.FAILED, entered)
 
     def deliver(self, scan_id: str) -> bool:
         """Notes that the share shows the result; a failed scan, whose error page is shown, stays failed.
@@ -157,12 +161,13 @@ class Ledger:
         False when the scan has not ended yet: its files can be seen a moment before the ledger knows of them.
         """
         now = _now()
-        return self._table.update(
+        entered = self._table.update(
             scan_id,
             {"state": State.DELIVERED, "delivered_at": now},
             condition="#state = :reconstructed",
             values={":reconstructed": State.RECONSTRUCTED},
-        ) or self._table.update(
+        )
+        return _count(scan_id, State.DELIVERED, entered) or self._table.update(
             scan_id,
             {"delivered_at": now},
             condition="#state IN (:failed, :delivered)",
@@ -213,6 +218,13 @@ def _record(item: Item) -> ScanRecord:
         attempts={stage: int(item.get(f"{stage}_attempts", 0)) for stage in BEFORE},
         entered_at=entered,
     )
+
+
+def _count(scan_id: str, state: State, entered: bool) -> bool:
+    """Counts a scan that has entered a state; hands on whether it has."""
+    if entered:
+        metrics.emit("entered", {"Entered": 1}, State=state, scan_id=scan_id)
+    return entered
 
 
 def _now() -> str:

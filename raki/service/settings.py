@@ -27,6 +27,8 @@ class ReconstructSettings:
     """The reconstruction job's environment."""
 
     ledger_table: str
+    prepared_folder: str
+    """Where FSx for Lustre shows the prepared bucket, or "none" where scratch is the instance's own disk."""
     raw_bucket: str
     reconstruct_queue_url: str
     results_bucket: str

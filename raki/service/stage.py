@@ -1,64 +1,29 @@
 """What every stage does around its own work: claim, keep alive, report, give back. At least once, safe twice."""
 
 import logging
-import signal
 import socket
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 
 from botocore.client import BaseClient
-from botocore.exceptions import BotoCoreError, ClientError
 
 from raki.errors import PermanentError, RakiError, Superseded, TransientError, WorkerLost
-from raki.service import log, objects
+from raki.service import metrics, objects
 from raki.service.lease import Consumer, Heartbeat, Message
-from raki.service.ledger import Claim, Ledger, ScanRecord, State
+from raki.service.ledger import BEFORE, Claim, Ledger, ScanRecord, State
+from raki.service.process import Terminated
+from raki.service.protection import Protection
 
 LOG = logging.getLogger("raki.stage")
 
 BEATS_PER_LEASE = 3
 MAX_ATTEMPTS = 4
-
-
-class Terminated(BaseException):
-    """The task or the instance is being stopped (SIGTERM): give back what is in hand and go."""
-
-
-@contextmanager
-def raised_on_sigterm() -> Iterator[None]:
-    """Turns SIGTERM into Terminated, raised once, in the main thread, for the length of the block."""
-
-    def terminate(_signal: int, _frame: FrameType | None) -> None:
-        # A second signal must not cut off the giving back, nor turn the exit code into the signal's.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is terminate:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def run_container(work: Callable[[], None], *, exit_code_when_stopped: int) -> int:
-    """What a container's main does around its work; the exit code says whether another attempt makes sense."""
-    log.configure()
-    with raised_on_sigterm():
-        try:
-            work()
-        except Terminated:
-            LOG.info("stopped")
-            return exit_code_when_stopped
-        except (BotoCoreError, ClientError):
-            LOG.exception("AWS could not be reached")
-            return TransientError.exit_code
-    return 0
+REST_S = 10.0
+"""How long a worker that has been at it for long stands idle, unprotected, so that a deployment can replace it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,24 +36,22 @@ class Stage:
     s3: BaseClient
     results_bucket: str
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+    protection: Protection = field(default_factory=Protection)
+    """Held from the moment that a message is received until none comes any more."""
 
     def serve(self, handle: Callable[[Message], bool], *, wait_s: int, until_empty: bool) -> None:
         """Hands one message after another to `handle`, which says whether the message has served its purpose.
 
         A message whose handling raises is given back: it comes again, and in the end to the dead letters.
         """
-        while True:
-            message = self.consumer.receive(wait_s=wait_s)
-            if message is None:
-                if until_empty:
-                    return
-                continue
-            try:
-                if handle(message):
-                    self.consumer.delete(message)
-            except Exception:
-                LOG.exception("message not handled", extra={"stage": self.state})
-                self.consumer.give_back(message, after_s=self.consumer.lease_s)
+        occupation = metrics.Occupation(self.state)
+        try:
+            while (message := self._next(wait_s=wait_s)) or not until_empty:
+                if message:
+                    with occupation.at_work():
+                        self._handle(message, handle)
+        finally:
+            occupation.end()
 
     def attend(self, message: Message, scan_id: str, work: Callable[[ScanRecord], None]) -> bool:
         """Does `work` on a scan if it is this worker's turn; True when the message has served its purpose.
@@ -105,7 +68,8 @@ class Stage:
         record = self.ledger.get(scan_id)
         assert record is not None
         attempt = record.attempts[self.state]
-        LOG.info("taken up", extra={"scan_id": scan_id, "stage": self.state, "attempt": attempt})
+        waited = {"WaitingSeconds": self._waited_s(record)} if attempt == 1 else {}
+        metrics.emit("taken up", waited, Stage=self.state, scan_id=scan_id, attempt=attempt)
         try:
             with Heartbeat(lambda: self._beat(message, scan_id), self.consumer.lease_s / BEATS_PER_LEASE):
                 self._attempt(record, work)
@@ -114,6 +78,7 @@ class Stage:
             raise
         except Exception:
             LOG.exception("attempt failed", extra={"scan_id": scan_id, "stage": self.state})
+            metrics.emit("tried again later", {"Retries": 1}, Stage=self.state, scan_id=scan_id)
             self._give_back(message, scan_id, after_s=min(2**attempt, self.consumer.lease_s), counts=True)
             return False
         return True
@@ -130,7 +95,32 @@ class Stage:
             raise TransientError("another worker has taken over the scan")
         objects.publish(self.s3, self.results_bucket, record, files, outcome=outcome)
 
+    def _next(self, *, wait_s: int) -> Message | None:
+        """The next message, received under protection, or None, received without."""
+        # While scan follows scan a worker would stay protected, and a deployment would wait for it until it fails.
+        if self.protection.is_long_held and self.protection.give_up():
+            time.sleep(REST_S)
+        message = self.consumer.receive(wait_s=wait_s)
+        if message is None:
+            self.protection.give_up()
+            return None
+        try:
+            self.protection.hold()
+        except Terminated:
+            self.consumer.give_back(message, after_s=0)
+            raise
+        return message
+
+    def _handle(self, message: Message, handle: Callable[[Message], bool]) -> None:
+        try:
+            if handle(message):
+                self.consumer.delete(message)
+        except Exception:
+            LOG.exception("message not handled", extra={"stage": self.state})
+            self.consumer.give_back(message, after_s=self.consumer.lease_s)
+
     def _attempt(self, record: ScanRecord, work: Callable[[ScanRecord], None]) -> None:
+        started_s = time.monotonic()
         try:
             if record.attempts[self.state] > MAX_ATTEMPTS:
                 raise WorkerLost(
@@ -140,7 +130,20 @@ class Stage:
             work(record)
         except PermanentError as error:
             LOG.warning("failed", extra={"scan_id": record.scan_id, "failure_class": error.failure_class})
-            self.ledger.fail(record.scan_id, self._report(record, error))
+            self._end(record, self._report(record, error))
+        else:
+            seconds = round(time.monotonic() - started_s, 3)
+            metrics.emit("stage done", {"StageSeconds": seconds}, Stage=self.state, scan_id=record.scan_id)
+
+    def _end(self, record: ScanRecord, error: RakiError) -> None:
+        """Ends a scan as failed; one that has ended otherwise meanwhile isn't counted."""
+        if not self.ledger.fail(record.scan_id, error):
+            return
+        if isinstance(error, Superseded):
+            metrics.emit("ended", {"Scans": 1}, Outcome="superseded", scan_id=record.scan_id)
+        else:
+            counts = {"Scans": 1, "Failures": 1}
+            metrics.emit("ended", counts, Outcome="failed", FailureClass=error.failure_class, scan_id=record.scan_id)
 
     def _report(self, record: ScanRecord, error: RakiError) -> RakiError:
         """Puts an error's page on the share; returns the error that the scan ends with."""
@@ -156,6 +159,12 @@ class Stage:
     def _beat(self, message: Message, scan_id: str) -> None:
         self.ledger.renew(scan_id, owner=self.owner, lease_s=self.consumer.lease_s)
         self.consumer.extend(message)
+        self.protection.hold()
+
+    def _waited_s(self, record: ScanRecord) -> float:
+        """From the drop on the share, or from the stage before, until the stage took the scan up."""
+        waited = record.entered_at[self.state] - record.entered_at[BEFORE[self.state]]
+        return max(0.0, round(waited.total_seconds(), 3))  # the drop is on S3's clock, the rest on the workers'
 
     def _give_back(self, message: Message, scan_id: str, *, after_s: int, counts: bool) -> None:
         self.ledger.release(scan_id, self.state, owner=self.owner, counts=counts)

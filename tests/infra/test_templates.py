@@ -1,17 +1,13 @@
 import json
-import re
 import subprocess
 import sys
 from dataclasses import fields
 from fnmatch import fnmatch
-from importlib.metadata import entry_points
 from pathlib import Path
 
-import grimp
 import numpy as np
 import pytest
 
-from infra.local.synth import REPOSITORY
 from raki.errors import TransientError
 from raki.service import settings
 from raki.service.stage import MAX_ATTEMPTS
@@ -146,27 +142,6 @@ def test_a_share_waits_for_its_role_and_is_open_to_named_hosts_only(pipeline):
         assert any("GatewayRoleDefaultPolicy" in name for name in share["DependsOn"])
         assert share["Properties"]["ClientList"] == ["127.0.0.1/32"]
         assert share["Properties"]["ReadOnly"] is (share["Properties"]["FileShareName"] == "results")
-
-
-@pytest.mark.parametrize("name", ["decompress", "reconstruct"])
-def test_an_image_installs_all_that_its_code_imports(name):
-    graph = grimp.build_graph("raki", "containers", include_external_packages=True)
-    reached = graph.find_upstream_modules(f"containers.{name}.__main__")
-    if name == "decompress":  # which finds the formats by their entry points
-        for point in entry_points(group="raki.formats"):
-            reached |= graph.find_upstream_modules(point.module)
-    ours = {"raki", "containers", "compression"}  # the last is Python's own from 3.14 on, and "backports" before
-    needed = {module for module in reached if "." not in module} - set(sys.stdlib_module_names) - ours
-    requirements = (REPOSITORY / f"containers/{name}/requirements.txt").read_text().splitlines()
-    installed = {re.split("==|[.]", line)[0] for line in requirements} | {"botocore"}  # which boto3 brings along
-    assert needed - installed - {"PIL"} == set()
-    assert ("PIL" in needed) <= ("pillow" in installed)
-
-
-@pytest.mark.parametrize("name", ["decompress", "reconstruct"])
-def test_an_image_has_the_versions_that_were_tested(name):
-    tested = set((REPOSITORY / "constraints.txt").read_text().lower().splitlines())
-    assert set((REPOSITORY / f"containers/{name}/requirements.txt").read_text().lower().splitlines()) <= tested
 
 
 def test_the_decompression_worker_reads_no_result_but_manifests(pipeline):

@@ -38,10 +38,12 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cloud(
-    assembly: Path, events: list[Event], share: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LocalCloud]:
-    work = tmp_path_factory.mktemp("work")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="session")
+def cloud(assembly: Path, events: list[Event], share: Path, work: Path) -> Iterator[LocalCloud]:
     settings = LocalSettings(share=share, work=work, assembly=assembly, speed=SPEED)
     with LocalCloud(settings, report=events.append) as running:
         running.deploy()

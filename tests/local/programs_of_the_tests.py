@@ -59,6 +59,7 @@ CMD ["exit", "0"]
 
 WORKER = """
 import json, os, signal, subprocess, sys, time
+from pathlib import Path
 
 verb = sys.argv[1]
 if verb == "serve":
@@ -68,6 +69,13 @@ if verb == "serve":
     print(json.dumps({"environment": dict(os.environ), "folder": os.getcwd()}))
     while True:
         time.sleep(0.1)
+if verb == "list":
+    # What stands in the folder, and a file of its own beside its temporary ones.
+    folder = Path(os.environ["FOLDER"])
+    print(json.dumps({str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}))
+    with open(os.path.join(os.environ["TMPDIR"], "left"), "a") as left:
+        left.write("x")
+    print(os.environ["TMPDIR"])
 if verb == "sleep":
     time.sleep(float(sys.argv[2]))
 if verb == "fail-once":

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from infra.local.gateway import InvalidGatewayRequest, StorageGateway
 from infra.local.journal import Journal
+from infra.local.uploads import UploadNotices
 
 from .conftest import GATEWAY_ARN, SPEED, eventually
 
@@ -35,7 +36,10 @@ def bucket():
 
 def make_gateway(tmp_path, bucket, *, spacing_s=0.0, fire=lambda _event: None) -> tuple[StorageGateway, str]:
     journal = Journal(tmp_path / "events.log", lambda _event: None)
-    gateway = StorageGateway(tmp_path / "share", lambda _service: bucket, fire, journal, spacing_s=spacing_s)
+    uploads = UploadNotices(fire, speed=1.0)
+    gateway = StorageGateway(
+        tmp_path / "share", lambda _service: bucket, fire, journal, spacing_s=spacing_s, uploads=uploads
+    )
     asked = {"GatewayARN": GATEWAY_ARN, "LocationARN": "arn:aws:s3:::results", "Role": ROLE, "ClientToken": "token"}
     return gateway, gateway.answer("CreateNFSFileShare", {**asked, "FileShareName": "results"})["FileShareARN"]
 

@@ -27,6 +27,11 @@ def printed(cloud) -> list[str]:
         return []
 
 
+def ready(cloud) -> list[dict]:
+    """What the workers have said of themselves when they were ready to take a signal."""
+    return [json.loads(line) for line in printed(cloud) if line.startswith("{")]
+
+
 def command_of(pid: int) -> list[bytes]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -43,18 +48,16 @@ def sleepers(cloud) -> list[int]:
 
 
 def test_a_service_scales_out_and_in_with_real_processes(cloud, outputs):
-    assert workers(cloud) == []
+    eventually(lambda: workers(cloud) == [])
+    n_ready, n_ended = len(ready(cloud)), printed(cloud).count("goodbye")
     set_desired_count(cloud, outputs, 2)
     eventually(lambda: len(workers(cloud)) == 2)
     eventually(lambda: len(running_tasks(cloud, outputs)) == 2)
     described = cloud.client("ecs").describe_services(cluster=outputs["Cluster"], services=[outputs["Service"]])
     assert described["services"][0]["runningCount"] == 2
 
-    def ready() -> list[str]:
-        return [line for line in printed(cloud) if line.startswith("{")]
-
-    eventually(lambda: len(ready()) == 2)
-    started = json.loads(ready()[0])
+    eventually(lambda: len(ready(cloud)) == n_ready + 2)
+    started = ready(cloud)[n_ready]
     environment = started["environment"]
     assert environment["COLOUR"] == "green", "the Dockerfile's ENV is the container's"
     assert environment["NUMBER"] == "3"
@@ -65,10 +68,10 @@ def test_a_service_scales_out_and_in_with_real_processes(cloud, outputs):
     os.kill(workers(cloud)[0], signal.SIGKILL)
     eventually(lambda: len(running_tasks(cloud, outputs)) == 1)
     # The third has to be ready to take a signal.
-    eventually(lambda: len(ready()) == 3)
+    eventually(lambda: len(ready(cloud)) == n_ready + 3)
 
     set_desired_count(cloud, outputs, 0)
     eventually(lambda: workers(cloud) == [] and running_tasks(cloud, outputs) == [])
     # Scaling in asks a worker to stop before it kills, and what a worker started ends with it.
-    eventually(lambda: printed(cloud).count("goodbye") == 2)
+    eventually(lambda: printed(cloud).count("goodbye") == n_ended + 2)
     eventually(lambda: sleepers(cloud) == [])

@@ -11,7 +11,11 @@ from moto.server import ThreadedMotoServer
 
 from raki.service.lease import Consumer
 from raki.service.ledger import Ledger, State
+from raki.service.protection import Protection
 from raki.service.stage import Stage
+
+from ..embedded_metrics import logged
+from .agent import running_agent
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,9 @@ class Cloud:
     queue_url: str
     bucket: str
 
-    def stage(self, state: State = State.DECOMPRESSING, owner: str = "worker-1") -> Stage:
+    def stage(
+        self, state: State = State.DECOMPRESSING, owner: str = "worker-1", protection: Protection | None = None
+    ) -> Stage:
         return Stage(
             state=state,
             consumer=Consumer(self.sqs, self.queue_url),
@@ -30,12 +36,26 @@ class Cloud:
             s3=self.s3,
             results_bucket=self.bucket,
             owner=owner,
+            protection=protection or Protection(),
         )
 
     def n_messages(self) -> tuple[int, int]:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
         return int(found[names[0]]), int(found[names[1]])
+
+
+@pytest.fixture
+def agent():
+    with running_agent() as agent:
+        yield agent
+
+
+@pytest.fixture
+def written():
+    """What the code under test logs."""
+    with logged() as written:
+        yield written
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,24 @@
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from raki.errors import NotAScan, TransientError
+from raki.errors import NotAScan, Superseded, TransientError
+from raki.service import protection as protection_module
+from raki.service import stage as stage_module
 from raki.service.ledger import State
 from raki.service.messages import ScanArrived
 from raki.service.objects import publish
-from raki.service.stage import Terminated, raised_on_sigterm
+from raki.service.process import Terminated, raised_on_sigterm
+from raki.service.protection import Protection
+
+from ..embedded_metrics import metrics_in, named
+from .agent import BLOCKED
 
 SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=datetime.now(UTC))
 
@@ -156,3 +164,138 @@ def test_sigterm_is_raised_once_where_the_work_is():
         os.kill(os.getpid(), signal.SIGTERM)  # what is being given back is not cut off
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def send(cloud, *bodies):
+    for body in bodies:
+        cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody=body)
+
+
+def asked(agent):
+    return [body["ProtectionEnabled"] for body in agent.asked]
+
+
+def test_a_worker_is_protected_exactly_while_it_has_messages_in_hand(cloud, agent):
+    send(cloud, "one", "two", "three")
+    stage = cloud.stage(protection=Protection(agent.uri))
+    protected = []
+
+    def handle(message):
+        protected.append(agent.is_protected)
+        if message.body == "two":
+            raise ValueError("not understood")
+        return True
+
+    stage.serve(handle, wait_s=0, until_empty=True)
+    assert protected == [True, True, True]
+    assert not agent.is_protected
+    assert asked(agent) == [True, False], "between two scans that follow each other nothing changes"
+
+
+def test_a_scan_is_claimed_under_protection(cloud, agent):
+    cloud.ledger.arrive("s", SCAN)
+    send(cloud, "work")
+    stage = cloud.stage(protection=Protection(agent.uri))
+    before_claim = []
+
+    def handle(message):
+        before_claim.append((agent.is_protected, cloud.ledger.get("s").state))
+        return stage.attend(message, "s", finish(stage))
+
+    stage.serve(handle, wait_s=0, until_empty=True)
+    assert before_claim == [(True, State.ARRIVED)]
+    assert cloud.ledger.get("s").state is State.PREPARED
+
+
+def test_a_scan_is_worked_on_with_or_without_protection(cloud, agent):
+    cloud.ledger.arrive("s", SCAN)
+    send(cloud, "work")
+    agent.refusal = BLOCKED
+    stage = cloud.stage(protection=Protection(agent.uri))
+    stage.serve(lambda message: stage.attend(message, "s", finish(stage)), wait_s=0, until_empty=True)
+    assert cloud.ledger.get("s").state is State.PREPARED
+    assert cloud.n_messages() == (0, 0)
+
+
+def test_a_heartbeat_renews_the_protection(cloud, agent, monkeypatch):
+    monkeypatch.setattr(protection_module, "RENEW_AFTER_S", 0.0)
+    monkeypatch.setattr(stage_module, "REST_S", 0.0)
+    monkeypatch.setattr(stage_module, "BEATS_PER_LEASE", 3000)
+    cloud.ledger.arrive("s", SCAN)
+    send(cloud, "work")
+    stage = cloud.stage(protection=Protection(agent.uri))
+
+    def work(record):
+        for _ in range(1000):
+            if len(agent.asked) >= 3:
+                break
+            time.sleep(0.01)
+        finish(stage)(record)
+
+    stage.serve(lambda message: stage.attend(message, "s", work), wait_s=0, until_empty=True)
+    assert asked(agent)[:3] == [True, True, True]
+    assert not agent.is_protected
+
+
+def test_a_worker_that_never_runs_out_of_scans_lets_a_deployment_replace_it_between_two(cloud, agent, monkeypatch):
+    monkeypatch.setattr(protection_module, "RENEW_AFTER_S", 0.0)
+    rests = []
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: rests.append((seconds, agent.is_protected)))
+    monkeypatch.setattr(stage_module, "time", clock)
+    send(cloud, "one", "two")
+    stage = cloud.stage(protection=Protection(agent.uri))
+    stage.serve(lambda _message: True, wait_s=0, until_empty=True)
+    assert rests == [(stage_module.REST_S, False)] * 2
+    assert asked(agent) == [True, False, True, False]
+
+
+def test_a_worker_that_is_stopped_while_it_asks_for_protection_gives_its_message_back(cloud):
+    class Stopped(Protection):
+        def hold(self):
+            raise Terminated
+
+    send(cloud, "work")
+    with pytest.raises(Terminated):
+        cloud.stage(protection=Stopped()).serve(lambda _message: True, wait_s=0, until_empty=True)
+    assert cloud.n_messages() == (1, 0)
+
+
+def test_a_scans_way_through_its_stage_is_measured(cloud, stage, written):
+    stage.serve(lambda message: stage.attend(message, "s", finish(stage)), wait_s=0, until_empty=True)
+    found = metrics_in(written.getvalue())
+    here = {"Stage": "decompressing"}
+    for name in ("StageSeconds", "BusySeconds", "WaitingSeconds"):
+        ((seconds, dimensions),) = named(found, name)
+        assert 0 < seconds < 60
+        assert dimensions == here
+    assert len(named(found, "IdleSeconds")) == 2
+    assert named(found, "Entered") == [(1, {"State": "decompressing"}), (1, {"State": "prepared"})]
+    assert not named(found, "Retries") + named(found, "Failures") + named(found, "Scans")
+    assert "site" not in written.getvalue()
+    assert "a.h5" not in written.getvalue()
+
+
+def test_an_end_is_counted_once_and_an_overtaken_scan_is_no_failure(cloud, stage, written):
+    attend(stage, fail_with(NotAScan("This is site/a.h5.")))
+    found = metrics_in(written.getvalue())
+    assert named(found, "Scans") == [(1, {"Outcome": "failed"})]
+    assert named(found, "Failures") == [(1, {"FailureClass": "NotAScan"})]
+    assert not named(found, "StageSeconds"), "how long it takes to refuse a letter says nothing about scans"
+    assert "a.h5" not in written.getvalue()
+
+    cloud.ledger.arrive("old", replace(SCAN, key="site/b.h5"))
+    send(cloud, "work")
+    stage.attend(stage.consumer.receive(wait_s=0), "old", fail_with(Superseded("A newer one is there.")))
+    found = metrics_in(written.getvalue())
+    assert named(found, "Scans")[1:] == [(1, {"Outcome": "superseded"})]
+    assert len(named(found, "Failures")) == 1
+
+
+def test_what_is_tried_again_is_counted_and_waits_only_once(cloud, stage, written):
+    assert not attend(stage, fail_with(TransientError("disk full")))
+    send(cloud, "again")
+    assert attend(stage, finish(stage))
+    found = metrics_in(written.getvalue())
+    assert named(found, "Retries") == [(1, {"Stage": "decompressing"})]
+    assert len(named(found, "WaitingSeconds")) == 1
+    assert len(named(found, "StageSeconds")) == 1

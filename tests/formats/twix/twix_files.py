@@ -151,6 +151,21 @@ def vb_file(lines, protocol=PROTOCOL, derived=DICOM) -> bytes:
     return b"".join([*stored, vb_block(ACQEND, 128)])
 
 
+WRITERS = {"VD": lambda lines, **changes: vd_file(vd_measurement(lines, **changes)), "VB": vb_file}
+
+
+def noise(shape, number=0):
+    random = np.random.default_rng(number)
+    return (random.standard_normal(shape) + 1j * random.standard_normal(shape)).astype(np.complex64)
+
+
+def image_lines(n_lines=6, n_coils=3, n_samples=16, **changes):
+    return [
+        Line(samples=noise((n_coils, n_samples), n), counters={"line": n}, centre_line=n_lines // 2, **changes)
+        for n in range(n_lines)
+    ]
+
+
 def _common(head: bytearray, at: int, line: Line) -> None:
     """From the mask to the centre partition, which both generations have in the same order."""
     n_coils, n_samples = line.samples.shape

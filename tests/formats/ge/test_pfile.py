@@ -12,7 +12,8 @@ from raki.formats.acquisitions import HEAD, START_BYTES, Acquisitions
 from raki.formats.ge.pfile import GE_PFILE
 from raki.formats.ismrmrd.header import parse_header
 from raki.formats.scan_reader import sorted_scan
-from tests.ge_files import FOV_MM, HEADER_BYTES, SPACING_MM, p_file
+
+from .ge_files import FOV_MM, HEADER_BYTES, SPACING_MM, p_file
 
 N_SLICES, N_COILS, N_LINES, N_RO = 3, 2, 10, 8
 

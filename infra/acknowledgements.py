@@ -1,0 +1,2 @@
+def acknowledge(app):
+    pass

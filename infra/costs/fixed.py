@@ -1,0 +1,99 @@
+"""What a deployment costs each month, scans or none."""
+
+from dataclasses import astuple, dataclass
+
+from infra.costs import formulas
+from infra.costs.prices import Prices
+from infra.deployment import Deployment
+from infra.endpoints import INTERFACE_ENDPOINTS
+
+KEYS = 2
+"""Of the storage stack: one for data, one for operations."""
+METRICS = 37
+"""Metrics of our own, each value of a dimension one: all that there can be, though CloudWatch bills only used ones."""
+ALARMS = 24
+"""At most: with a gateway and a file system."""
+DASHBOARDS = 1
+LOG_GB = 1
+"""A month of logs: two Lambdas that run each minute, a few lines a scan, the network's flow logs."""
+GATEWAY_DISKS_GB = 80 + 150
+"""An appliance's system disk and the smallest cache that AWS allows."""
+DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedCost:
+    """US dollars a month, by part."""
+
+    endpoints: float
+    nat: float
+    fsx: float
+    keys: float
+    warm_gpus: float
+    gateway_host: float
+    monitoring: float
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return float(sum(astuple(self)))
+
+
+def fixed_cost(deployment: Deployment, prices: Prices, *, gpu_hour: float) -> FixedCost:
+    """What the deployment has running all month. `gpu_hour` is what an hour of its GPU instances costs on demand."""
+    count = interface_endpoints(deployment)
+    return FixedCost(
+        endpoints=formulas.endpoints(count, deployment.zones, LOG_GB, prices) if count else 0,
+        nat=0 if count else formulas.nat(1, LOG_GB, prices),
+        fsx=_file_system(deployment, prices),
+        keys=KEYS * prices.key_month,
+        warm_gpus=warm_gpu_hours(deployment) * gpu_hour,
+        gateway_host=formulas.gateway_host(GATEWAY_DISKS_GB, prices) if deployment.gateway_on_ec2 else 0,
+        monitoring=formulas.monitoring(
+            metrics=METRICS, alarms=ALARMS, dashboards=DASHBOARDS, log_gb=LOG_GB, prices=prices
+        ),
+    )
+
+
+def interface_endpoints(deployment: Deployment) -> int:
+    """How many interface endpoints each zone has; none where a NAT gateway does their work."""
+    if deployment.egress == "nat":
+        return 0
+    # A gateway within the network reaches its service, and what keeps the password of a guest of an SMB share.
+    for_gateway = 1 + (deployment.share_protocol == "smb") if deployment.gateway_on_ec2 else 0
+    return len(INTERFACE_ENDPOINTS) + for_gateway
+
+
+def warm_gpu_hours(deployment: Deployment) -> float:
+    """Hours a month that the deployment's warm GPU instances run, all of them together."""
+    hours_a_day = deployment.warm_until - deployment.warm_from
+    weeks = formulas.DAYS_PER_MONTH / 7
+    return deployment.warm_gpus * hours_a_day * days_a_week(deployment.warm_days) * weeks
+
+
+def days_a_week(days: str) -> int:
+    """How many days `MON-FRI`, `MON,WED` or `SAT-SUN` are.
+
+    Raises:
+        ValueError: there is no day of such a name.
+    """
+    found: set[int] = set()
+    for part in days.split(","):
+        first, _, last = part.partition("-")
+        begin, end = _day(first), _day(last or first)
+        found |= {(begin + step) % len(DAYS) for step in range((end - begin) % len(DAYS) + 1)}
+    return len(found)
+
+
+def _day(name: str) -> int:
+    if name not in DAYS:
+        raise ValueError(f"{name} is no day of the week; one of {', '.join(DAYS)} is needed")
+    return DAYS.index(name)
+
+
+def _file_system(deployment: Deployment, prices: Prices) -> float:
+    if deployment.scratch == "nvme":
+        return 0
+    persistent = deployment.scratch == "fsx-persistent"
+    gb_month = prices.fsx_persistent_gb_month if persistent else prices.fsx_scratch_gb_month
+    return formulas.fsx(deployment.fsx_gib, formulas.HOURS_PER_MONTH, gb_month)

@@ -1,0 +1,68 @@
+"""What a role may do with a bucket, a queue or the ledger: each action, and the key's use through that service only.
+
+The CDK's own grants allow families of actions (`s3:GetObject*`, `s3:List*`); a reviewer wants to read each one.
+"""
+
+from aws_cdk import Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+
+
+def allow(role: iam.IRole, *actions: str, on: list[str]) -> None:
+    """Adds one statement to the role's policy."""
+    role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=on))
+
+
+def read_objects(role: iam.IRole, bucket: s3.Bucket, pattern: str = "*") -> None:
+    """Reads objects whose keys match, and learns that one is missing (without ListBucket S3 answers "forbidden")."""
+    allow(role, "s3:GetObject", on=[bucket.arn_for_objects(pattern)])
+    allow(role, "s3:ListBucket", on=[bucket.bucket_arn])
+    _use_key(role, bucket.encryption_key, "s3", "kms:Decrypt")
+
+
+def write_objects(role: iam.IRole, bucket: s3.Bucket) -> None:
+    """Writes objects, whole or in parts; the parts are read again by S3 when they are put together."""
+    allow(role, "s3:AbortMultipartUpload", "s3:PutObject", on=[bucket.arn_for_objects("*")])
+    _use_key(role, bucket.encryption_key, "s3", "kms:Decrypt", "kms:GenerateDataKey")
+
+
+def publish_results(role: iam.IRole, results: s3.Bucket) -> None:
+    """Writes a scan's files and removes those that an earlier manifest lists. Of what is there, it reads manifests."""
+    write_objects(role, results)
+    allow(role, "s3:DeleteObject", on=[results.arn_for_objects("*")])
+    read_objects(role, results, "*/manifest.json")
+
+
+def consume(role: iam.IRole, queue: sqs.Queue) -> None:
+    """Receives, holds, gives back and deletes messages."""
+    allow(
+        role,
+        "sqs:ChangeMessageVisibility",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
+        on=[queue.queue_arn],
+    )
+    _use_key(role, queue.encryption_master_key, "sqs", "kms:Decrypt")
+
+
+def send(role: iam.IRole, queue: sqs.Queue) -> None:
+    """Sends messages."""
+    allow(role, "sqs:SendMessage", on=[queue.queue_arn])
+    _use_key(role, queue.encryption_master_key, "sqs", "kms:Decrypt", "kms:GenerateDataKey")
+
+
+def use_ledger(role: iam.IRole, ledger: dynamodb.Table, *actions: str) -> None:
+    """Does `actions` on the table. DynamoDB opens an encrypted table in the name of who asks."""
+    allow(role, *actions, on=[ledger.table_arn])
+    _use_key(role, ledger.encryption_key, "dynamodb", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt")
+
+
+def _use_key(role: iam.IRole, key: kms.IKey | None, service: str, *actions: str) -> None:
+    if key is None:
+        raise ValueError(f"what is reached through {service} has no key of the deployment's; give it one")
+    via = {"StringEquals": {"kms:ViaService": f"{service}.{Stack.of(role).region}.amazonaws.com"}}
+    role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), conditions=via, resources=[key.key_arn]))

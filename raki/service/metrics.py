@@ -1,0 +1,131 @@
+"""What the service measures of itself, in CloudWatch's embedded metric format: no call, a few members of a log line.
+
+CloudWatch makes metrics of each line that has the member `_aws`, whether a Lambda wrote it or a container. A dimension
+has few values, and none of them names a scan, a file or a patient. A metric without dimensions stands for the whole
+deployment. Which code says what:
+
+- `stage.Stage`: StageSeconds, WaitingSeconds, Retries, BusySeconds, IdleSeconds, Failures, failed and superseded Scans
+- `ledger.Ledger`: Entered
+- containers.decompress: RawBytes
+- lambdas.scale_decompression, each minute: Waiting, InFlight, BacklogPerTask, RunningWorkers, DesiredWorkers
+- lambdas.dispatch_reconstruction, each minute: Waiting, InFlight, UnfinishedJobs, SubmittedJobs
+- lambdas.refresh_gateway: delivered Scans, ScanSeconds
+
+Amazon CloudWatch User Guide, "Specification: Embedded metric format".
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+LOG = logging.getLogger("raki.metrics")
+
+NAMESPACE = "raki"
+
+
+class Unit(StrEnum):
+    """Those of CloudWatch's units that occur here."""
+
+    BYTES = "Bytes"
+    COUNT = "Count"
+    SECONDS = "Seconds"
+
+
+class Metric(NamedTuple):
+    """A metric's unit and the names of its dimensions."""
+
+    unit: Unit
+    dimensions: tuple[str, ...] = ()
+
+
+# Values of the dimensions. Stage: "decompressing", "reconstructing". State: the values of `ledger.State`.
+# FailureClass: the names of the permanent errors of `raki.errors`, Superseded excepted, which is no failure.
+# Outcome: "delivered", "failed", "superseded".
+METRICS: Mapping[str, Metric] = {
+    # One value a scan and stage
+    "StageSeconds": Metric(Unit.SECONDS, ("Stage",)),  # of work, where it succeeded
+    "WaitingSeconds": Metric(Unit.SECONDS, ("Stage",)),  # from arrived or prepared until the stage first took it up
+    "Retries": Metric(Unit.COUNT, ("Stage",)),  # attempts that failed for a passing reason
+    "Entered": Metric(Unit.COUNT, ("State",)),  # a scan that is tried again enters its stage again
+    # One value a scan
+    "RawBytes": Metric(Unit.BYTES),
+    "ScanSeconds": Metric(Unit.SECONDS),  # from the drop on the share until the result can be seen there
+    "Scans": Metric(Unit.COUNT, ("Outcome",)),
+    "Failures": Metric(Unit.COUNT, ("FailureClass",)),
+    # Of each worker's and each job's life, by and by: with each scan, and at the end. The sum is what is paid for, but
+    # for the start; BusySeconds / (BusySeconds + IdleSeconds) of "reconstructing" is the time that GPUs have work.
+    "BusySeconds": Metric(Unit.SECONDS, ("Stage",)),
+    "IdleSeconds": Metric(Unit.SECONDS, ("Stage",)),
+    # Each minute
+    "Waiting": Metric(Unit.COUNT, ("Stage",)),
+    "InFlight": Metric(Unit.COUNT, ("Stage",)),
+    "BacklogPerTask": Metric(Unit.COUNT),
+    "RunningWorkers": Metric(Unit.COUNT),
+    "DesiredWorkers": Metric(Unit.COUNT),
+    "UnfinishedJobs": Metric(Unit.COUNT),
+    "SubmittedJobs": Metric(Unit.COUNT),
+}
+
+
+def embedded(values: Mapping[str, int | float], members: Mapping[str, Any], *, at_ms: int) -> dict[str, Any]:
+    """A log line's members and those that make metrics of it; without values it stays a plain line.
+
+    Args:
+        values: by name, as in `METRICS`.
+        members: the value of each dimension that one of these metrics has, and whatever else the line says.
+        at_ms: when it was measured, in milliseconds since 1970.
+
+    Raises:
+        ValueError: there is no such metric, or one of its dimensions is missing.
+    """
+    if not values:
+        return dict(members)
+    if unknown := values.keys() - METRICS.keys():
+        raise ValueError(f"no such metric: {', '.join(sorted(unknown))}; those that there are stand in METRICS")
+    dimension_sets = sorted({METRICS[name].dimensions for name in values})
+    if missing := {name for names in dimension_sets for name in names} - members.keys():
+        raise ValueError(f"{', '.join(sorted(values))}: the dimension {', '.join(sorted(missing))} is missing")
+    directives = [
+        {
+            "Namespace": NAMESPACE,
+            "Dimensions": [list(names)],
+            "Metrics": [
+                {"Name": name, "Unit": METRICS[name].unit} for name in values if METRICS[name].dimensions == names
+            ],
+        }
+        for names in dimension_sets
+    ]
+    return {**members, **values, "_aws": {"Timestamp": at_ms, "CloudWatchMetrics": directives}}
+
+
+def emit(event: str, values: Mapping[str, int | float], **members: object) -> None:
+    """Logs `event` with its metrics, their dimensions, and what else is to be said, as a scan's id."""
+    LOG.info(event, extra=embedded(values, members, at_ms=int(time.time() * 1000)))
+
+
+class Occupation:
+    """How much of its life a worker is at work."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._since_s = time.monotonic()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Counts the block as work, and the time since the last one as none."""
+        idle_s = self._lap()
+        try:
+            yield
+        finally:
+            emit("worked", {"BusySeconds": self._lap(), "IdleSeconds": idle_s}, Stage=self._stage)
+
+    def end(self) -> None:
+        """Counts the time since the last work."""
+        emit("ended", {"IdleSeconds": self._lap()}, Stage=self._stage)
+
+    def _lap(self) -> float:
+        before_s, self._since_s = self._since_s, time.monotonic()
+        return round(self._since_s - before_s, 3)

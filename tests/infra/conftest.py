@@ -1,0 +1,90 @@
+"""The stacks of every profile, synthesised once and looked at by AWS's and HIPAA's rule packs on the way."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import aws_cdk as cdk
+import pytest
+from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks
+from filelock import FileLock
+
+from infra.deployment import Deployment
+from infra.local.synth import REPOSITORY
+from infra.service import build
+
+GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
+# Between them they have every resource that a setting can ask for.
+DEPLOYMENTS = MappingProxyType(
+    {
+        "minimal": {"raki:gateway_arn": GATEWAY_ARN, "raki:share_clients": "10.1.0.0/16"},
+        "clinic": {
+            "raki:gateway_arn": GATEWAY_ARN,
+            "raki:share_protocol": "smb",
+            "raki:smb_users": "@radiology",
+            "raki:alarm_email": "operator@example.org",
+            "raki:monthly_budget_usd": "500",
+            "raki:worker_architecture": "arm64",
+        },
+        "research": {
+            "raki:gateway_on_ec2": "true",
+            "raki:share_clients": "10.1.0.0/16",
+            "raki:audit_data_events": "true",
+            "raki:object_lock_days": "30",
+            "raki:scratch": "fsx-persistent",
+            "raki:warm_gpus": "1",
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """One deployment's templates by stack, and what the rule packs found and nobody has acknowledged."""
+
+    folder: Path
+    templates: dict
+    findings: list
+
+
+@pytest.fixture(scope="session", params=DEPLOYMENTS)
+def reviewed(request, all_reviewed) -> Reviewed:
+    return all_reviewed[request.param]
+
+
+@pytest.fixture(scope="session")
+def all_reviewed(tmp_path_factory, worker_id) -> dict[str, Reviewed]:
+    """Every deployment of `DEPLOYMENTS`; made by the first process that asks."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "profiles"
+    with FileLock(folder.with_suffix(".lock")):
+        for profile in DEPLOYMENTS:
+            if not (folder / profile / "validation-report.json").exists():
+                _synthesise(folder / profile, {"raki:profile": profile, **DEPLOYMENTS[profile]})
+    return {profile: _read(folder / profile) for profile in DEPLOYMENTS}
+
+
+def _synthesise(folder: Path, settings: dict) -> None:
+    context = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
+    app = cdk.App(context=context, outdir=str(folder))
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), HIPAASecurityChecks(app))
+    build(app, Deployment.from_context({**context, **settings}))
+    try:
+        app.synth()
+    except RuntimeError as error:  # findings, which the report tells better
+        assert "Validation failed" in str(error), error
+
+
+def _read(folder: Path) -> Reviewed:
+    templates = {
+        path.name.partition(".")[0]: json.loads(path.read_text()) for path in sorted(folder.glob("*.template.json"))
+    }
+    report = json.loads((folder / "validation-report.json").read_text())
+    findings = [
+        (violation["ruleName"], construct["constructPath"])
+        for plugin in report["pluginReports"]
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
+    ]
+    return Reviewed(folder=folder, templates=templates, findings=findings)

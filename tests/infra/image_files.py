@@ -1,0 +1,38 @@
+"""Reads the files that the container images are made of."""
+
+import re
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from infra.sources import REPOSITORY
+
+NAMES = ["decompress", "reconstruct"]
+# torch's build for CUDA asks for these. The one that tests run with may be another, which doesn't.
+CUDA = re.compile(r"(nvidia|cuda)-|triton$")
+
+
+def read_dockerfile(name: str) -> list[tuple[str, str]]:
+    """Instructions and what follows them, continued lines joined."""
+    text = (REPOSITORY / f"containers/{name}/Dockerfile").read_text()
+    text = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
+    return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in text.splitlines() if line]
+
+
+def last(name: str, instruction: str) -> str:
+    return [rest for found, rest in read_dockerfile(name) if found == instruction][-1]
+
+
+def requirements(file: str) -> dict[str, Requirement]:
+    lines = re.sub(r"\\\n", " ", (REPOSITORY / file).read_text()).splitlines()
+    found = [Requirement(line.split(" --hash")[0].split("#")[0]) for line in lines if re.match(r"[A-Za-z]", line)]
+    return {canonicalize_name(one.name): one for one in found}
+
+
+def asked_for(name: str) -> dict[str, Requirement]:
+    return requirements(f"containers/{name}/requirements.in")
+
+
+def locked(name: str) -> dict[str, str]:
+    lock = requirements(f"containers/{name}/requirements.txt")
+    return {one: str(requirement.specifier) for one, requirement in lock.items()}

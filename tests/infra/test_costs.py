@@ -1,0 +1,503 @@
+"""What `raki cost` promises. Every amount was worked out by hand from the prices below, not read off the program."""
+
+import inspect
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
+from importlib.resources import files
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from infra.costs import formulas
+from infra.costs.command import cost
+from infra.costs.estimate import INSTANCES, WORKER, Workload, estimate
+from infra.costs.fixed import (
+    ALARMS,
+    DASHBOARDS,
+    KEYS,
+    METRICS,
+    days_a_week,
+    fixed_cost,
+    interface_endpoints,
+    warm_gpu_hours,
+)
+from infra.costs.prices import Prices, PricesError, read_prices
+from infra.deployment import PROFILES, Deployment
+from infra.endpoints import INTERFACE_ENDPOINTS
+from infra.metrics import METRICS as DIMENSIONS_OF
+from infra.metrics import VALUES
+
+from .conftest import DEPLOYMENTS
+
+APP = typer.Typer()
+APP.command()(cost)
+
+# Those of us-east-1 in November 2026. The package's own file may move on; what is worked out here stays.
+PRICES = Prices(
+    fargate_x86_vcpu_hour=0.04048,
+    fargate_x86_gb_hour=0.004445,
+    fargate_arm_vcpu_hour=0.03238,
+    fargate_arm_gb_hour=0.00356,
+    fargate_disk_gb_hour=0.000111,
+    fargate_disk_free_gb=20,
+    g4dn_xlarge_hour=0.526,
+    g5_xlarge_hour=1.006,
+    g6_xlarge_hour=0.8048,
+    spot_factor=0.4,
+    fsx_scratch_gb_month=0.140,
+    fsx_persistent_gb_month=0.145,
+    s3_standard_gb_month=0.023,
+    s3_tiering_gb_month=0.023,
+    s3_tiering_thousand_month=0.0025,
+    s3_put_thousand=0.005,
+    s3_get_thousand=0.0004,
+    deep_archive_gb_month=0.00099,
+    deep_archive_transition_thousand=0.05,
+    deep_archive_restore_gb=0.02,
+    deep_archive_bulk_restore_gb=0.0025,
+    gateway_gb=0.01,
+    gateway_free_gb=100,
+    gateway_most_month=125,
+    gateway_instance_hour=0.192,
+    gateway_disk_gb_month=0.08,
+    egress_gb=0.09,
+    egress_free_gb=100,
+    endpoint_zone_hour=0.01,
+    endpoint_gb=0.01,
+    nat_hour=0.045,
+    nat_gb=0.045,
+    public_address_hour=0.005,
+    key_month=1,
+    metric_month=0.30,
+    alarm_month=0.10,
+    dashboard_month=3,
+    logs_gb=0.50,
+)
+WORKLOAD = Workload(
+    scans_per_day=200,
+    days_per_month=21,
+    hours_per_day=10,
+    raw_gb=2.4,
+    raw_versions=2,
+    prepared_gb=7.2,
+    prepared_days=21,
+    results_gb=0.24,
+    decompress_minutes=3,
+    run_minutes=10,
+    boot_minutes=5,
+    scans_per_boot=None,
+    retry_rate=0.05,
+    instance="g5.xlarge",
+)
+
+
+def deployment(profile, **settings):
+    return Deployment.from_context(
+        {"raki:profile": profile} | {f"raki:{key}": value for key, value in settings.items()}
+    )
+
+
+@pytest.fixture
+def price_file(tmp_path):
+    """The prices above as a file, and a way to change it first."""
+
+    def write(change=lambda entries: None):
+        entries = {field.name: {"value": float(getattr(PRICES, field.name))} for field in fields(Prices)}
+        change(entries)
+        described = {"unit": "USD", "source": "a test", "read": "2026-11"}
+        lines = ['region = "us-east-1"']
+        for name, entry in entries.items():
+            lines.append(f"[prices.{name}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in (described | entry).items()]
+        path = tmp_path / "prices.toml"
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+def run(*arguments):
+    return CliRunner().invoke(APP, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def sentence(result):
+    """A refusal's text without the box that it stands in."""
+    return re.sub(r"[\s│╭╮╰╯─]+", " ", result.stderr)
+
+
+# The worked example: 2 GB of raw data, 6 GB of k-space, 0.2 GB of results, 20 scans on each of 30 days.
+
+
+def test_decompression_of_the_worked_example():
+    # (4 * 0.03238 + 16 * 0.00356 + (60 - 20) * 0.000111) USD/h = 0.12952 + 0.05696 + 0.00444 = 0.19092; of 3/60 h
+    task = formulas.Task(vcpus=4, memory_gb=16, disk_gb=60, architecture="arm64")
+    assert formulas.fargate(task, 3, PRICES) == pytest.approx(0.009546)
+
+
+def test_gpu_of_the_worked_example():
+    # (10 + 5) min = 0.25 h; 0.25 * 1.006 = 0.2515, and at 0.4 of that 0.1006
+    assert formulas.instance(10, 5, PRICES.g5_xlarge_hour) == pytest.approx(0.2515)
+    assert formulas.instance(10, 5, PRICES.g5_xlarge_hour * PRICES.spot_factor) == pytest.approx(0.1006)
+    # One run in ten lost and repeated: a tenth more.
+    assert formulas.instance(10, 5, PRICES.g5_xlarge_hour, retry_rate=0.1) == pytest.approx(0.27665)
+
+
+def test_intermediate_storage_of_the_worked_example():
+    # 6 GB * 2 / 30.42 months * 0.023 = 0.00907
+    assert formulas.stored(6, 2, PRICES.s3_standard_gb_month) == pytest.approx(0.009, abs=0.0005)
+
+
+def test_gateway_and_egress_of_the_worked_example():
+    # A scan more in a month that is past the free gigabytes: 2 * 0.01 = 0.02, and 0.2 * 0.09 = 0.018
+    written = formulas.gateway(1202, PRICES) - formulas.gateway(1200, PRICES)
+    left = formulas.egress(240.2, PRICES) - formulas.egress(240, PRICES)
+    assert (written, left) == (pytest.approx(0.02), pytest.approx(0.018))
+
+
+def test_archive_of_the_worked_example():
+    # 2 * 0.00099 = 0.00198 a month; in 120 months 0.2376
+    assert formulas.archived(2, 1, PRICES) == pytest.approx(0.00198)
+    assert formulas.archived(2, 120, PRICES) == pytest.approx(0.2376)
+
+
+def test_variable_parts_of_the_worked_example_together():
+    # 0.0095 + 0.1006 + 0.0091 + 0.038 = 0.157; on demand 0.0095 + 0.2515 + 0.0091 + 0.038 = 0.308
+    task = formulas.Task(vcpus=4, memory_gb=16, disk_gb=60, architecture="arm64")
+    rest = formulas.fargate(task, 3, PRICES) + formulas.stored(6, 2, PRICES.s3_standard_gb_month) + 0.02 + 0.018
+    assert round(rest + formulas.instance(10, 5, 1.006 * 0.4), 2) == 0.16
+    assert round(rest + formulas.instance(10, 5, 1.006), 2) == 0.31
+
+
+def test_fixed_parts_of_the_worked_example():
+    # 1200 * 0.140 = 168, a 600th 0.28; for 60 of 730 h 168 * 60 / 730 = 13.81, a 600th 0.023
+    assert formulas.fsx(1200, 730, PRICES.fsx_scratch_gb_month) == pytest.approx(168)
+    assert formulas.fsx(1200, 730, PRICES.fsx_scratch_gb_month) / 600 == pytest.approx(0.28)
+    assert formulas.fsx(1200, 60, PRICES.fsx_scratch_gb_month) == pytest.approx(13.808, abs=0.001)
+    assert round(formulas.fsx(1200, 60, PRICES.fsx_scratch_gb_month) / 600, 2) == 0.02
+    # 10 endpoints * 2 zones * 730 h * 0.01 = 146, a 600th 0.243
+    assert formulas.endpoints(10, 2, 0, PRICES) == pytest.approx(146)
+    assert round(formulas.endpoints(10, 2, 0, PRICES) / 600, 2) == 0.24
+    # 730 * 0.192 + 150 * 0.08 = 140.16 + 12 = 152.16, a 600th 0.2536
+    assert formulas.gateway_host(150, PRICES) == pytest.approx(152.16)
+    assert round(formulas.gateway_host(150, PRICES) / 600, 2) == 0.25
+
+
+# What AWS's own rules do to the formulas
+
+
+def test_less_than_a_minute_is_billed_as_a_minute():
+    task = formulas.Task(vcpus=2, memory_gb=8, disk_gb=200, architecture="x86_64")
+    assert (
+        formulas.fargate(task, 0.2, PRICES) == formulas.fargate(task, 1, PRICES) < formulas.fargate(task, 1.1, PRICES)
+    )
+    assert formulas.instance(0.2, 0.3, 1) == formulas.instance(1, 0, 1) == pytest.approx(1 / 60)
+
+
+def test_a_disk_within_the_free_part_costs_nothing():
+    small, free = (
+        formulas.fargate(formulas.Task(vcpus=1, memory_gb=2, disk_gb=gb, architecture="arm64"), 60, PRICES)
+        for gb in (0, 20)
+    )
+    assert small == free == pytest.approx(0.03238 + 2 * 0.00356)
+
+
+@pytest.mark.parametrize(("gb", "usd"), [(0, 0), (100, 0), (110, 0.1), (12600, 125), (50000, 125)])
+def test_a_gateway_has_a_free_part_and_a_cap(gb, usd):
+    assert formulas.gateway(gb, PRICES) == pytest.approx(usd)
+
+
+def test_requests_are_counted_by_parts_of_8_mib():
+    # 1 GB = 128 parts: (128 + 3) * 0.005 + 128 * 0.0004 + 2 * 0.05 = 0.655 + 0.0512 + 0.1, a thousandth of it
+    found = formulas.requests(put_gb=1, get_gb=1, puts=3, transitions=2, prices=PRICES)
+    assert found == pytest.approx(0.0008062)
+
+
+# What a profile has running all month
+
+
+def test_minimal_pays_for_one_nat_gateway():
+    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 37 * 0.30 + 24 * 0.10 + 3 + 0.50 = 17.00
+    found = fixed_cost(deployment("minimal"), PRICES, gpu_hour=1.006)
+    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(17))
+    assert (found.endpoints, found.fsx, found.warm_gpus, found.gateway_host) == (0, 0, 0, 0)
+
+
+def test_clinic_pays_for_endpoints_in_two_zones_and_a_warm_gpu():
+    found = fixed_cost(deployment("clinic"), PRICES, gpu_hour=1.006)
+    assert found.endpoints == pytest.approx(len(INTERFACE_ENDPOINTS) * 2 * 7.3 + 0.01)
+    # Monday to Friday, 7 to 18: 55 h a week, 52.14 / 12 weeks a month: 238.99 h * 1.006 = 240.42
+    assert found.warm_gpus == pytest.approx(240.42, abs=0.005)
+    assert (found.nat, found.fsx, found.gateway_host) == (0, 0, 0)
+
+
+def test_research_pays_for_its_file_system():
+    found = fixed_cost(deployment("research"), PRICES, gpu_hour=1.006)
+    assert (found.fsx, found.warm_gpus, found.nat) == (pytest.approx(168), 0, 0)
+    persistent = deployment("research", scratch="fsx-persistent", fsx_gib=2400)
+    assert fixed_cost(persistent, PRICES, gpu_hour=1).fsx == pytest.approx(2400 * 0.145)
+
+
+def test_settings_of_a_site_count_as_well():
+    on_ec2 = deployment("minimal", gateway_on_ec2=True, share_clients="10.0.0.0/8")
+    # 730 * 0.192 + (80 + 150) * 0.08 = 140.16 + 18.40
+    assert fixed_cost(on_ec2, PRICES, gpu_hour=1).gateway_host == pytest.approx(158.56)
+    guests = {"share_clients": "10.0.0.0/8", "share_protocol": "smb", "smb_authentication": "guest"}
+    # Two endpoints more, for the gateway and for its guest's password
+    in_one_zone = deployment("minimal", egress="endpoints", gateway_on_ec2=True, **guests)
+    endpoints = fixed_cost(in_one_zone, PRICES, gpu_hour=1).endpoints
+    assert endpoints == pytest.approx((len(INTERFACE_ENDPOINTS) + 2) * 7.3 + 0.01)
+    two = deployment("clinic", warm_gpus=2, warm_days="MON,WED-FRI", warm_from=8, warm_until=12)
+    # 2 * 4 h * 4 days * 365 / 84 weeks
+    assert warm_gpu_hours(two) == pytest.approx(139.05, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("days", "count"), [("MON-FRI", 5), ("MON", 1), ("MON,MON", 1), ("SAT-MON", 3), ("MON-SUN", 7), ("TUE,THU-SAT", 4)]
+)
+def test_days_of_a_week(days, count):
+    assert days_a_week(days) == count
+
+
+def test_a_day_that_there_is_none_of_is_named():
+    with pytest.raises(ValueError, match="ABC is no day of the week"):
+        days_a_week("MON-ABC")
+
+
+# Both together
+
+
+def test_scans_share_a_boot_as_they_come():
+    # 200 in 600 min: 5 more come in the 15 min of the first, and 6 share 5 min; 5/6 + 10 min at 1.006 USD/h
+    assert estimate(deployment("minimal"), WORKLOAD, PRICES).on_demand_gpu == pytest.approx(0.181639, abs=1e-6)
+    few = replace(WORKLOAD, scans_per_day=2)
+    # 0.05 more come: 5 / 1.05 + 10 = 14.76 min
+    assert estimate(deployment("minimal"), few, PRICES).on_demand_gpu == pytest.approx(14.7619 / 60 * 1.006, abs=1e-6)
+    # However many come, eight share: 10.625 min. By hand two: 12.5 min.
+    many, two = replace(WORKLOAD, scans_per_day=5000), replace(WORKLOAD, scans_per_boot=2)
+    assert estimate(deployment("minimal"), many, PRICES).on_demand_gpu == pytest.approx(10.625 / 60 * 1.006)
+    assert estimate(deployment("minimal"), two, PRICES).on_demand_gpu == pytest.approx(12.5 / 60 * 1.006)
+
+
+def test_a_warm_gpu_does_what_it_has_the_time_for():
+    idle = estimate(deployment("clinic"), replace(WORKLOAD, scans_per_day=60), PRICES)
+    assert idle.scan.gpu == idle.on_demand_gpu == 0  # 1260 scans of 10 min are 210 of 239 hours
+
+
+def test_workers_are_priced_by_their_architecture():
+    arm = estimate(deployment("minimal", worker_architecture="arm64"), WORKLOAD, PRICES)
+    # (2 * 0.03238 + 8 * 0.00356 + 180 * 0.000111) / 20
+    assert arm.scan.decompression == pytest.approx((0.06476 + 0.02848 + 0.01998) / 20)
+
+
+@given(
+    few=st.integers(1, 2000),
+    more=st.integers(1, 2000),
+    gb=st.floats(0.01, 50),
+    run_minutes=st.floats(0.5, 120),
+    boot_minutes=st.floats(0, 30),
+    profile=st.sampled_from(sorted(PROFILES)),
+    instance=st.sampled_from(INSTANCES),
+)
+def test_more_scans_never_cost_less_a_month(few, more, gb, run_minutes, boot_minutes, profile, instance):
+    def of(scans_per_day):
+        sizes = {"raw_gb": gb, "prepared_gb": 3 * gb, "results_gb": gb / 10, "instance": instance}
+        times = {"run_minutes": run_minutes, "boot_minutes": boot_minutes, "scans_per_day": scans_per_day}
+        return estimate(deployment(profile), replace(WORKLOAD, **sizes, **times), PRICES)
+
+    less, larger = of(few), of(few + more)
+    rounding = 1 + 1e-9
+    assert less.month <= larger.month * rounding
+    assert less.on_demand_month <= larger.on_demand_month * rounding
+    assert less.fixed == larger.fixed
+    assert all(amount >= 0 for amount in (less.scan.total, less.growth, less.on_demand_gpu))
+
+
+# The command
+
+
+def test_the_table_has_every_part_and_every_profile(price_file):
+    result = run("--scans-per-day", 200, "--gb", 2.4, "--prices", price_file())
+    assert result.exit_code == 0
+    row = {
+        cells[0].strip(): [cell.strip() for cell in cells[1:]]
+        for cells in (re.split("[│┃]", line) for line in result.stdout.splitlines())
+    }
+    assert row["each scan"] == ["minimal", "clinic", "research"]
+    # (2 * 0.04048 + 8 * 0.004445 + 180 * 0.000111) / 20 = 0.1365 / 20
+    assert row["decompression"] == ["0.0068"] * 3
+    # 10.8333 min at 0.4 * 1.006 USD/h and 1.05 runs a scan = 0.07629; clinic's warm GPU does 1433.9 of 4200 scans
+    assert row["GPU, spot"] == ["0.0763", "0.0502", "0.0763"]
+    assert row["(GPU, if on demand)"] == ["0.1816", "0.1196", "0.1816"]
+    assert row["k-space in S3, 21 days"] == ["0.1143"] * 3  # 7.2 * 0.023 * 21 / 30.4167
+    assert row["raw in S3 until archived"] == ["0.1089"] * 3  # 2 * 2.4 * 0.023 * 30 / 30.4167
+    assert row["results in S3, first month"] == ["0.0055"] * 3  # 0.24 * 0.023 + 8 * 0.0025 / 1000
+    assert row["gateway"] == ["0.0238"] * 3  # (4200 * 2.4 - 100) * 0.01 = 99.80, a 4200th
+    assert row["egress"] == ["0.0195"] * 3  # (4200 * 0.24 - 100) * 0.09 = 81.72, a 4200th
+    # 9.84 GB are 1260 parts: ((1260 + 9) * 0.005 + 1260 * 0.0004 + 2 * 0.05) / 1000
+    assert row["requests to S3"] == ["0.0069"] * 3
+    assert row["a scan"] == ["0.3620", "0.3360", "0.3620"]
+    zones = f"{len(INTERFACE_ENDPOINTS) * 14.6 + 0.01:.2f}"
+    assert row["interface endpoints"] == ["-", zones, zones]
+    assert row["NAT gateway"] == ["36.55", "-", "-"]
+    assert row["FSx for Lustre"] == ["-", "-", "168.00"]
+    assert row["keys"] == ["2.00"] * 3
+    assert row["warm GPUs, on demand"] == ["-", "240.42", "-"]
+    assert row["gateway on EC2"] == ["-"] * 3
+    assert row["metrics, alarms, dashboard, logs"] == ["17.00"] * 3
+    # 4200 * 0.362041 = 1520.573, and 36.545 + 2 + 17; 4200 * 0.335995 = 1411.181, and 240.422 + 0.01 + 2 + 17;
+    # 1520.573, and 168 + 0.01 + 2 + 17
+    in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
+    assert row["a month"] == ["1,576.12", f"{1670.613 + in_two_zones:,.2f}", f"{1707.583 + in_two_zones:,.2f}"]
+    assert row["a scan, all in all"][0] == "0.3753"
+    assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
+    assert row["added to each later month's bill"] == ["43.23"] * 3  # 4200 * (0.004752 + 0.00554)
+
+
+def test_the_notes_say_what_the_numbers_rest_on(price_file):
+    def doubt(entries):
+        entries["spot_factor"]["check"] = True
+        entries["egress_gb"]["read"] = "2026-10-05"
+
+    result = run("--scans-per-day", 200, "--gb", 2.4, "--prices", price_file(doubt))
+    text = " ".join(result.stdout.split())
+    assert "Prices of us-east-1 read 2026-10-05; to be checked: spot_factor." in text
+    assert "10 min on g5.xlarge" in text
+    assert "Restoring a raw scan: 0.048 within 12 h, 0.006 within 48 h." in text
+    # 200 scans of 10 min are 33.3 h, and minimal has one job; the others have four and eight
+    assert "minimal can't keep up: 33.3 GPU hours a day are needed" in text
+    assert text.count("can't keep up") == 1
+
+
+def test_json_says_the_same_without_rounding(price_file):
+    result = run("--scans-per-day", 200, "--gb", 2.4, "--prices", price_file(), "--profile", "clinic", "--json")
+    (clinic,) = json.loads(result.stdout)["profiles"].values()
+    month = 4200 * clinic["each_scan"]["total"] + clinic["each_month"]["total"]
+    assert clinic["month"] == pytest.approx(month)
+    assert clinic["scan"] == pytest.approx(month / 4200)
+    parts = {name: usd for name, usd in clinic["each_scan"].items() if name not in {"total", "gpu_on_demand"}}
+    assert sum(parts.values()) == pytest.approx(clinic["each_scan"]["total"])
+    assert clinic["each_scan"]["egress"] == pytest.approx(81.72 / 4200)
+
+
+def test_a_gateway_in_aws_is_counted_when_it_is_asked_for(price_file):
+    arguments = ("--scans-per-day", 20, "--gb", 2, "--prices", price_file(), "--json")
+    without, with_one = (json.loads(run(*arguments, *more).stdout) for more in ([], ["--gateway-on-ec2"]))
+    # Its host, and without a NAT gateway its endpoint in two zones
+    for name, usd in (("minimal", 158.56), ("clinic", 158.56 + 14.6), ("research", 158.56 + 14.6)):
+        difference = with_one["profiles"][name]["month"] - without["profiles"][name]["month"]
+        assert difference == pytest.approx(usd)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--gb", 0], "0 GB is no size of a scan"),
+        (["--gb", "nan"], "plain numbers are needed"),
+        (["--gb", 2, "--profile", "large"], "large is not among minimal, clinic, research"),
+        (["--gb", 2, "--instance", "p5.48xlarge"], "p5.48xlarge is not among g6.xlarge, g5.xlarge, g4dn.xlarge"),
+        (["--gb", 2, "--prices", "nowhere.toml"], "nowhere.toml can't be read"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(arguments, told):
+    result = run("--scans-per-day", 10, *arguments)
+    assert result.exit_code == 2
+    assert told in sentence(result)
+    assert "Traceback" not in result.stderr
+
+
+def _set(name, **values):
+    return lambda entries: entries[name].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda entries: entries.pop("nat_hour"), "lacks nat_hour; copy the package's prices.toml"),
+        (lambda entries: entries.update(nat_hours={"value": 1}), "has nat_hours, which no formula asks for"),
+        (_set("nat_hour", value=-1), "prices.nat_hour.value is -1: input should be greater than or equal to 0"),
+        (_set("nat_hour", value="0.045"), "prices.nat_hour.value is '0.045': input should be a valid number"),
+        (_set("nat_hour", read="last year"), "prices.nat_hour.read is 'last year'"),
+    ],
+)
+def test_a_wrong_file_of_prices_is_one_sentence(price_file, change, told):
+    path = price_file(change)
+    with pytest.raises(PricesError) as caught:
+        read_prices(path)
+    assert told in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert told.split()[0] in sentence(run("--scans-per-day", 10, "--gb", 2, "--prices", path))
+
+
+def test_a_file_that_is_no_toml_is_one_sentence(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(PricesError, match="can't be read as TOML"):
+        read_prices(path)
+
+
+def test_the_package_brings_prices_that_can_be_right():
+    """Newer ones may differ from those above; a lost zero or a unit mixed up differs by more."""
+    found = read_prices()
+    for field in fields(Prices):
+        assert getattr(PRICES, field.name) / 3 < getattr(found.numbers, field.name) < getattr(PRICES, field.name) * 3
+    assert all(price.source and price.unit for price in found.prices.values())
+    assert (files("infra.costs") / "prices.toml").is_file()
+
+
+def test_the_command_needs_no_cdk():
+    heavy = "aws_cdk", "boto3", "torch"
+    loaded = f"import sys, infra.costs.command; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", loaded], text=True).strip() == "[]"
+
+
+# What is counted is what is deployed
+
+
+def found(reviewed, kind):
+    """Properties of all resources of a kind, in whichever stack they are."""
+    everything = [one for template in reviewed.templates.values() for one in template["Resources"].values()]
+    return [resource.get("Properties", {}) for resource in everything if resource["Type"] == kind]
+
+
+def test_the_network_that_is_counted_is_deployed(all_reviewed):
+    for profile, settings in DEPLOYMENTS.items():
+        there = found(all_reviewed[profile], "AWS::EC2::VPCEndpoint")
+        counted = interface_endpoints(Deployment.from_context({"raki:profile": profile, **settings}))
+        assert sum(one.get("VpcEndpointType") == "Interface" for one in there) == counted
+        assert len(found(all_reviewed[profile], "AWS::EC2::NatGateway")) == (0 if counted else 1)
+
+
+def test_keys_dashboards_and_alarms_that_are_counted_are_deployed(reviewed):
+    assert len(found(reviewed, "AWS::KMS::Key")) == KEYS
+    assert len(found(reviewed, "AWS::CloudWatch::Dashboard")) == DASHBOARDS
+    assert ALARMS - 8 <= len(found(reviewed, "AWS::CloudWatch::Alarm")) <= ALARMS
+
+
+def test_all_metrics_are_counted():
+    values = [[len(VALUES[name]) for name in dimensions] for _unit, dimensions in DIMENSIONS_OF.values()]
+    assert sum(math.prod(one) for one in values) == METRICS
+
+
+def test_the_worker_that_is_counted_is_deployed(reviewed):
+    (task,) = found(reviewed, "AWS::ECS::TaskDefinition")
+    assert int(task["Cpu"]) == WORKER["vcpus"] * 1024
+    assert int(task["Memory"]) == WORKER["memory_gb"] * 1024
+    assert task["EphemeralStorage"]["SizeInGiB"] == WORKER["disk_gb"]
+
+
+def test_k_space_is_kept_as_long_as_it_is_counted(reviewed):
+    (prepared,) = [
+        resource["Properties"]
+        for name, resource in reviewed.templates["RakiStorage"]["Resources"].items()
+        if resource["Type"] == "AWS::S3::Bucket" and name.startswith("Prepared")
+    ]
+    days = {rule.get("ExpirationInDays") for rule in prepared["LifecycleConfiguration"]["Rules"]} - {None}
+    assert days == {inspect.signature(cost).parameters["k_space_days"].default}

@@ -1,0 +1,275 @@
+import json
+import os
+import re
+import subprocess
+import time
+
+import aws_cdk as cdk
+import pytest
+
+from infra.deployment import Deployment
+from infra.development import DevelopmentStack
+from infra.image_builds import IMAGES
+from infra.local.synth import REPOSITORY
+from infra.network import NetworkStack
+from infra.notebook import ENDPOINTS, PREPARE
+from infra.storage import StorageStack
+from tests.infra.policies import permissions
+
+SCRIPT = PREPARE.read_text()
+
+
+@pytest.fixture(scope="session")
+def development(all_reviewed):
+    """Without a route to the internet, and with FSx."""
+    return Template(all_reviewed["research"].templates["RakiDevelopment"])
+
+
+@pytest.fixture(scope="session")
+def with_nat():
+    """With a route to the internet, and without FSx."""
+    context = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
+    deployment = Deployment.from_context({**context, "raki:development": True})
+    app = cdk.App(context=context)
+    storage = StorageStack(app, "RakiStorage", deployment=deployment)
+    network = NetworkStack(app, "RakiNetwork", storage=storage, deployment=deployment)
+    stack = DevelopmentStack(
+        app, "RakiDevelopment", network=network, storage=storage, scratch=None, deployment=deployment
+    )
+    return Template(app.synth().get_stack_artifact(stack.artifact_id).template)
+
+
+class Template:
+    """One stack's resources by their type."""
+
+    def __init__(self, template):
+        self.template = template
+
+    def of(self, kind):
+        return [found["Properties"] for found in self.template["Resources"].values() if found["Type"] == kind]
+
+    def only(self, kind):
+        (found,) = self.of(kind)
+        return found
+
+    @property
+    def start_script(self):
+        (hook,) = self.only("AWS::SageMaker::NotebookInstanceLifecycleConfig")["OnStart"]
+        content = hook["Content"]["Fn::Base64"]
+        if isinstance(content, str):
+            return content
+        return "".join(part if isinstance(part, str) else "TOKEN" for part in content["Fn::Join"][1])
+
+
+IMAGE_ACTIONS = (
+    "BatchCheckLayerAvailability",
+    "BatchGetImage",
+    "CompleteLayerUpload",
+    "GetDownloadUrlForLayer",
+    "InitiateLayerUpload",
+    "PutImage",
+    "UploadLayerPart",
+)
+PULL_AND_PUSH = {"ecr:GetAuthorizationToken on *"} | {
+    f"ecr:{action} on Builds{name.capitalize()}" for action in IMAGE_ACTIONS for name in IMAGES
+}
+
+
+def test_whoever_works_in_the_notebook_reads_prepared_scans_and_never_raw_ones(development):
+    logs = "arn:Partition:logs:Region:AccountId:log-group:/aws/sagemaker/NotebookInstances"
+    assert permissions({"RakiDevelopment": development.template})["NotebookRole"] == PULL_AND_PUSH | {
+        "s3:GetObject on Prepared/*",
+        "s3:ListBucket on Prepared",
+        "s3:AbortMultipartUpload on Models/*",
+        "s3:GetObject on Models/*",
+        "s3:ListBucket on Models",
+        "s3:PutObject on Models/*",
+        "kms:Decrypt on DataKey via s3",
+        "kms:GenerateDataKey on DataKey via s3",
+        "codebuild:BatchGetBuilds on BuildsProject",
+        "codebuild:StartBuild on BuildsProject Null codebuild:source.buildspec true",
+        "sagemaker:StopNotebookInstance on NotebookInstance",
+        *(f"logs:{action} on {logs}{part}" for part in ("", ":*")
+          for action in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")),
+    }  # fmt: skip
+
+
+def test_a_build_reads_sources_and_writes_images(development):
+    assert permissions({"RakiDevelopment": development.template})["BuildsRole"] == PULL_AND_PUSH | {
+        "s3:GetObject on Models/source/*",
+        "s3:GetObjectVersion on Models/source/*",
+        "s3:ListBucket on Models",
+        "kms:Decrypt on DataKey via s3",
+        "logs:CreateLogStream on BuildsLogs",
+        "logs:PutLogEvents on BuildsLogs",
+    }
+
+
+@pytest.mark.parametrize("service", ["sagemaker", "codebuild"])
+def test_a_service_takes_a_role_for_this_account_alone(development, service):
+    documents = [role["AssumeRolePolicyDocument"] for role in development.of("AWS::IAM::Role")]
+    (statement,) = [one for document in documents for one in document["Statement"]
+                    if one["Principal"] == {"Service": f"{service}.amazonaws.com"}]  # fmt: skip
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_the_notebook_has_no_internet_of_its_own_no_root_and_an_encrypted_volume(development):
+    notebook = development.only("AWS::SageMaker::NotebookInstance")
+    assert notebook["DirectInternetAccess"] == "Disabled"
+    assert notebook["RootAccess"] == "Disabled"
+    assert "DataKey" in notebook["KmsKeyId"]["Fn::ImportValue"]
+    assert notebook["InstanceMetadataServiceConfiguration"] == {"MinimumInstanceMetadataServiceVersion": "2"}
+
+
+def test_nobody_reaches_the_notebook_and_it_reaches_https_alone(development):
+    (group,) = [one for one in development.of("AWS::EC2::SecurityGroup") if "notebook" in one["GroupDescription"]
+                and "endpoints" not in one["GroupDescription"]]  # fmt: skip
+    assert "SecurityGroupIngress" not in group
+    assert [(rule["FromPort"], rule["ToPort"]) for rule in group["SecurityGroupEgress"]] == [(443, 443)]
+
+
+def test_the_notebook_is_admitted_where_gpu_instances_are(development):
+    own, of_jobs = development.only("AWS::SageMaker::NotebookInstance")["SecurityGroupIds"]
+    assert "NotebookSecurityGroup" in own["Fn::GetAtt"][0]
+    assert "Jobs" in of_jobs["Fn::ImportValue"]
+
+
+def test_a_network_without_a_route_gets_the_endpoints_that_a_notebook_calls(development, with_nat):
+    names = [json.dumps(one["ServiceName"]) for one in development.of("AWS::EC2::VPCEndpoint")]
+    assert len(names) == len(ENDPOINTS)
+    for endpoint in ENDPOINTS:
+        assert any(f".{endpoint}" in name for name in names)
+    (rule,) = development.of("AWS::EC2::SecurityGroupIngress")
+    assert rule["FromPort"] == rule["ToPort"] == 443
+    assert "NotebookSecurityGroup" in json.dumps(rule["SourceSecurityGroupId"])
+    assert not with_nat.of("AWS::EC2::VPCEndpoint")
+
+
+def test_the_start_script_fits_sagemaker_and_is_filled_in(development, with_nat):
+    for template in (development, with_nat):
+        script = template.start_script
+        assert len(script) < 16384 * 3 / 4  # as base64
+        assert not re.search(r"@\w+@", script)
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert re.search(r'LUSTRE_SOURCE="TOKEN\S*@tcp:/TOKEN" ', development.start_script)
+    assert 'LUSTRE_SOURCE=""' in with_nat.start_script
+    assert "mount -t lustre -o ro," in SCRIPT
+
+
+def watch(tmp_path, *, load, gpu, worked_minutes_ago):
+    """What the notebook's watch asks of AWS, with stand-ins for the machine's load, its GPU and the command line."""
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    for name, text in {
+        "cut": f"echo {load}",
+        "nvidia-smi": "\n".join(f"echo {one}" for one in gpu),
+        "aws": 'echo "aws $*"',
+    }.items():
+        (commands / name).write_text(f"#!/bin/bash\n{text}\n")
+        (commands / name).chmod(0o755)
+    script = tmp_path / "stop-when-idle"
+    script.write_text(SCRIPT.partition("<<'SCRIPT'\n")[2].partition("\nSCRIPT\n")[0])
+    last_work = tmp_path / "last-work"
+    if worked_minutes_ago is not None:
+        last_work.touch()
+        at = time.time() - worked_minutes_ago * 60
+        os.utime(last_work, (at, at))
+    finished = subprocess.run(
+        ["bash", script, "60", "Notebook-1", "eu-central-1"],
+        env={"PATH": f"{commands}:/usr/bin:/bin", "STATE_DIRECTORY": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    asked = [line for line in finished.stdout.splitlines() if line.startswith("aws ")]
+    return asked, time.time() - last_work.stat().st_mtime < 60
+
+
+def test_a_notebook_that_is_idle_for_an_hour_is_stopped(tmp_path):
+    asked, _ = watch(tmp_path, load=0.05, gpu=[0], worked_minutes_ago=62)
+    assert asked == ["aws sagemaker stop-notebook-instance --notebook-instance-name Notebook-1 --region eu-central-1"]
+
+
+@pytest.mark.parametrize(
+    ("load", "gpu", "worked_minutes_ago", "works"),
+    [
+        (0.05, [0], 30, False),
+        (1.2, [0], 62, True),
+        (0.05, [0, 80], 62, True),
+        (0.05, [0], None, True),  # it has just been started
+    ],
+)
+def test_a_notebook_that_works_or_did_within_the_hour_is_left_alone(tmp_path, load, gpu, worked_minutes_ago, works):
+    asked, noted = watch(tmp_path, load=load, gpu=gpu, worked_minutes_ago=worked_minutes_ago)
+    assert not asked
+    assert noted is works
+
+
+def test_images_are_never_changed_are_scanned_and_outlive_the_stack(development):
+    found = [one for one in development.template["Resources"].values() if one["Type"] == "AWS::ECR::Repository"]
+    assert len(found) == len(IMAGES)
+    for repository in found:
+        properties = repository["Properties"]
+        assert properties["ImageTagMutability"] == "IMMUTABLE"
+        assert properties["ImageScanningConfiguration"] == {"ScanOnPush": True}
+        assert properties["EncryptionConfiguration"]["EncryptionType"] == "KMS"
+        (rule,) = json.loads(properties["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+        assert rule["selection"] == {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 20}
+        assert repository["DeletionPolicy"] == "Retain"
+
+
+def test_models_are_versioned_encrypted_reached_by_tls_and_kept(development):
+    ((name, models),) = [(name, one) for name, one in development.template["Resources"].items()
+                         if one["Type"] == "AWS::S3::Bucket" and name.startswith("Models")]  # fmt: skip
+    assert models["DeletionPolicy"] == "Retain"
+    properties = models["Properties"]
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert "DataKey" in rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]["Fn::ImportValue"]
+    assert all(properties["PublicAccessBlockConfiguration"].values())
+    assert "DestinationBucketName" in properties["LoggingConfiguration"]
+    (policy,) = [one for one in development.of("AWS::S3::BucketPolicy") if one["Bucket"] == {"Ref": name}]
+    denied = [one["Condition"] for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny"]
+    assert {"Bool": {"aws:SecureTransport": "false"}} in denied
+
+
+def test_a_build_makes_both_images_of_a_commit(development, tmp_path):
+    """The build's own commands, in a shell whose `docker` and `aws` only say what they were asked."""
+    project = development.only("AWS::CodeBuild::Project")
+    commands = json.loads(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
+    for name in ("aws", "docker"):
+        (tmp_path / name).write_text(f'#!/bin/bash\necho "{name} $*" >>{tmp_path}/asked\n')
+        (tmp_path / name).chmod(0o755)
+    names = [one["Name"] for one in project["Environment"]["EnvironmentVariables"]]
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "CODEBUILD_SOURCE_REPO_URL": "s3://models/source/0a1b2c.zip",
+            **{name: f"REGISTRY/{name.lower()}" for name in names},
+        },
+        check=True,
+    )
+    asked = (tmp_path / "asked").read_text().splitlines()
+    for name in IMAGES:
+        dockerfile = f"containers/{name}/Dockerfile"
+        assert (REPOSITORY / dockerfile).is_file()
+        built = asked.index(f"docker build --file {dockerfile} --tag REGISTRY/{name}:0a1b2c .")
+        assert built < asked.index(f"docker push REGISTRY/{name}:0a1b2c")
+    assert "docker login --username AWS --password-stdin REGISTRY" in asked
+
+
+def test_a_build_is_encrypted_logged_and_stands_outside_the_network(development):
+    project = development.only("AWS::CodeBuild::Project")
+    assert "OperationsKey" in project["EncryptionKey"]["Fn::ImportValue"]
+    assert project["LogsConfig"]["CloudWatchLogs"]["Status"] == "ENABLED"
+    assert project["Environment"]["PrivilegedMode"] is True
+    assert "VpcConfig" not in project
+
+
+def test_the_command_that_starts_a_build_names_the_commit_as_the_build_reads_it(development):
+    parts = development.template["Outputs"]["BuildCommand"]["Value"]["Fn::Join"][1]
+    command = "".join(part if isinstance(part, str) else "NAME" for part in parts)
+    assert "git archive --format=zip --output=/tmp/source.zip HEAD" in command
+    assert command.count("NAME/source/$COMMIT.zip") == 2
+    subprocess.run(["bash", "-n"], input=command, text=True, check=True)
