@@ -49,7 +49,7 @@ class Handler(Construct):
             log_group=logs,
             memory_size=256,
             role=self.role,
-            runtime=lambda_.Runtime.PYTHON_3_13,
+            runtime=lambda_.Runtime.PYTHON_3_14,
             security_groups=[security_group] if security_group else None,
             timeout=timeout,
             vpc=vpc,

@@ -89,6 +89,12 @@ class Adaptations:
             self._replace(path, wrap(original))
         for model, attribute in properties.ATTRIBUTES:
             self._add(model, "get_cfn_attribute", attribute)
+        # The CDK's command line asks for it. Here nothing outlives the server anyway.
+        self._add(
+            "moto.cloudformation.responses:CloudFormationResponse",
+            "update_termination_protection",
+            lambda _response: find("moto.core.responses:EmptyResult")(),
+        )
         resource_types.use_connection(self._hooks.connect)
         _forget_resource_types()
         for model in _MANAGED_STATES:

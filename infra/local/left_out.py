@@ -14,45 +14,28 @@ from infra.local.moto_parts import find
 
 Json = dict[str, Any]
 
-_NO_METRICS = "no metrics are gathered that it could look at"
-_NO_NETWORK = "every program runs on this machine's own network"
 _NO_PERMISSIONS = "permissions are not modelled"
-_NO_BUILD = "images are not built, their entry points run as processes"
 _NO_SAGEMAKER = "networks are trained by the programs of the repository, without SageMaker"
 
 LEFT_OUT: dict[str, str] = {
-    "AWS::Batch::SchedulingPolicy": "jobs start in the order in which they come",
     "AWS::Budgets::Budget": "nothing is billed here",
-    "AWS::CDK::Metadata": "it tells the CDK's makers which constructs are used",
     "AWS::CloudTrail::Trail": "calls are not recorded",
-    "AWS::CloudWatch::Alarm": _NO_METRICS,
-    "AWS::CloudWatch::AnomalyDetector": _NO_METRICS,
-    "AWS::CloudWatch::CompositeAlarm": _NO_METRICS,
-    "AWS::CodeBuild::Project": _NO_BUILD,
-    "AWS::EC2::NetworkAcl": _NO_NETWORK,
-    "AWS::EC2::NetworkAclEntry": _NO_NETWORK,
-    "AWS::EC2::SecurityGroupEgress": _NO_NETWORK,
-    "AWS::EC2::SubnetNetworkAclAssociation": _NO_NETWORK,
-    "AWS::ECS::ClusterCapacityProviderAssociations": "every task is a process of this machine",
-    "AWS::IAM::ServiceLinkedRole": _NO_PERMISSIONS,
+    "AWS::CloudWatch::Alarm": "no metrics are gathered that it could look at",
+    "AWS::CodeBuild::Project": "images are not built, their entry points run as processes",
+    "AWS::EC2::SecurityGroupEgress": "every program runs on this machine's own network",
     "AWS::Lambda::EventInvokeConfig": "an asynchronous invocation that fails is not tried again",
-    "AWS::Logs::MetricFilter": _NO_METRICS,
     "AWS::Logs::QueryDefinition": "it is a saved query of the console",
     "AWS::S3::BucketPolicy": "moto would enforce it, and refuse every request, as none here comes by TLS",
-    "AWS::SageMaker::Domain": _NO_SAGEMAKER,
-    "AWS::SageMaker::ModelPackageGroup": _NO_SAGEMAKER,
     "AWS::SageMaker::NotebookInstance": _NO_SAGEMAKER,
     "AWS::SageMaker::NotebookInstanceLifecycleConfig": _NO_SAGEMAKER,
-    "AWS::SageMaker::UserProfile": _NO_SAGEMAKER,
     "AWS::SNS::TopicPolicy": _NO_PERMISSIONS,
     "AWS::SQS::QueuePolicy": _NO_PERMISSIONS,
     "AWS::Scheduler::Schedule": "of schedules, only the rates of EventBridge rules run",
-    "AWS::Scheduler::ScheduleGroup": "of schedules, only the rates of EventBridge rules run",
     "Custom::FileGateway": "there is no appliance to activate; whichever ARN a share names is that of a gateway",
 }
 """Each type, and why. `raki local` writes those that a deployment has to events.log, as "not modelled"."""
 
-_KNOWN_BY_ARN = ("AWS::Batch::SchedulingPolicy", "AWS::CloudWatch::CompositeAlarm", "AWS::SageMaker::")
+_KNOWN_BY_ARN = ("AWS::SageMaker::",)
 """What a reference to a resource gets: of these its ARN, of the others its name."""
 
 Skipped = Callable[[str, str], None]

@@ -35,7 +35,7 @@ class Mappings:
         """Looks once at every queue that feeds a function, and at the queues that are new."""
         self._scale_new_queues()
         for mapping in state.event_source_mappings():
-            if mapping.uuid not in self._busy:
+            if mapping.uuid not in self._busy and state.has_messages(mapping.event_source_arn):
                 self._busy.add(mapping.uuid)
                 threading.Thread(target=self._poll, args=(mapping,), name="event source mapping", daemon=True).start()
 

@@ -62,6 +62,16 @@ def function(name_or_arn: str) -> Model:
     return lambda_backends[ACCOUNT][REGION].get_function(name_or_arn)
 
 
+def task_definition(name_or_arn: str) -> str:
+    """The ARN of a task definition; of its newest revision where none is named."""
+    return str(ecs_backends[ACCOUNT][REGION].describe_task_definition(name_or_arn).arn)
+
+
+def has_messages(queue_arn: str) -> bool:
+    """Whether a message of the queue could be received now."""
+    return any(queue.messages for queue in queues() if queue.queue_arn == queue_arn)
+
+
 def queues() -> list[Model]:
     """The SQS queues."""
     return list(sqs_backends[ACCOUNT][REGION].queues.values())

@@ -76,7 +76,7 @@ class Services:
         if self._desired.get(arn) != service.desired_count:
             self._desired[arn] = service.desired_count
             self._journal.note("ecs desired count", f"{service.name}: {service.desired_count}")
-        definition = self._definition_arn(service.task_definition)
+        definition = state.task_definition(service.task_definition)
         for task in [task for task in tasks if task.program.exit_code is not None]:
             tasks.remove(task)
             self._exited(arn, service, task)
@@ -172,10 +172,6 @@ class Services:
     def _mark_stopped(self, arn: str, task_arn: str, reason: str) -> None:
         # The cluster is part of the service's long ARN, ...:service/CLUSTER/NAME.
         self._ecs.stop_task(cluster=arn.split("/")[1], task=task_arn, reason=reason)
-
-    def _definition_arn(self, name_or_arn: str) -> str:
-        definition = self._ecs.describe_task_definition(taskDefinition=name_or_arn)["taskDefinition"]
-        return str(definition["taskDefinitionArn"])
 
 
 def _network(service: Model) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
-from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from infra.delivery import NO_SHARE, Delivery
@@ -33,17 +32,6 @@ DEPLOYMENTS = {
     "Ec2": ON_EC2,
     "Ec2Closed": {"profile": "clinic", **ON_EC2, **GUESTS},
 }
-# What the rule packs find here and can't be otherwise; the deployment's table of reasons has each of them.
-KNOWN_FINDINGS = {
-    "AwsSolutions-IAM5",
-    "AwsSolutions-L1",
-    "AwsSolutions-SMG4",
-    "HIPAA.Security-IAMNoInlinePolicy",
-    "HIPAA.Security-LambdaConcurrency",
-    "HIPAA.Security-LambdaDLQ",
-    "HIPAA.Security-LambdaInsideVPC",
-    "HIPAA.Security-SecretsManagerRotationEnabled",
-}
 
 
 def settings(**own):
@@ -55,7 +43,6 @@ def folder(tmp_path_factory):
     """All test stacks, synthesised once, in the same order as the deployment's."""
     out = tmp_path_factory.mktemp("delivery")
     app = cdk.App(context=CONTEXT, outdir=str(out))
-    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), HIPAASecurityChecks(app))
     storage = StorageStack(app, "Storage", deployment=settings())
     for name, own in DEPLOYMENTS.items():
         deployment = settings(**own)
@@ -67,9 +54,7 @@ def folder(tmp_path_factory):
         stack = cdk.Stack(app, name)
         delivery = Delivery(stack, "Delivery", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
         cdk.CfnOutput(stack, "ResultsShare", value=delivery.results_share_arn)
-    # The rule packs' findings fail a synthesis; the templates and the report are written all the same.
-    with pytest.raises(RuntimeError, match="ValidationFailed"):
-        app.synth()
+    app.synth()
     return out
 
 
@@ -386,18 +371,6 @@ def test_a_share_that_the_gateway_on_ec2_cant_serve_is_refused(own, message):
     network = NetworkStack(app, "Network", storage=storage, deployment=deployment)
     with pytest.raises(SettingsError, match=message):
         GatewayStack(app, "Gateway", network=network, storage=storage, deployment=deployment)
-
-
-def test_the_rule_packs_find_nothing_that_isnt_known(folder):
-    report = json.loads((folder / "validation-report.json").read_text())
-    found = {
-        violation["ruleName"].partition("[")[0]
-        for plugin in report["pluginReports"]
-        for violation in plugin["violations"]
-        for construct in violation["violatingConstructs"]
-        if not construct["constructPath"].startswith("Storage") and "Network/" not in construct["constructPath"]
-    }
-    assert found == KNOWN_FINDINGS
 
 
 def test_cloudformation_would_take_the_templates(folder):

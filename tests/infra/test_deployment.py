@@ -1,39 +1,71 @@
+import json
+import re
+
 import pytest
 
-from infra.deployment import Deployment
+from infra.deployment import PREFIX, PROFILES, Deployment, SettingsError
+from infra.local.synth import REPOSITORY
 
-SETTINGS = {
-    "raki:gateway_arn": "",
-    "raki:share_clients": "",
-    "raki:deidentify": "true",
-    "raki:max_decompression_workers": 8,
-    "raki:max_reconstruction_jobs": "4",  # as `cdk deploy -c` hands it over
-    "raki:scans_per_job": 8,
-}
+GATEWAY = {"raki:gateway_arn": "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"}
+GUIDE = REPOSITORY / "infra/README.md"
 
 
-def test_settings_are_read_from_the_context():
-    assert Deployment.from_context(SETTINGS.get).max_reconstruction_jobs == 4
+def test_settings_are_read_from_the_context_and_the_rest_is_the_profiles():
+    deployment = Deployment.from_context({"raki:profile": "clinic", "raki:max_reconstruction_jobs": "7"})
+    assert deployment.max_reconstruction_jobs == 7  # as `cdk deploy -c` hands it over
+    assert deployment.max_decompression_workers == PROFILES["clinic"]["max_decompression_workers"]
+
+
+def test_what_stands_in_cdk_json_is_the_minimal_profile():
+    context = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
+    assert Deployment.from_context(context) == Deployment.from_context({"raki:profile": "minimal"})
 
 
 def test_a_gateway_needs_to_know_who_may_mount_its_shares():
-    gateway = {"raki:gateway_arn": "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"}
-    with pytest.raises(ValueError, match="raki:share_clients"):
-        Deployment.from_context((SETTINGS | gateway).get)
+    with pytest.raises(SettingsError, match="raki:share_clients"):
+        Deployment.from_context(GATEWAY)
     clients = {"raki:share_clients": "10.1.0.0/16, 10.2.3.4/32"}
-    assert Deployment.from_context((SETTINGS | gateway | clients).get).share_clients == ("10.1.0.0/16", "10.2.3.4/32")
+    networks = Deployment.from_context(GATEWAY | clients).share_clients
+    assert [str(network) for network in networks] == ["10.1.0.0/16", "10.2.3.4/32"]
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("raki:max_decompression_workers", None),
-        ("raki:max_reconstruction_jobs", "many"),
+        ("raki:alarm_email", "nobody"),
         ("raki:deidentify", "perhaps"),
-        ("raki:scans_per_job", 0),
+        ("raki:egress", "internet"),
         ("raki:gateway_arn", "sgw-12345678"),
+        ("raki:max_reconstruction_jobs", "many"),
+        ("raki:profile", "hospital"),
+        ("raki:scans_per_job", 0),
+        ("raki:share_clients", "10.1.0.0/16, radiology"),
+        ("raki:shareclients", "10.1.0.0/16"),
+        ("raki:warm_gpus", 3),
+        ("raki:warm_until", 6),
     ],
 )
-def test_a_wrong_setting_is_named(key, value):
-    with pytest.raises(ValueError, match=key):
-        Deployment.from_context((SETTINGS | {key: value}).get)
+def test_a_wrong_or_unknown_setting_is_named(key, value):
+    with pytest.raises(SettingsError, match=key):
+        Deployment.from_context({key: value})
+
+
+def test_a_file_system_has_a_size_that_fsx_has():
+    with pytest.raises(SettingsError, match="raki:fsx_gib"):
+        Deployment.from_context({"raki:scratch": "fsx-scratch", "raki:fsx_gib": 1500})
+
+
+def test_two_gateways_are_one_too_many():
+    with pytest.raises(SettingsError, match="raki:gateway_on_ec2"):
+        Deployment.from_context(GATEWAY | {"raki:gateway_on_ec2": "true"})
+
+
+def test_the_guide_has_every_setting_with_what_the_profiles_say():
+    text = GUIDE.read_text()
+    assert set(re.findall(rf"`{PREFIX}(\w+)`", text)) == set(Deployment.model_fields)
+    rows = dict(re.findall(rf"^\| `{PREFIX}(\w+)` \|(.*?)\|[^|]*\|$", text, re.MULTILINE))
+    for name in {name for profile in PROFILES.values() for name in profile}:
+        said = [part.strip() for part in rows[name].split("|")]
+        of_profiles = [getattr(Deployment.from_context({"raki:profile": profile}), name) for profile in PROFILES]
+        assert said == [{True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+                        for value in of_profiles]  # fmt: skip

@@ -22,27 +22,27 @@ IMAGE = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_assembly(tmp_path_factory.mktemp("cdk.out"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def events() -> list[Event]:
     return []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("share")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cloud(assembly: Path, events: list[Event], share: Path, work: Path) -> Iterator[LocalCloud]:
     settings = LocalSettings(share=share, work=work, assembly=assembly, speed=SPEED)
     with LocalCloud(settings, report=events.append) as running:
@@ -54,7 +54,7 @@ def cloud(assembly: Path, events: list[Event], share: Path, work: Path) -> Itera
     assert processes_of(endpoint) == [], "processes were left behind"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def outputs(cloud: LocalCloud) -> dict[str, str]:
     stacks = cloud.client("cloudformation").describe_stacks()["Stacks"]
     return {item["OutputKey"]: item["OutputValue"] for stack in stacks for item in stack.get("Outputs", [])}

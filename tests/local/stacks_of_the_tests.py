@@ -338,7 +338,6 @@ class Work(cdk.Stack):
             self,
             "Cluster",
             container_insights_v2=ecs.ContainerInsights.ENHANCED,
-            enable_fargate_capacity_providers=True,
             vpc=self.network.vpc,
         )
         task = ecs.FargateTaskDefinition(
@@ -449,9 +448,6 @@ class Work(cdk.Stack):
             self, "Alarm", evaluation_periods=1, threshold=1
         )
         alarm.add_alarm_action(actions.SnsAction(self.data.topic))
-        composite = cloudwatch.CompositeAlarm(
-            self, "Anything", alarm_rule=cloudwatch.AlarmRule.from_alarm(alarm, cloudwatch.AlarmState.ALARM)
-        )
         cloudwatch.Dashboard(
             self,
             "Dashboard",
@@ -460,17 +456,9 @@ class Work(cdk.Stack):
                     cloudwatch.GraphWidget(
                         left=[self.data.queue.metric_approximate_number_of_messages_visible()], title="waiting"
                     ),
-                    cloudwatch.AlarmStatusWidget(alarms=[alarm, composite]),
+                    cloudwatch.AlarmStatusWidget(alarms=[alarm]),
                 ]
             ],
-        )
-        logs.MetricFilter(
-            self,
-            "Failures",
-            filter_pattern=logs.FilterPattern.literal('{ $.level = "ERROR" }'),
-            log_group=self._log_group("Filtered"),
-            metric_name="Errors",
-            metric_namespace="Tests",
         )
         cdk.CfnOutput(self, "UploadedUrl", value=uploaded.queue_url)
 

@@ -1,0 +1,105 @@
+"""Who may do what, in every profile: `permissions.txt` beside this file is the whole list, for a reviewer to read.
+
+After a wanted change: `python -m tests.infra.test_permissions FOLDER...` with the folders of assemblies prints it anew.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from tests.infra.policies import permissions
+
+LISTING = Path(__file__).with_name("permissions.txt")
+GATEWAY = "DeliverySharesRawRole"
+
+
+def listed(text):
+    """The listing's roles, each with its lines."""
+    roles = defaultdict(set)
+    for line in text.splitlines():
+        if line.startswith("  "):
+            roles[role].add(line.strip())  # noqa: F821 - a role stands before its lines
+        elif line:
+            role = line
+            roles[role] = set()
+    return dict(roles)
+
+
+def written(roles):
+    """The listing of these roles."""
+    return (
+        "\n\n".join("\n".join([role, *(f"  {line}" for line in sorted(roles[role]))]) for role in sorted(roles)) + "\n"
+    )
+
+
+def together(all_templates):
+    """Every role of several deployments, with all that it may do in any of them."""
+    roles = defaultdict(set)
+    for templates in all_templates:
+        for role, lines in permissions(templates).items():
+            roles[role] |= lines
+    return roles
+
+
+def test_each_role_may_do_exactly_what_is_listed(all_reviewed):
+    found = together(reviewed.templates for reviewed in all_reviewed.values())
+    assert written(found) == LISTING.read_text()
+
+
+def test_what_differs_between_deployments_is_the_share_alone(all_reviewed):
+    roles = listed(LISTING.read_text())
+    for reviewed in all_reviewed.values():
+        for role, lines in permissions(reviewed.templates).items():
+            missing = {line for line in roles[role] - lines if "RefreshCache" not in line}
+            # The evaluation gateway's password is there with SMB only, the trail with audits only.
+            assert not missing, role
+
+
+def test_no_role_can_delete_a_raw_scan_and_only_the_gateway_writes_one(reviewed):
+    for role, lines in permissions(reviewed.templates).items():
+        on_raw = {line.partition(" ")[0] for line in lines if line.partition(" on ")[2].startswith("Raw")}
+        assert not {action for action in on_raw if "Delete" in action or "*" in action}, role
+        assert "s3:PutObject" not in on_raw or role == GATEWAY, role
+        assert not {action for action in on_raw if "Lifecycle" in action or "BypassGovernance" in action}, role
+
+
+def test_the_decompression_role_reads_no_result(reviewed):
+    reads = {
+        line.partition(" on ")[2]
+        for line in permissions(reviewed.templates)["DecompressionTaskRole"]
+        if line.startswith(("s3:Get", "s3:Select"))
+    }
+    # A manifest says which files an earlier run wrote; a new run takes those away that it doesn't write itself.
+    assert reads == {"Raw/*", "Results/*/manifest.json"}
+
+
+def test_everything_is_allowed_by_name(reviewed):
+    """`*` only where AWS knows no resource; never a whole family of actions."""
+    without_resource = (
+        "batch:ListJobs",
+        "ecr:GetAuthorizationToken",
+        "ecs:DiscoverPollEndpoint",
+        "storagegateway:ActivateGateway",
+    )
+    for role, lines in permissions(reviewed.templates).items():
+        for line in lines:
+            action, _, resource = line.partition(" on ")
+            assert "*" not in action, (role, line)
+            network_interface = action.startswith("ec2:") and role == "ActivationHandlerRole"
+            assert resource != "*" or action in without_resource or network_interface, (role, line)
+
+
+def test_a_key_of_the_data_is_used_through_a_service(reviewed):
+    for role, lines in permissions(reviewed.templates).items():
+        if not role.startswith("DeliveryShares"):  # the gateway's guide lists its own uses
+            for line in lines:
+                assert not line.startswith("kms:") or " via " in line, (role, line)
+
+
+if __name__ == "__main__":
+    folders = [Path(argument) for argument in sys.argv[1:]]
+    templates = [
+        {path.name: json.loads(path.read_text()) for path in folder.glob("*.template.json")} for folder in folders
+    ]
+    print(written(together(templates)), end="")  # noqa: T201
