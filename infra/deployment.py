@@ -79,6 +79,8 @@ class Deployment(BaseModel):
     """Whether results carry no patient, study or institution, but an opaque scan id."""
     archive_after_days: Count = 30
     """When the raw object of a delivered scan moves to Deep Archive."""
+    keep_prepared_days: Count = 2
+    """How long the decompressed k-space of a reconstructed scan is kept; of one that failed, three weeks."""
     object_lock_days: Annotated[int, Field(ge=0)] = 0
     """How long nobody deletes a version of a raw scan, not even the account's root; 0: no lock. Fixed at creation."""
     audit_data_events: bool = False

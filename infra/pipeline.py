@@ -81,9 +81,9 @@ class PipelineStack(Stack):
         use_ledger(job, storage.ledger, "dynamodb:GetItem", "dynamodb:UpdateItem")
         read_objects(job, storage.prepared)
         publish_results(job, storage.results)
-        allow(
-            job, "s3:PutObjectTagging", "s3:PutObjectVersionTagging", on=[storage.raw.arn_for_objects("*")]
-        )  # what the lifecycle waits for
+        # The tag that both buckets' lifecycles wait for.
+        allow(job, "s3:PutObjectTagging", "s3:PutObjectVersionTagging", on=[storage.raw.arn_for_objects("*")])
+        allow(job, "s3:PutObjectTagging", on=[storage.prepared.arn_for_objects("*")])
 
     def _let_results_be_shown(self, storage: StorageStack) -> None:
         refresh = self.delivery.refresh.role

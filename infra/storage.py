@@ -19,6 +19,8 @@ from infra.keys import data_key, operations_key
 MAX_RECEIVE_COUNT = 50
 # A gateway that can't be reached for days: its results wait, as long as SQS allows.
 MAX_REFRESH_COUNT = 1000
+RECONSTRUCTED = {"raki": "reconstructed"}
+"""The tag that the reconstruction sets, on the raw and on the prepared scan, once the result is safe."""
 
 
 class StorageStack(Stack):
@@ -45,8 +47,7 @@ class StorageStack(Stack):
             "Raw", versioned=True, lifecycle_rules=_archiving(deployment), lock_days=deployment.object_lock_days
         )
         # No notification of ours may ever be put on this bucket: FSx keeps its own there.
-        # Longer than a request may lie among the dead letters.
-        self.prepared = self._bucket("Prepared", lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(21))])
+        self.prepared = self._bucket("Prepared", lifecycle_rules=_expiring(deployment))
         replaced = s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))
         self.results = self._bucket("Results", versioned=True, lifecycle_rules=[replaced])
 
@@ -172,6 +173,15 @@ class StorageStack(Stack):
         )
 
 
+def _expiring(deployment: Deployment) -> list[s3.LifecycleRule]:
+    """Prepared scans can be made again. One without a result stays longer than a request may lie among dead letters."""
+    used = Duration.days(deployment.keep_prepared_days)
+    return [
+        s3.LifecycleRule(tag_filters=RECONSTRUCTED, expiration=used),
+        s3.LifecycleRule(expiration=Duration.days(21)),
+    ]
+
+
 def _archiving(deployment: Deployment) -> list[s3.LifecycleRule]:
     """Raw scans move to Deep Archive by a tag that the reconstruction sets, so never before a result is safe.
 
@@ -180,7 +190,7 @@ def _archiving(deployment: Deployment) -> list[s3.LifecycleRule]:
     archive, after = s3.StorageClass.DEEP_ARCHIVE, Duration.days(deployment.archive_after_days)
     return [
         s3.LifecycleRule(
-            tag_filters={"raki": "reconstructed"},
+            tag_filters=RECONSTRUCTED,
             transitions=[s3.Transition(storage_class=archive, transition_after=after)],
         ),
         s3.LifecycleRule(

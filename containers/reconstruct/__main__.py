@@ -3,13 +3,13 @@
 import logging
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import boto3
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from containers import command_line
+from containers.scratch import clear_leftovers, scan_folder
 from raki.errors import TransientError
 from raki.prepared import open_prepared
 from raki.reconstruction import reconstruct
@@ -45,6 +45,8 @@ class Job:
 
     def drain(self) -> None:
         """Receives messages until none comes any more."""
+        if n_folders := clear_leftovers():
+            LOG.warning("an earlier job was killed and left scans behind", extra={"n_folders": n_folders})
         self._stage.serve(self._handle, wait_s=PATIENCE_S, until_empty=True)
 
     def _handle(self, message: Message) -> bool:
@@ -52,16 +54,16 @@ class Job:
         return self._stage.attend(message, request.scan_id, lambda record: self._reconstruct(request, record))
 
     def _reconstruct(self, request: ReconstructionRequested, record: ScanRecord) -> None:
-        with TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "results"
+        with scan_folder() as scratch:
+            folder = scratch / "results"
             folder.mkdir()
-            with open_prepared(self._prepared(request, Path(scratch))) as scan:
+            with open_prepared(self._prepared(request, scratch)) as scan:
                 reconstruction = reconstruct(scan)
             name = record.raw_key.rpartition("/")[2]
             source = Source(name=name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
             files = write_results(reconstruction, folder, source=source, scan_id=record.scan_id)
             self._stage.publish(record, files, outcome="reconstructed")
-        self._let_archive(record, request)
+        self._let_go(record, request)
         self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=self._stage.owner)
         seconds = {name: round(value, 2) for name, value in reconstruction.seconds.items()}
         LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": seconds})
@@ -76,23 +78,22 @@ class Job:
         self._s3.download_file(*place, str(prepared))
         return prepared
 
-    def _let_archive(self, record: ScanRecord, request: ReconstructionRequested) -> None:
-        """Tags the raw scan: the lifecycle rule moves only tagged ones, so never before the result is safe.
+    def _let_go(self, record: ScanRecord, request: ReconstructionRequested) -> None:
+        """Tags the raw scan, which may be archived, and the prepared one, which may go, now that the result is safe.
 
         Exactly the version that was reconstructed, where the bucket's notifications name versions, as AWS's do.
         """
         version = {"VersionId": request.raw_version_id} if request.raw_version_id else {}
+        self._tag(record.scan_id, Bucket=self._settings.raw_bucket, Key=record.raw_key, **version)
+        self._tag(record.scan_id, Bucket=request.prepared_bucket, Key=request.prepared_key)
+
+    def _tag(self, scan_id: str, **place: str) -> None:
         try:
-            self._s3.put_object_tagging(
-                Bucket=self._settings.raw_bucket,
-                Key=record.raw_key,
-                Tagging={"TagSet": [{"Key": "raki", "Value": "reconstructed"}]},
-                **version,
-            )
+            self._s3.put_object_tagging(Tagging={"TagSet": [{"Key": "raki", "Value": "reconstructed"}]}, **place)
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion"):
                 raise
-            LOG.warning("the raw scan is gone", extra={"scan_id": record.scan_id})
+            LOG.warning("a scan is gone before it was tagged", extra={"scan_id": scan_id})
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ def cost(
     hours_per_day: Annotated[float, typer.Option(min=1, max=24, help="Hours in which a day's scans come.")] = 10,
     k_space_ratio: Annotated[float, typer.Option(min=0, help="Size of a decompressed scan, by that of the raw.")] = 3,
     results_ratio: Annotated[float, typer.Option(min=0, help="Size of a scan's results, by that of the raw.")] = 0.1,
-    k_space_days: Annotated[float, typer.Option(min=0, help="Days for which decompressed scans are kept.")] = 21,
+    k_space_days: Annotated[float, typer.Option(min=0, help="Days for which decompressed scans are kept.")] = 2,
     raw_versions: Annotated[
         int, typer.Option(min=1, help="Copies of a raw scan in S3: a gateway writes each file twice.")
     ] = 2,

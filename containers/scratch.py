@@ -1,0 +1,45 @@
+"""A scan's folder on the scratch disk, which a process that is killed leaves behind and the next one clears away."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+
+PREFIX = "raki-scan-"
+
+
+@contextmanager
+def scan_folder() -> Iterator[Path]:
+    """An empty folder that is removed at the end. It is locked as long as this process lives."""
+    with TemporaryDirectory(prefix=PREFIX) as name, _opened(Path(name)) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield Path(name)
+
+
+def clear_leftovers() -> int:
+    """Removes scans that killed processes left on this disk, which outlives a container; returns how many.
+
+    A folder whose lock nobody holds is nobody's: other jobs on the same disk are left alone.
+    """
+    removed = 0
+    for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
+        with _opened(folder) as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
