@@ -46,7 +46,7 @@ class Job:
     def drain(self) -> None:
         """Receives messages until none comes any more."""
         if n_folders := clear_leftovers():
-            LOG.warning("an earlier job was killed and left scans behind", extra={"n_folders": n_folders})
+            LOG.warning("cleared away what an earlier job left", extra={"n_folders": n_folders})
         self._stage.serve(self._handle, wait_s=PATIENCE_S, until_empty=True)
 
     def _handle(self, message: Message) -> bool:

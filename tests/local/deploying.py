@@ -54,7 +54,7 @@ def deployed(assembly: Path, folder: Path) -> Iterator[Deployed]:
             raise NotDeployed(answer["failed"])
         yield Deployed(endpoint=answer["endpoint"], work=work, share=share)
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(120) == 0
 
 
 def main(assembly: Path, work: Path, share: Path) -> None:

