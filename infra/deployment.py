@@ -170,5 +170,5 @@ def _sentence(problem: Mapping[str, Any]) -> str:
         return str(problem["ctx"]["error"])
     name = PREFIX + str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        return f"{name} is no setting; those that there are stand in the README's list"
+        return f"{name} is no setting; those that there are stand in infra/README.md"
     return f"{name} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
