@@ -19,6 +19,7 @@ from infra.keys import data_key, operations_key
 MAX_RECEIVE_COUNT = 50
 # A gateway that can't be reached for days: its results wait, as long as SQS allows.
 MAX_REFRESH_COUNT = 1000
+REPLACED_RAW_DAYS = 1
 RECONSTRUCTED = {"raki": "reconstructed"}
 """The tag that the reconstruction sets, on the raw and on the prepared scan, once the result is safe."""
 
@@ -185,7 +186,8 @@ def _expiring(deployment: Deployment) -> list[s3.LifecycleRule]:
 def _archiving(deployment: Deployment) -> list[s3.LifecycleRule]:
     """Raw scans move to Deep Archive by a tag that the reconstruction sets, so never before a result is safe.
 
-    Versions that were replaced follow without one, the gateway makes two of each file: nothing raw is ever deleted.
+    Versions that were replaced follow without one, and soon: the gateway makes two of each file, nobody reads the first
+    again, and nothing raw is ever deleted.
     """
     archive, after = s3.StorageClass.DEEP_ARCHIVE, Duration.days(deployment.archive_after_days)
     return [
@@ -195,7 +197,7 @@ def _archiving(deployment: Deployment) -> list[s3.LifecycleRule]:
         ),
         s3.LifecycleRule(
             noncurrent_version_transitions=[
-                s3.NoncurrentVersionTransition(storage_class=archive, transition_after=after)
+                s3.NoncurrentVersionTransition(storage_class=archive, transition_after=Duration.days(REPLACED_RAW_DAYS))
             ]
         ),
     ]

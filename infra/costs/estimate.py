@@ -10,6 +10,8 @@ from infra.deployment import Deployment
 
 WORKER = {"vcpus": 2, "memory_gb": 8, "disk_gb": 200}
 """What the decompression task asks for."""
+REPLACED_RAW_DAYS = 1
+"""After a day the version of a raw scan that another has replaced is archived; a test compares it with the template."""
 RESULT_OBJECTS = 8
 """Image in two formats, preview, report, provenance, maps and manifest."""
 INSTANCES = ("g6.xlarge", "g5.xlarge", "g4dn.xlarge")
@@ -107,6 +109,7 @@ class Estimate:
 def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Estimate:
     """Puts the parts together."""
     gpu_hour = _gpu_hour(workload.instance, prices)
+    standard = prices.s3_standard_gb_month
     raw_gb = workload.raw_gb * workload.raw_versions
     results_month = formulas.tiered(workload.results_gb, RESULT_OBJECTS, 1, prices)
     return Estimate(
@@ -117,8 +120,9 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
                 Task(**WORKER, architecture=deployment.worker_architecture), workload.decompress_minutes, prices
             ),
             gpu=gpu_cost(deployment, workload, gpu_hour * prices.spot_factor, retry_rate=workload.retry_rate),
-            prepared=formulas.stored(workload.prepared_gb, workload.prepared_days, prices.s3_standard_gb_month),
-            raw=formulas.stored(raw_gb, deployment.archive_after_days, prices.s3_standard_gb_month),
+            prepared=formulas.stored(workload.prepared_gb, workload.prepared_days, standard),
+            raw=formulas.stored(workload.raw_gb, deployment.archive_after_days, standard)
+            + formulas.stored(raw_gb - workload.raw_gb, REPLACED_RAW_DAYS, standard),
             results=results_month,
             gateway=formulas.gateway(workload.raw_gb * workload.scans, prices) / workload.scans,
             egress=formulas.egress(workload.results_gb * workload.scans, prices) / workload.scans,

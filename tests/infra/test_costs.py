@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from infra.costs import formulas
 from infra.costs.command import cost
-from infra.costs.estimate import INSTANCES, WORKER, Workload, estimate
+from infra.costs.estimate import INSTANCES, REPLACED_RAW_DAYS, WORKER, Workload, estimate
 from infra.costs.fixed import (
     ALARMS,
     DASHBOARDS,
@@ -336,13 +336,13 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["GPU, spot"] == ["0.0763", "0.0502", "0.0763"]
     assert row["(GPU, if on demand)"] == ["0.1816", "0.1196", "0.1816"]
     assert row["k-space in S3, 2 days"] == ["0.0109"] * 3  # 7.2 * 0.023 * 2 / 30.4167
-    assert row["raw in S3 until archived"] == ["0.1089"] * 3  # 2 * 2.4 * 0.023 * 30 / 30.4167
+    assert row["raw in S3 until archived"] == ["0.0563"] * 3  # 2.4 * 0.023 * (30 + 1) / 30.4167
     assert row["results in S3, first month"] == ["0.0055"] * 3  # 0.24 * 0.023 + 8 * 0.0025 / 1000
     assert row["gateway"] == ["0.0238"] * 3  # (4200 * 2.4 - 100) * 0.01 = 99.80, a 4200th
     assert row["egress"] == ["0.0195"] * 3  # (4200 * 0.24 - 100) * 0.09 = 81.72, a 4200th
     # 9.84 GB are 1260 parts: ((1260 + 9) * 0.005 + 1260 * 0.0004 + 2 * 0.05) / 1000
     assert row["requests to S3"] == ["0.0069"] * 3
-    assert row["a scan"] == ["0.2586", "0.2326", "0.2586"]
+    assert row["a scan"] == ["0.2060", "0.1799", "0.2060"]
     zones = f"{len(INTERFACE_ENDPOINTS) * 14.6 + 0.01:.2f}"
     assert row["interface endpoints"] == ["-", zones, zones]
     assert row["NAT gateway"] == ["36.55", "-", "-"]
@@ -351,11 +351,11 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["warm GPUs, on demand"] == ["-", "240.42", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
     assert row["metrics, alarms, dashboard, logs"] == ["17.00"] * 3
-    # 4200 * 0.258598 = 1086.112, and 36.545 + 2 + 17; 4200 * 0.232552 = 976.720, and 240.422 + 0.01 + 2 + 17;
-    # 1086.112, and 168 + 0.01 + 2 + 17
+    # 4200 * 0.205969 = 865.070, and 36.545 + 2 + 17; 4200 * 0.179923 = 755.677, and 240.422 + 0.01 + 2 + 17;
+    # 865.070, and 168 + 0.01 + 2 + 17
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    assert row["a month"] == ["1,141.66", f"{1236.152 + in_two_zones:,.2f}", f"{1273.122 + in_two_zones:,.2f}"]
-    assert row["a scan, all in all"][0] == "0.2718"
+    assert row["a month"] == ["920.61", f"{1015.109 + in_two_zones:,.2f}", f"{1052.080 + in_two_zones:,.2f}"]
+    assert row["a scan, all in all"][0] == "0.2192"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
     assert row["added to each later month's bill"] == ["43.23"] * 3  # 4200 * (0.004752 + 0.00554)
 
@@ -507,3 +507,17 @@ def test_k_space_is_kept_as_long_as_it_is_counted(reviewed):
         if rule.get("TagFilters") == [{"Key": "raki", "Value": "reconstructed"}]
     }
     assert days == {inspect.signature(cost).parameters["k_space_days"].default}
+
+
+def test_replaced_raw_versions_are_archived_when_they_are_counted_to_be(reviewed):
+    (raw,) = [
+        resource["Properties"]
+        for name, resource in reviewed.templates["RakiStorage"]["Resources"].items()
+        if resource["Type"] == "AWS::S3::Bucket" and name.startswith("Raw")
+    ]
+    steps = [
+        step["TransitionInDays"]
+        for rule in raw["LifecycleConfiguration"]["Rules"]
+        for step in rule.get("NoncurrentVersionTransitions", [])
+    ]
+    assert steps == [REPLACED_RAW_DAYS]
