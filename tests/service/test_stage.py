@@ -264,10 +264,14 @@ def test_a_scans_way_through_its_stage_is_measured(cloud, stage, written):
     stage.serve(lambda message: stage.attend(message, "s", finish(stage)), wait_s=0, until_empty=True)
     found = metrics_in(written.getvalue())
     here = {"Stage": "decompressing"}
-    for name in ("StageSeconds", "BusySeconds", "WaitingSeconds"):
-        ((seconds, dimensions),) = named(found, name)
-        assert 0 < seconds < 3600  # the scan of this module arrived when the tests were collected
+    since_arrival = (datetime.now(UTC) - SCAN.at).total_seconds()
+    took = {name: named(found, name) for name in ("StageSeconds", "BusySeconds", "WaitingSeconds")}
+    for ((seconds, dimensions),) in took.values():
+        assert 0 < seconds <= since_arrival
         assert dimensions == here
+    # It was taken up before it was worked on, and worked on within the time that the worker was busy.
+    assert took["WaitingSeconds"][0][0] + took["StageSeconds"][0][0] <= since_arrival + 0.01
+    assert took["StageSeconds"][0][0] <= took["BusySeconds"][0][0] + 0.01
     assert len(named(found, "IdleSeconds")) == 2
     assert named(found, "Entered") == [(1, {"State": "decompressing"}), (1, {"State": "prepared"})]
     assert not named(found, "Retries") + named(found, "Failures") + named(found, "Scans")
