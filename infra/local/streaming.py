@@ -37,18 +37,21 @@ def stream_object(
     if (_header(headers, "x-amz-storage-class") or "") in _ARCHIVED:
         return None
     byte_range = _byte_range(environ.get("HTTP_RANGE"), n_bytes)
-    file = _open_content(environ)
-    if byte_range is None or file is None:
+    found = _stored(environ)
+    if byte_range is None or found is None:
         return None
     first, last = byte_range
-    kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
-    kept.append(("Content-Length", str(last - first + 1)))
+    changed = {"Content-Length": str(last - first + 1)}
     if environ.get("HTTP_RANGE"):
-        # The object's checksum is not that of a part.
-        kept = [(name, value) for name, value in kept if not name.lower().startswith(_CHECKSUM_HEADERS)]
-        kept.append(("Content-Range", f"bytes {first}-{last}/{n_bytes}"))
-    start_response("206 Partial Content" if environ.get("HTTP_RANGE") else "200 OK", kept)
-    return _pieces(file, first, last)
+        # The object's checksum is not that of a range.
+        headers = [(name, value) for name, value in headers if not name.lower().startswith(_CHECKSUM_HEADERS)]
+        changed |= {"Content-Range": f"bytes {first}-{last}/{n_bytes}"}
+    elif environ.get("HTTP_X_AMZ_CHECKSUM_MODE") == "ENABLED":
+        changed |= _checksum(found)
+    replaced = {name.lower() for name in changed}
+    kept = [(name, value) for name, value in headers if name.lower() not in replaced]
+    start_response("206 Partial Content" if environ.get("HTTP_RANGE") else "200 OK", [*kept, *changed.items()])
+    return _pieces(_open_content(found), first, last)
 
 
 def _is_plain_get(environ: dict[str, Any]) -> bool:
@@ -95,12 +98,27 @@ def _byte_range(header: str | None, n_bytes: int) -> tuple[int, int] | None:
     return (first, last) if first <= last else None
 
 
-def _open_content(environ: dict[str, Any]) -> int | None:
-    """A descriptor of its own on the object's spool file: it stays good when the object is replaced or deleted."""
+def _stored(environ: dict[str, Any]) -> state.Model:
+    """The object that is asked for, or None."""
     version = parse_qs(environ.get("QUERY_STRING", "")).get("versionId")
-    found = state.stored_object(*_bucket_and_key(environ), version[0] if version else None)
-    if found is None:
-        return None
+    return state.stored_object(*_bucket_and_key(environ), version[0] if version else None)
+
+
+def _checksum(found: state.Model) -> dict[str, str]:
+    """The object's checksum as S3 states it; moto's HEAD leaves out that it is one of the parts' checksums.
+
+    A checksum of checksums ends in the number of parts, and a client doesn't hold the content against it (Amazon S3
+    user guide, "Checking object integrity": composite checksums).
+    """
+    if not found.checksum_algorithm:
+        return {}
+    parts = f"-{found.checksum_parts}" if found.checksum_type == "COMPOSITE" else ""
+    stated = {_CHECKSUM_HEADERS + found.checksum_algorithm.lower(): f"{found.checksum_value}{parts}"}
+    return stated | ({f"{_CHECKSUM_HEADERS}type": found.checksum_type} if found.checksum_type else {})
+
+
+def _open_content(found: state.Model) -> int:
+    """A descriptor of its own on the object's spool file: it stays good when the object is replaced or deleted."""
     with found.lock:
         found._value_buffer.rollover()
         found._value_buffer.flush()
