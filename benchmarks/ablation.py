@@ -16,14 +16,14 @@ from benchmarks.quality import chosen_exams, sit
 from benchmarks.ratios import TUNED, Aggregate, aggregates
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.undersampling import Undersampling
-from raki.completion import complete
-from raki.filling import N_ROUNDS, fill_by_raki, measured_slice, unit_scale
-from raki.fourier import KSpace
-from raki.gating import Predict
-from raki.grappa import calibrate
-from raki.sampling import find_sampling
-from raki.selfcalibration import FAINT, MeasuredSlice, first_fit, self_calibrated
-from raki.training import N_STEPS, noise_levels, trained_network
+from raki.kspace.completion import complete
+from raki.kspace.filling import N_ROUNDS, fill_by_raki, measured_slice, unit_scale
+from raki.kspace.gating import Predict
+from raki.kspace.grappa import calibrate
+from raki.kspace.sampling import find_sampling
+from raki.kspace.selfcalibration import FAINT, MeasuredSlice, first_fit, self_calibrated
+from raki.kspace.training import N_STEPS, noise_levels, trained_network
+from raki.scan.fourier import KSpace
 
 
 def ablation(

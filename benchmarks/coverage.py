@@ -16,13 +16,13 @@ from benchmarks.plots import colour
 from benchmarks.quality import Exam, chosen_exams
 from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from raki.coils import root_sum_of_squares
-from raki.filling import fill_by_raki
-from raki.fourier import to_image
-from raki.grappa import Sources, Targets
-from raki.metrics import object_mask
-from raki.sampling import find_sampling
-from raki.uncertainty import assess
+from raki.coils.combination import root_sum_of_squares
+from raki.images.metrics import object_mask
+from raki.kspace.filling import fill_by_raki
+from raki.kspace.grappa import Sources, Targets
+from raki.kspace.sampling import find_sampling
+from raki.kspace.uncertainty import assess
+from raki.scan.fourier import to_image
 
 # Of a normal distribution, 95 % lies within so many standard deviations.
 HALF_WIDTH = 1.96

@@ -24,11 +24,12 @@ from rich.table import Table
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.scans import REAL_SCANS
 from raki.archive import open_local
-from raki.containment import Allowance, contained
 from raki.errors import RakiError
-from raki.preparation import prepare_here
-from raki.prepared import read_prepared
+from raki.formats import formats
+from raki.prepare.containment import Allowance, contained
+from raki.prepare.preparation import prepare_here
 from raki.scan import Scan
+from raki.scan.prepared import read_prepared
 
 RAKI = Path(sys.executable).parent / "raki"
 ALLOWANCE = Allowance(seconds=60, memory_bytes=4 << 30)
@@ -174,7 +175,7 @@ def _prepared(path: Path, scratch: Path) -> Scan:
 
 
 def _prepare(path: Path, folder: Path, prepared: Path) -> None:
-    prepare_here(open_local(path, folder), prepared)
+    prepare_here(open_local(path, folder, formats=formats()), prepared)
 
 
 def _exit_code(path: Path, scratch: Path) -> int:

@@ -16,9 +16,9 @@ from benchmarks.plots import plot_stages
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.synthetic import noisy_slices
 from benchmarks.undersampling import Undersampling
-from raki.coils import Image, root_sum_of_squares
-from raki.completion import complete
-from raki.fourier import KSpace, to_image
+from raki.coils.combination import Image, root_sum_of_squares
+from raki.kspace.completion import complete
+from raki.scan.fourier import KSpace, to_image
 
 GIGABYTE = 10**9
 SLICES_AT_ONCE = 8

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.undersampling import Undersampling
-from raki.completion import METHODS, complete_kspace
-from raki.fourier import KSpace, to_kspace
+from raki.kspace.completion import METHODS, complete_kspace
+from raki.scan.fourier import KSpace, to_kspace
 
 Fill = Callable[[KSpace, Undersampling], KSpace]
 

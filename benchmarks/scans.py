@@ -8,9 +8,9 @@ import torch
 
 from raki.errors import PermanentError, UnsupportedScan
 from raki.formats import read_scan
-from raki.fourier import KSpace
-from raki.preprocess import preprocess
+from raki.prepare.preparation import preprocess
 from raki.scan import in_memory
+from raki.scan.fourier import KSpace
 
 REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 # What stands beside a scan, by the end of its name: noise without excitation, a calibration block,

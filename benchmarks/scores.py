@@ -1,8 +1,8 @@
 """How far a filled k-space is from the full one, in every figure that is reported."""
 
-from raki.coils import Image, root_sum_of_squares
-from raki.fourier import KSpace, to_image
-from raki.metrics import Mask, high_frequency_error, nmse, psnr, ssim
+from raki.coils.combination import Image, root_sum_of_squares
+from raki.images.metrics import Mask, high_frequency_error, nmse, psnr, ssim
+from raki.scan.fourier import KSpace, to_image
 
 # All inside the object. The root-sum-of-squares background is the reference's own noise floor.
 FIGURES = {"nmse": nmse, "psnr": psnr, "ssim": ssim, "high_frequency_error": high_frequency_error}

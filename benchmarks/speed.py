@@ -19,7 +19,7 @@ from benchmarks.plots import Panel, plot_growth
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.synthetic import noisy_slices
 from benchmarks.undersampling import Undersampling
-from raki.completion import METHODS
+from raki.kspace.completion import METHODS
 
 MIB = 2**20
 

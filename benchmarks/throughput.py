@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.plots import plot_stages
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from raki.formats.ismrmrd.stream_writer import write_stream
-from raki.simulation import sampled_lines, scan_header
+from raki.phantom.simulation import sampled_lines, scan_header
 
 N_COILS, MATRIX, ACCELERATION, N_ACS_LINES = 32, 256, 2, 24
 # Longer than any packer looks back: the noise may then repeat without packing any better.

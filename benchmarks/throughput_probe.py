@@ -10,14 +10,15 @@ from pathlib import Path
 
 from benchmarks.memory import peak_bytes
 from raki.archive import unpack
-from raki.preparation import prepare_here
+from raki.formats import formats
+from raki.prepare.preparation import prepare_here
 
 
 def main(archive: Path, folder: Path) -> None:
     """Unpacks and prepares."""
     started = time.perf_counter()
     with archive.open("rb") as stream:
-        files = unpack(stream, folder)
+        files = unpack(stream, folder, formats=formats())
     unpacked = time.perf_counter()
     prepare_here(files, folder / "prepared")
     prepared = time.perf_counter()

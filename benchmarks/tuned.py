@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from benchmarks.undersampling import Undersampling, lattice_gaps
-from raki.coils import Image, root_sum_of_squares
-from raki.fourier import to_image
-from raki.metrics import Mask, nmse
+from raki.coils.combination import Image, root_sum_of_squares
+from raki.images.metrics import Mask, nmse
+from raki.scan.fourier import to_image
 
 SliceKSpace = Complex64[Tensor, "coil pe ro"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from raki.fourier import KSpace
-from raki.sampling import SampledLines
+from raki.kspace.sampling import SampledLines
+from raki.scan.fourier import KSpace
 
 
 @dataclass(frozen=True, kw_only=True)

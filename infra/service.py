@@ -4,12 +4,12 @@ import aws_cdk as cdk
 
 from infra.acknowledgements import acknowledge
 from infra.deployment import Deployment
-from infra.development import DevelopmentStack
-from infra.gateway import GatewayStack
-from infra.monitoring import MonitoringStack
-from infra.network import NetworkStack
-from infra.pipeline import PipelineStack
-from infra.storage import StorageStack
+from infra.development.stack import DevelopmentStack
+from infra.gateway.stack import GatewayStack
+from infra.monitoring.stack import MonitoringStack
+from infra.network.stack import NetworkStack
+from infra.pipeline.stack import PipelineStack
+from infra.storage.stack import StorageStack
 
 
 def build(app: cdk.App, deployment: Deployment) -> None:

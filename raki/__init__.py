@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raki.completion import complete_kspace as complete_kspace
+    from raki.kspace.completion import complete_kspace as complete_kspace
 
-_WHERE = {"complete_kspace": "raki.completion"}
+_WHERE = {"complete_kspace": "raki.kspace.completion"}
 
 __all__ = ["complete_kspace"]
 

@@ -11,9 +11,9 @@ from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from infra.local.command import CONTEXT
-from infra.local.synth import synthesise
+from infra.local.deploy.synth import synthesise
 from raki import cli
-from raki.simulation import simulate_scan
+from raki.phantom.simulation import simulate_scan
 
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -35,7 +35,7 @@ settings.load_profile("fixed")
 REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 
 # These mostly wait for other processes. Begun first, they leave the cores to the rest.
-WAITING = ("tests/test_end_to_end", "tests/local/", "tests/test_cdk_command_line", "tests/test_cli")
+WAITING = ("tests/test_end_to_end", "tests/local/", "tests/test_cdk_command_line", "tests/commands/test_cli")
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -20,11 +20,11 @@ from benchmarks.scans import even_slices, find_scans, load_scan
 from benchmarks.synthetic import noisy_slices
 from benchmarks.tuned import KERNELS, RIDGES, every_setting, tuned_grappa
 from benchmarks.undersampling import Undersampling
-from raki.coils import root_sum_of_squares
+from raki.coils.combination import root_sum_of_squares
 from raki.errors import UnsupportedScan
-from raki.fourier import to_image
-from raki.metrics import nmse, object_mask
-from raki.sampling import find_sampling
+from raki.images.metrics import nmse, object_mask
+from raki.kspace.sampling import find_sampling
+from raki.scan.fourier import to_image
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.synth import cdk_environment
+from infra.local.deploy.synth import cdk_environment
 from raki.service.ledger import State
-
-from .running import running
+from tests.running import running
 
 REPOSITORY = Path(__file__).parents[1]
 # The newest tag on the package index is older in its schema and refuses the library's assembly.

@@ -13,11 +13,10 @@ import nibabel
 import pytest
 from PIL import Image
 
+from raki.phantom.simulation import simulate_scan
 from raki.service.ledger import State
-from raki.simulation import simulate_scan
-
-from .conftest import REAL_SCANS
-from .running import running
+from tests.conftest import REAL_SCANS
+from tests.running import running
 
 RESULTS = [
     "g_factor.nii.gz",

@@ -15,7 +15,7 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 RUN_ELSEWHERE = {
     ".venv/bin/raki local": "tests/test_end_to_end.py",
-    ".venv/bin/raki local --once scan1.h5 scan2.tar.gz": "tests/test_cli.py",
+    ".venv/bin/raki local --once scan1.h5 scan2.tar.gz": "tests/commands/test_cli.py",
 }
 
 

@@ -11,7 +11,8 @@ from botocore.client import BaseClient
 
 from containers import command_line
 from raki.archive import Limits, unpack
-from raki.preparation import prepare
+from raki.formats import formats
+from raki.prepare.preparation import prepare
 from raki.service import handover, metrics
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
@@ -62,7 +63,7 @@ class Worker:
         prepared_key = f"scans/{record.scan_id}.h5"
         with TemporaryDirectory() as scratch:
             body = HashingReader(self._s3, arrival)
-            raw = unpack(io.BufferedReader(body, 1 << 20), Path(scratch), limits=LIMITS)
+            raw = unpack(io.BufferedReader(body, 1 << 20), Path(scratch), formats=formats(), limits=LIMITS)
             sha256 = body.drain()
             prepared = Path(scratch) / "prepared"
             prepare(raw, prepared, token=record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None)

@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from infra.costs import formulas
 from infra.costs.prices import Prices
 from infra.deployment import Deployment
-from infra.endpoints import INTERFACE_ENDPOINTS
+from infra.network.endpoints import INTERFACE_ENDPOINTS
 
 KEYS = 2
 """Of the storage stack: one for data, one for operations."""

@@ -66,7 +66,7 @@ def local(
 @contextmanager
 def _running(share: Path, work: Path, *, speed: float, port: int) -> "Iterator[LocalCloud]":
     from infra.local.cloud import LocalCloud, LocalSettings
-    from infra.local.synth import synthesise
+    from infra.local.deploy.synth import synthesise
 
     work.mkdir(parents=True, exist_ok=True)
     with _step("Synthesising the stacks"):

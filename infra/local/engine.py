@@ -4,31 +4,29 @@ import contextlib
 import threading
 import urllib.request
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
-from infra.local import account, state
-from infra.local.adaptations import Adaptations, Hooks
-from infra.local.containers import Containers
-from infra.local.custom_resources import Json, Replies, run_handler
-from infra.local.deploy import deploy
-from infra.local.functions import Functions
-from infra.local.gateway import REFRESH_SPACING_S, StorageGateway
-from infra.local.jobs import Jobs
+from infra.local import account
+from infra.local.deploy.custom_resources import Json, Replies, run_handler
+from infra.local.deploy.deployment import deploy
+from infra.local.events.loops import Loops
+from infra.local.events.mappings import Mappings
+from infra.local.events.rules import Rules
 from infra.local.journal import Journal
-from infra.local.loops import Loops
-from infra.local.lustre import FileSystems
-from infra.local.mappings import Mappings
-from infra.local.programs import Programs
-from infra.local.protection import Protections
-from infra.local.rules import Rules
-from infra.local.server import Parts, Server
-from infra.local.share import ShareFolder
-from infra.local.tasks import Services
-from infra.local.uploads import UploadNotices
-from infra.local.watch import Watcher
-
-if TYPE_CHECKING:
-    from infra.local.cloud import LocalSettings
+from infra.local.moto import state
+from infra.local.run.containers import Containers
+from infra.local.run.functions import Functions
+from infra.local.run.jobs import Jobs
+from infra.local.run.programs import Programs
+from infra.local.run.protection import Protections
+from infra.local.run.tasks import Services
+from infra.local.server.adaptations import Adaptations, Hooks
+from infra.local.server.server import Parts, Server
+from infra.local.settings import LocalSettings
+from infra.local.share.folder import ShareFolder
+from infra.local.share.gateway import REFRESH_SPACING_S, StorageGateway
+from infra.local.share.lustre import FileSystems
+from infra.local.share.uploads import UploadNotices
+from infra.local.share.watch import Watcher
 
 _POLL_S = 0.2
 _SCHEDULE_POLL_S = 0.1
@@ -41,7 +39,7 @@ _only_one = threading.Lock()
 class Engine:
     """Everything that runs between the start and the end of a local cloud."""
 
-    def __init__(self, settings: "LocalSettings", journal: Journal) -> None:
+    def __init__(self, settings: LocalSettings, journal: Journal) -> None:
         if not _only_one.acquire(blocking=False):
             raise RuntimeError("a local cloud runs in this process already; end it first")
         self._settings = settings

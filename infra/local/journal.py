@@ -1,4 +1,7 @@
-"""What happens in the local cloud, as a person follows it: one line an event, to a callback and to a file."""
+"""What happens in the local cloud, as a person follows it: one line an event, to a callback and to a file.
+
+What programs print goes to CloudWatch Logs: to a `LogStream`.
+"""
 
 import json
 import threading
@@ -20,6 +23,14 @@ class Event:
     def to_json(self) -> str:
         """One line of `events.log`."""
         return json.dumps({"at": self.at.isoformat(), "what": self.what, "detail": self.detail}, ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogStream:
+    """Where a program's output goes in CloudWatch Logs."""
+
+    group: str
+    stream: str
 
 
 class Journal:

@@ -1,22 +1,18 @@
 """What was dropped: a stream from the network, or a file or folder on this machine."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from raki.archive.limits import DEFAULT_LIMITS, Limits
+from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import Readable, decompressor_for
 from raki.archive.tar import is_tar
 from raki.archive.unpacking import unpack_with
 from raki.archive.zip import ZipArchive, is_zip
 from raki.errors import NotAScan, UnsupportedScan
-from raki.formats import formats as known_formats
-from raki.formats import refusal
-from raki.formats.acquisitions import START_BYTES, Format
 
 
-def unpack(
-    stream: Readable, into: Path, *, limits: Limits = DEFAULT_LIMITS, formats: Iterable[Format] | None = None
-) -> list[Path]:
+def unpack(stream: Readable, into: Path, *, formats: Sequence[RawData], limits: Limits = DEFAULT_LIMITS) -> list[Path]:
     """Writes all raw data of one scan out of a stream into a folder, and returns the files in the archive's order.
 
     The files are `scan.h5`, `scan-2.dat` and so on; the companions of one (the `.cfl` of a `.hdr`) have its stem and
@@ -29,7 +25,7 @@ def unpack(
     stands at its end.
 
     Args:
-        formats: what raw data is looked for; all that raki reads if left out.
+        formats: what raw data is looked for, as `raki.formats.formats()`.
 
     Raises:
         NotAScan: nothing in the stream is raw data that raki reads; an empty stream has nothing.
@@ -41,21 +37,18 @@ def unpack(
     return unpack_with(lambda unpacking: unpacking.take_stream(stream), into, limits, formats)
 
 
-def open_local(
-    path: Path, into: Path, *, limits: Limits = DEFAULT_LIMITS, formats: Iterable[Format] | None = None
-) -> list[Path]:
+def open_local(path: Path, into: Path, *, formats: Sequence[RawData], limits: Limits = DEFAULT_LIMITS) -> list[Path]:
     """The files of one scan on this machine; an archive is unpacked into a folder, as by `unpack`.
 
     Raw data stays where it is, and its companions beside it are found. A folder stands for all raw data that lies
     directly in it, in the order of names. Of a zip archive no copy is made.
 
     Args:
-        formats: what raw data is looked for; all that raki reads if left out.
+        formats: what raw data is looked for, as `raki.formats.formats()`.
 
     Raises:
         NotAScan: there is no such file, or nothing that raki reads in it. Otherwise as `unpack`.
     """
-    formats = tuple(known_formats() if formats is None else formats)
     if path.is_dir():
         return _raw_in_folder(path, limits, formats)
     if not path.is_file():
@@ -64,15 +57,15 @@ def open_local(
         return raw
     start = _start(path)
     if not (is_zip(start) or is_tar(start) or decompressor_for(start)):
-        raise refusal(start)
+        raise refusal(start, formats)
     with path.open("rb") as file:
         if is_zip(start):
             n_bytes = path.stat().st_size
             return unpack_with(lambda unpacking: unpacking.take_zip(file, n_bytes), into, limits, formats)
-        return unpack(file, into, limits=limits, formats=formats)
+        return unpack(file, into, formats=formats, limits=limits)
 
 
-def _raw_in_folder(folder: Path, limits: Limits, formats: tuple[Format, ...]) -> list[Path]:
+def _raw_in_folder(folder: Path, limits: Limits, formats: Sequence[RawData]) -> list[Path]:
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("._"))
     found = [raw for file in files if (raw := _raw(file, formats))]
     if not found:
@@ -88,7 +81,7 @@ def _raw_in_folder(folder: Path, limits: Limits, formats: tuple[Format, ...]) ->
     return [file for lead, *others in found if lead not in companions for file in (lead, *others)]
 
 
-def _raw(path: Path, formats: tuple[Format, ...]) -> list[Path]:
+def _raw(path: Path, formats: Sequence[RawData]) -> list[Path]:
     """The file and the companions that stand beside it, if it is raw data; otherwise none."""
     start = _start(path)
     if is_zip(start):

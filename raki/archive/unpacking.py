@@ -2,7 +2,7 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +11,11 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from raki.archive.limits import Account, Limits
+from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import BLOCK_BYTES, Content, Decompressed, Readable, decompressor_for
 from raki.archive.tar import is_tar, tar_members
 from raki.archive.zip import ZipArchive, is_zip
 from raki.errors import NotAScan, PermanentError, TransientError
-from raki.formats import formats as known_formats
-from raki.formats import refusal
-from raki.formats.acquisitions import START_BYTES, Format
 
 # So much is written between two looks at what is left on the disk.
 DISK_CHECK_BYTES = 64 << 20
@@ -38,7 +36,7 @@ class RawFile:
 class Unpacking:
     """What was taken out of one archive so far; it lies in a passing folder, and is gone with it unless placed."""
 
-    def __init__(self, folder: Path, limits: Limits, formats: Iterable[Format]) -> None:
+    def __init__(self, folder: Path, limits: Limits, formats: Sequence[RawData]) -> None:
         self._folder, self._formats = folder, tuple(formats)
         self._suffixes_of_companions = {suffix for one in self._formats for suffix in one.companions}
         self._account = Account(limits)
@@ -78,7 +76,7 @@ class Unpacking:
 
     def _nothing_found(self) -> PermanentError:
         if self._only_start is not None:
-            return refusal(self._only_start)
+            return refusal(self._only_start, self._formats)
         return NotAScan(
             f"none of the {self._account.n_members} entries of the archive is raw data that raki reads; "
             "pack the scan itself"
@@ -170,7 +168,7 @@ class Unpacking:
             raise full_disk(f"it has {free >> 20} MiB left, of which {needed >> 20} stay free")
 
 
-def written_suffix(suffix: str, formats: Iterable[Format]) -> str:
+def written_suffix(suffix: str, formats: Sequence[RawData]) -> str:
     """The suffix that a file is written with: its own if its format has that, else its format's first, else none."""
     known = [suffix for one in formats for suffix in one.suffixes]
     return suffix if suffix in known else next(iter(known), "")
@@ -193,10 +191,10 @@ def full_disk(what: str) -> TransientError:
 
 
 def unpack_with(
-    take: Callable[[Unpacking], None], into: Path, limits: Limits, formats: Iterable[Format] | None
+    take: Callable[[Unpacking], None], into: Path, limits: Limits, formats: Sequence[RawData]
 ) -> list[Path]:
     """Runs an unpacking in a passing folder within `into`, which goes whatever happens."""
     with TemporaryDirectory(dir=into, prefix=".unpacking-") as folder:
-        unpacking = Unpacking(Path(folder), limits, known_formats() if formats is None else formats)
+        unpacking = Unpacking(Path(folder), limits, formats)
         take(unpacking)
         return unpacking.place(into)

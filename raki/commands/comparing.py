@@ -21,9 +21,9 @@ def compare(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
 ) -> None:
     """Undersample a fully sampled scan, and hold each method against the image of all its lines."""
-    from raki.comparison import compare as compare_methods
-    from raki.comparison import write_comparison
-    from raki.report import method_label
+    from raki.results.comparison import compare as compare_methods
+    from raki.results.comparison import write_comparison
+    from raki.results.report import method_label
 
     methods = tuple(one.value for one in method or [Method.RAKI])
     with progress_bar() as show, prepared_scan(file, show) as (scan, _):

@@ -17,11 +17,12 @@ def inspect(
 ) -> None:
     """Say what is in a raw file, whether raki can reconstruct it, by which methods, and what is missing."""
     from raki.archive import open_local
-    from raki.inspection import inspect as inspect_files
-    from raki.inspection_text import describe
+    from raki.formats import formats
+    from raki.inspection.inspection import inspect as inspect_files
+    from raki.inspection.text import describe
 
     with TemporaryDirectory() as scratch:
-        inspection = inspect_files(open_local(file, Path(scratch)), device=device)
+        inspection = inspect_files(open_local(file, Path(scratch), formats=formats()), device=device)
     if as_json:
         typer.echo(inspection.to_json())
     else:
@@ -40,8 +41,9 @@ def convert(
 ) -> None:
     """Write a raw scan, sorted, in another format. The raw file stays as it is."""
     from raki.archive import open_local
-    from raki.containment import Allowance, contained
     from raki.export import WRITERS, export
+    from raki.formats import formats
+    from raki.prepare.containment import Allowance, contained
 
     write = WRITERS.get(target.suffix)
     if write is None:
@@ -51,7 +53,7 @@ def convert(
             write(scan, target)
     else:
         with TemporaryDirectory() as scratch:
-            files = open_local(file, Path(scratch))
+            files = open_local(file, Path(scratch), formats=formats())
             allowance = Allowance.for_size(sum(one.stat().st_size for one in files))
             contained(export, files, target, allowance=allowance)
     typer.echo(target)

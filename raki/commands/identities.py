@@ -19,11 +19,11 @@ def deidentify(
     keep_gender: Annotated[bool, typer.Option(help="Keep the patient's gender.")] = False,
 ) -> None:
     """Write a copy of a raw scan that names nobody: a token stands for patient and study."""
-    from raki.containment import Allowance, contained
     from raki.identity import deidentify as write_copy
     from raki.identity import read_identity
     from raki.identity.header import Policy
     from raki.identity.tokens import TokenMap
+    from raki.prepare.containment import Allowance, contained
 
     if target.exists() and target.samefile(file):
         raise typer.BadParameter("source and target are the same file; raw files are never changed: name another")
@@ -43,7 +43,7 @@ def reidentify(
     token_map: Map,
 ) -> None:
     """Put patient and study back into DICOM images, by the token that they carry."""
-    from raki.identity.reidentify import reidentify as write_images
+    from raki.results.reidentification import reidentify as write_images
 
     for path in write_images(folder, token_map, output):
         typer.echo(path)

@@ -48,9 +48,9 @@ def reconstruct(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
 ) -> None:
     """Reconstruct one raw scan on this machine, without any cloud."""
-    from raki.dicom import write_dicom
-    from raki.reconstruction import reconstruct as reconstruct_scan
-    from raki.results import write_results
+    from raki.images.reconstruction import reconstruct as reconstruct_scan
+    from raki.results.dicom import write_dicom
+    from raki.results.folder import write_results
 
     with progress_bar() as show, prepared_scan(file, show) as (scan, source):
         n_coils = scan.kspace.shape[1]
@@ -84,7 +84,7 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Write the raw scan of a head phantom, as a scanner would."""
-    from raki.simulation import simulate_scan
+    from raki.phantom.simulation import simulate_scan
 
     try:
         with progress_bar() as show:

@@ -10,8 +10,8 @@ from ismrmrd import xsd
 
 from raki.errors import UnsupportedScan
 from raki.formats.arrays.header import bare_header
-from raki.formats.ismrmrd.header import parse_header
 from raki.scan import Scan
+from raki.scan.header import parse_header
 
 # A sorted scan knows the ratio of its dwell times alone: the noise scan's is written as this one.
 NOISE_DWELL_TIME_S = 10e-6

@@ -12,8 +12,8 @@ from numpy.lib import format as npy
 
 from raki.export.known import dwell_times_s, frame_grid, known_header, replaced
 from raki.formats.arrays.description import QUANTITIES
-from raki.formats.ismrmrd.header import receiver_noise_bandwidth
 from raki.scan import Frame, Scan
+from raki.scan.header import receiver_noise_bandwidth
 
 SAMPLES = np.dtype("<c8")
 

@@ -1,7 +1,7 @@
 """What every reader of raw data hands on: a header, one head for each acquisition, and samples on request.
 
 The header and the heads are ISMRMRD's, whatever the file's own format: a reader of another format translates. What
-they mean is decided in one place, `raki.formats.sorting`, for all formats alike.
+they mean is decided in one place, `raki.formats.sorting.lines`, for all formats alike.
 
 Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089; https://ismrmrd.readthedocs.io.
 """
@@ -20,9 +20,6 @@ from raki.errors import DamagedScan, NotAScan
 
 HEAD = acquisition_header_dtype
 """One acquisition's head as a numpy record, with the field names of ISMRMRD's AcquisitionHeader."""
-
-START_BYTES = 4096
-"""How much of a file's beginning a format is recognised by; shorter files give less."""
 
 LARGEST_SAMPLE = 1e15
 """Real samples are far smaller, in whatever unit; their squares are summed in single precision."""
@@ -65,7 +62,7 @@ class Format:
     suffixes: tuple[str, ...]
     """What names of such files end with by custom, for messages; content decides."""
     recognises: Callable[[bytes], bool]
-    """Whether a file may be of this format, from its first `START_BYTES` bytes."""
+    """Whether a file may be of this format, from its first `raki.archive.START_BYTES` bytes."""
     open: Callable[[Path], AbstractContextManager[Acquisitions]]
     """Opens a file. Raises NotAScan, DamagedScan or UnsupportedScan, with one sentence."""
     companions: tuple[str, ...] = ()

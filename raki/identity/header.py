@@ -15,8 +15,8 @@ from typing import Any
 
 from ismrmrd import xsd
 
-from raki.formats.ismrmrd.header import parse_header
 from raki.identity.person import SITE_TOKEN, Identity, derived_uid, require_token
+from raki.scan.header import parse_header
 
 KEPT: dict[type, frozenset[str]] = {
     xsd.ismrmrdHeader: frozenset(

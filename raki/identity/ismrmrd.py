@@ -10,10 +10,10 @@ from ismrmrd.hdf5 import acquisition_dtype
 
 from raki.errors import UnsupportedScan
 from raki.formats.acquisitions import HEAD, Format
-from raki.formats.ismrmrd.header import parse_header
 from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.identity.header import Policy, identity_in_header, scrub_header
 from raki.identity.words import require_gone, telling_words
+from raki.scan.header import parse_header
 
 KEPT_FIELDS = (
     *("version", "flags", "scan_counter", "number_of_samples", "available_channels", "active_channels"),

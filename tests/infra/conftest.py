@@ -11,7 +11,7 @@ from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks
 from filelock import FileLock
 
 from infra.deployment import Deployment
-from infra.local.synth import REPOSITORY
+from infra.local.deploy.synth import REPOSITORY
 from infra.service import build
 
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"

@@ -30,11 +30,10 @@ from infra.costs.fixed import (
 )
 from infra.costs.prices import Prices, PricesError, read_prices
 from infra.deployment import PROFILES, Deployment
-from infra.endpoints import INTERFACE_ENDPOINTS
-from infra.metrics import METRICS as DIMENSIONS_OF
-from infra.metrics import VALUES
-
-from .conftest import DEPLOYMENTS
+from infra.monitoring.metrics import METRICS as DIMENSIONS_OF
+from infra.monitoring.metrics import VALUES
+from infra.network.endpoints import INTERFACE_ENDPOINTS
+from tests.infra.conftest import DEPLOYMENTS
 
 APP = typer.Typer()
 APP.command()(cost)

@@ -10,13 +10,13 @@ import pytest
 from aws_cdk.assertions import Match, Template
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from infra.delivery import NO_SHARE, Delivery
 from infra.deployment import Deployment, SettingsError
-from infra.gateway import GatewayStack
-from infra.local.synth import REPOSITORY
-from infra.network import NetworkStack
-from infra.shares import REGIONS
-from infra.storage import StorageStack
+from infra.gateway.shares import REGIONS
+from infra.gateway.stack import GatewayStack
+from infra.local.deploy.synth import REPOSITORY
+from infra.network.stack import NetworkStack
+from infra.pipeline.delivery import NO_SHARE, Delivery
+from infra.storage.stack import StorageStack
 
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
 CONTEXT = json.loads((REPOSITORY / "cdk.json").read_text())["context"]

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from infra.deployment import PREFIX, PROFILES, Deployment, SettingsError
-from infra.local.synth import REPOSITORY
+from infra.local.deploy.synth import REPOSITORY
 
 GATEWAY = {"raki:gateway_arn": "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"}
 GUIDE = REPOSITORY / "infra/README.md"

@@ -8,12 +8,12 @@ import aws_cdk as cdk
 import pytest
 
 from infra.deployment import Deployment
-from infra.development import DevelopmentStack
-from infra.image_builds import IMAGES
-from infra.local.synth import REPOSITORY
-from infra.network import NetworkStack
-from infra.notebook import ENDPOINTS, PREPARE
-from infra.storage import StorageStack
+from infra.development.image_builds import IMAGES
+from infra.development.notebook import ENDPOINTS, PREPARE
+from infra.development.stack import DevelopmentStack
+from infra.local.deploy.synth import REPOSITORY
+from infra.network.stack import NetworkStack
+from infra.storage.stack import StorageStack
 from tests.infra.policies import permissions
 
 SCRIPT = PREPARE.read_text()

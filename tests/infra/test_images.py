@@ -15,8 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.sources import REPOSITORY, worker_health_check
-
-from .image_files import CUDA, NAMES, asked_for, last, locked, read_dockerfile, requirements
+from tests.infra.image_files import CUDA, NAMES, asked_for, last, locked, read_dockerfile, requirements
 
 every_image = pytest.mark.parametrize("name", NAMES)
 

@@ -13,11 +13,10 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ecs as ecs
 
-from infra.local import assembly as cloud_assembly
+from infra.local.deploy import assembly as cloud_assembly
 from infra.sources import REPOSITORY, image
 from raki.service.settings import DecompressSettings, ReconstructSettings
-
-from .image_files import CUDA, NAMES, locked, read_dockerfile
+from tests.infra.image_files import CUDA, NAMES, locked, read_dockerfile
 
 SETTINGS = {"decompress": DecompressSettings, "reconstruct": ReconstructSettings}
 every_image = pytest.mark.parametrize("name", NAMES)

@@ -5,15 +5,15 @@ import re
 import aws_cdk as cdk
 import pytest
 
-from infra import metrics
 from infra.costs.formulas import Task, fargate
 from infra.costs.prices import read_prices
 from infra.deployment import Deployment
-from infra.local.synth import REPOSITORY
-from infra.monitoring import MonitoringStack
-from infra.network import NetworkStack
-from infra.pipeline import PipelineStack
-from infra.storage import StorageStack
+from infra.local.deploy.synth import REPOSITORY
+from infra.monitoring import metrics
+from infra.monitoring.stack import MonitoringStack
+from infra.network.stack import NetworkStack
+from infra.pipeline.stack import PipelineStack
+from infra.storage.stack import StorageStack
 from raki import errors
 from raki.service.ledger import State
 from raki.service.metrics import METRICS, NAMESPACE

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from infra.instances import PREPARE
+from infra.pipeline.instances import PREPARE
 
 NVME_DISK = "/dev/nvme1n1 Amazon EC2 NVMe Instance Storage"
 ROOT_DISK = "/dev/nvme0n1 Amazon Elastic Block Store"

@@ -12,10 +12,10 @@ from aws_cdk.assertions import Match, Template
 from filelock import FileLock
 
 from infra.deployment import Deployment
-from infra.instances import PREPARE
-from infra.network import NetworkStack
-from infra.reconstruction import Reconstruction
-from infra.storage import StorageStack
+from infra.network.stack import NetworkStack
+from infra.pipeline.instances import PREPARE
+from infra.pipeline.reconstruction import Reconstruction
+from infra.storage.stack import StorageStack
 from raki.service.settings import ReconstructSettings
 
 REPOSITORY = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 
 from infra.acknowledgements import ACKNOWLEDGED
 from infra.deployment import PROFILES
-from infra.local.left_out import LEFT_OUT
+from infra.local.deploy.left_out import LEFT_OUT
 from tests.infra.conftest import DEPLOYMENTS
 
 # Another logical id would be another, empty resource.

@@ -4,7 +4,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from .recorded import Recorded, planned
+from tests.inspection.recorded import Recorded, planned
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from ismrmrd import xsd
 from rich.console import Console
 
 from raki.formats.acquisitions import HEAD
-from raki.inspection import inspect_acquisitions
-from raki.inspection_text import describe
-from raki.simulation import sampled_lines, scan_header
+from raki.inspection.inspection import inspect_acquisitions
+from raki.inspection.text import describe
+from raki.phantom.simulation import sampled_lines, scan_header
 
 
 class Recorded:

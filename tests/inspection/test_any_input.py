@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .recorded import changed, inspected, planned, terminal
+from tests.inspection.recorded import changed, inspected, planned, terminal
 
 
 def test_names_are_shown_as_plain_text():

@@ -9,14 +9,13 @@ import torch
 
 from raki.formats import open_raw, read_scan
 from raki.formats.acquisitions import HEAD
-from raki.inspection import inspect, inspect_acquisitions
-from raki.preprocess import preprocess
-from raki.sampling import find_sampling
-from raki.simulation import simulate_scan
-from raki.survey.lines import slice_order
-from raki.survey.placement import orientation
-
-from .recorded import changed, inspected, one_more, planned, terminal
+from raki.inspection.inspection import inspect, inspect_acquisitions
+from raki.inspection.survey.lines import slice_order
+from raki.inspection.survey.placement import orientation
+from raki.kspace.sampling import find_sampling
+from raki.phantom.simulation import simulate_scan
+from raki.prepare.preparation import preprocess
+from tests.inspection.recorded import changed, inspected, one_more, planned, terminal
 
 
 def test_the_files_tell_what_was_simulated(tmp_path):

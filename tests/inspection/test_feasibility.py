@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from raki.completion import METHODS, complete
 from raki.errors import NotAScan, PermanentError
-from raki.published import iraki, raki2019, rraki
-from raki.published.descent import Schedule
-from raki.survey import survey_here
-
-from .recorded import changed, inspected, planned, terminal
+from raki.inspection.survey.survey import survey_here
+from raki.kspace.completion import METHODS, complete
+from raki.kspace.published import iraki, raki2019, rraki
+from raki.kspace.published.descent import Schedule
+from tests.inspection.recorded import changed, inspected, planned, terminal
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from infra.local.cloud import Event, LocalCloud, LocalSettings
-
-from . import programs_of_the_tests
+from tests.local import programs_of_the_tests
 
 # One minute of a template is one second.
 SPEED = 60.0

@@ -16,7 +16,7 @@ from typing import Any
 import boto3
 
 from infra.local.cloud import LocalCloud, LocalSettings
-from infra.local.deploy import DeploymentFailed
+from infra.local.deploy.deployment import DeploymentFailed
 
 SPEED = 60.0
 

@@ -6,17 +6,16 @@ from importlib import import_module
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.local import assembly
 from infra.local.cloud import LocalCloud, LocalSettings
-from infra.local.moto_parts import MotoChanged, find
-
-from .conftest import write_assembly
+from infra.local.deploy import assembly
+from infra.local.moto.parts import MotoChanged, find
+from tests.local.conftest import write_assembly
 
 
 @pytest.fixture
 def adaptations():
     """Loaded when it is asked for: moto takes seconds, and every process of a run collects every test."""
-    return import_module("infra.local.adaptations")
+    return import_module("infra.local.server.adaptations")
 
 
 def test_settings_of_a_bucket_and_a_table_of_version_2_arrive(cloud, outputs):

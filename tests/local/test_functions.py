@@ -4,8 +4,7 @@ import json
 import time
 
 from infra.local.cloud import LocalCloud
-
-from .conftest import SPEED, eventually
+from tests.local.conftest import SPEED, eventually
 
 
 def keys(cloud: LocalCloud, bucket: str, prefix: str) -> set[str]:

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.local.gateway import InvalidGatewayRequest, StorageGateway
 from infra.local.journal import Journal
-from infra.local.uploads import UploadNotices
-
-from .conftest import GATEWAY_ARN, SPEED, eventually
+from infra.local.share.gateway import InvalidGatewayRequest, StorageGateway
+from infra.local.share.uploads import UploadNotices
+from tests.local.conftest import GATEWAY_ARN, SPEED, eventually
 
 ROLE = "arn:aws:iam::123456789012:role/share"
 

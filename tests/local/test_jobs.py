@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.local.jobs import wants_retry
-
-from .conftest import eventually
-from .test_functions import bodies
+from infra.local.run.jobs import wants_retry
+from tests.local.conftest import eventually
+from tests.local.test_functions import bodies
 
 
 def finish(cloud, outputs, *command, **kwargs):

@@ -6,7 +6,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from .conftest import eventually
+from tests.local.conftest import eventually
 
 POLICY = {"AutoImportPolicy": {"Events": ["NEW", "CHANGED", "DELETED"]}}
 

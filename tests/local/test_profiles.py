@@ -4,9 +4,8 @@ import pytest
 from filelock import FileLock
 
 from infra.local.command import CONTEXT
-from infra.local.synth import synthesise
-
-from .deploying import deployed
+from infra.local.deploy.synth import synthesise
+from tests.local.deploying import deployed
 
 # Between them, and with the one that all other tests use, they have every type that a setting can ask for.
 SETTINGS = {

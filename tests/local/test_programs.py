@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.programs import LogStream, Programs
-
-from .conftest import eventually
+from infra.local.journal import LogStream
+from infra.local.run.programs import Programs
+from tests.local.conftest import eventually
 
 LOG = LogStream(group="programs", stream="one")
 STUBBORN = """
@@ -51,7 +51,8 @@ def test_even_a_stubborn_program_and_its_children_end(tmp_path):
 
 def test_a_kill_of_the_cloud_itself_leaves_nothing(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from infra.local.programs import LogStream, Programs\n"
+        "import sys, time; from pathlib import Path; from infra.local.journal import LogStream\n"
+        "from infra.local.run.programs import Programs\n"
         f"programs = Programs(Path({str(tmp_path)!r}), lambda *_: None)\n"
         "log = LogStream(group='g', stream='s')\n"
         f"one = programs.start('one', [sys.executable, '-c', {STUBBORN!r}], {{}}, Path({str(tmp_path)!r}), log)\n"

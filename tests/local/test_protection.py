@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.protection import STATE_PATH, Protections
-
-from .conftest import eventually
-from .test_tasks import ready, running_tasks, set_desired_count, workers
+from infra.local.run.protection import STATE_PATH, Protections
+from tests.local.conftest import eventually
+from tests.local.test_tasks import ready, running_tasks, set_desired_count, workers
 
 ARN, SERVICE = "arn:aws:ecs:us-east-1:123456789012:task/cluster/one", "arn:aws:ecs:us-east-1:123456789012:service/c/s"
 

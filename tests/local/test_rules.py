@@ -5,10 +5,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.rules import message, service_event
-
-from .conftest import eventually
-from .test_functions import bodies
+from infra.local.events.rules import message, service_event
+from tests.local.conftest import eventually
+from tests.local.test_functions import bodies
 
 TEXT = {
     "InputPathsMap": {"detail-jobId": "$.detail.jobId", "detail-reason": "$.detail.reason"},

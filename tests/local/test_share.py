@@ -6,10 +6,9 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.local import share as share_module
+from infra.local.share import folder as share_module
 from raki.service.messages import is_scratch
-
-from .conftest import eventually
+from tests.local.conftest import eventually
 
 
 def objects(cloud, outputs) -> dict[str, bytes]:

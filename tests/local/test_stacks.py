@@ -11,11 +11,10 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from filelock import FileLock
 
-from infra.local.synth import REPOSITORY, cdk_environment
-
-from . import programs_of_the_tests, stacks_of_the_tests
-from .conftest import eventually
-from .deploying import deployed
+from infra.local.deploy.synth import REPOSITORY, cdk_environment
+from tests.local import programs_of_the_tests, stacks_of_the_tests
+from tests.local.conftest import eventually
+from tests.local.deploying import deployed
 
 SEVERAL_PARTS = TransferConfig(multipart_threshold=6 << 20, multipart_chunksize=6 << 20)
 

@@ -6,8 +6,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from infra.local import streaming
-from infra.local.share import TRANSFER
+from infra.local.moto import streaming
+from infra.local.share.folder import TRANSFER
 
 N_BYTES = (5 << 20) + 321
 BODY = bytes(range(256)) * (N_BYTES // 256) + bytes(N_BYTES % 256)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.local import synth
+from infra.local.deploy import synth
 
 APP = """
 import json, os, pathlib

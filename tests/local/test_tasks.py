@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from .conftest import eventually, processes_of
+from tests.local.conftest import eventually, processes_of
 
 
 def set_desired_count(cloud, outputs, n):

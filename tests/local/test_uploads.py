@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from infra.local.uploads import UploadNotices
-
-from .conftest import GATEWAY_ARN
+from infra.local.share.uploads import UploadNotices
+from tests.local.conftest import GATEWAY_ARN
 
 ARN = "arn:aws:storagegateway:us-east-1:123456789012:share/share-12345678"
 

@@ -13,9 +13,8 @@ from raki.service.lease import Consumer
 from raki.service.ledger import Ledger, State
 from raki.service.protection import Protection
 from raki.service.stage import Stage
-
-from ..embedded_metrics import logged
-from .agent import running_agent
+from tests.embedded_metrics import logged
+from tests.service.agent import running_agent
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from containers.reconstruct.__main__ import Job
 from raki.service.ledger import State
 from raki.service.protection import Protection
 from raki.service.settings import DecompressSettings, ReconstructSettings
-
-from ..embedded_metrics import metrics_in, named
+from tests.embedded_metrics import metrics_in, named
 
 KEY = "Mustermann/Max 1.h5"
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from raki.service import metrics
 from raki.service.metrics import METRICS
-
-from ..embedded_metrics import metrics_in, metrics_of
+from tests.embedded_metrics import metrics_in, metrics_of
 
 numbers = st.floats(min_value=0, max_value=1e12) | st.integers(min_value=0, max_value=1 << 50)
 DIMENSIONS = {"Stage": "decompressing", "State": "arrived", "Outcome": "failed", "FailureClass": "NotAScan"}

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from raki.service import protection as module
 from raki.service.protection import Protection
-
-from .agent import BLOCKED, ODD, THROTTLED, TIMED_OUT, running_agent
+from tests.service.agent import BLOCKED, ODD, THROTTLED, TIMED_OUT, running_agent
 
 REFUSALS = [BLOCKED, THROTTLED, TIMED_OUT, *ODD]
 

@@ -16,9 +16,8 @@ from raki.service.messages import ScanArrived
 from raki.service.objects import publish
 from raki.service.process import Terminated, raised_on_sigterm
 from raki.service.protection import Protection
-
-from ..embedded_metrics import metrics_in, named
-from .agent import BLOCKED
+from tests.embedded_metrics import metrics_in, named
+from tests.service.agent import BLOCKED
 
 SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=datetime.now(UTC))
 

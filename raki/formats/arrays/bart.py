@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from raki.archive import START_BYTES
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.acquisitions import START_BYTES, Format
+from raki.formats.acquisitions import Format
 from raki.formats.arrays.description import Description
 from raki.formats.arrays.scan import ArrayAcquisitions
 

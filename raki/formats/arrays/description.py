@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.ismrmrd.header import LARGEST_MATRIX, LONGEST_MM, SHORTEST_MM
 from raki.scan import Geometry
+from raki.scan.header import LARGEST_MATRIX, LONGEST_MM, SHORTEST_MM
 
 COUNTERS = {
     "slice": "slice",

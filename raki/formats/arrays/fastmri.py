@@ -21,7 +21,7 @@ from raki.formats.arrays.description import Description
 from raki.formats.arrays.scan import ArrayAcquisitions
 from raki.formats.hdf5.array import HDF5_MAGIC, Hdf5Array, damage_is_named
 from raki.formats.hdf5.table import read_text
-from raki.formats.ismrmrd.header import field_of_view_mm, matrix_size, parse_header
+from raki.scan.header import field_of_view_mm, matrix_size, parse_header
 
 AXES = {4: ("slice", "coil", "ro", "pe"), 3: ("slice", "ro", "pe")}
 

@@ -25,7 +25,7 @@ from raki.formats.ge.header import (
     read_header,
 )
 from raki.formats.ge.ismrmrd_header import ismrmrd_header_xml
-from raki.line_signs import undo_rf_chop
+from raki.formats.ge.rf_chop import undo_rf_chop
 
 N_BASELINE_FRAMES = 1
 # Lines read at once, of every coil.

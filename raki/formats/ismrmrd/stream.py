@@ -19,8 +19,9 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import Complex64, Int
 
+from raki.archive import START_BYTES
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
-from raki.formats.acquisitions import HEAD, START_BYTES, Format, require_measured
+from raki.formats.acquisitions import HEAD, Format, require_measured
 
 # Those of scanners have less than one megabyte.
 LARGEST_HEADER_BYTES = 32 << 20

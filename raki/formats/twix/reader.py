@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Complex64, Int
 
+from raki.archive import START_BYTES
 from raki.errors import DamagedScan, NotAScan
-from raki.formats.acquisitions import START_BYTES, Format, require_measured
-from raki.formats.sorting import NOT_IMAGE, has_flag
+from raki.formats.acquisitions import Format, require_measured
+from raki.formats.sorting.lines import NOT_IMAGE, has_flag
 from raki.formats.twix.blocks import (
     Lines,
     Measurement,

@@ -3,12 +3,13 @@
 import h5py
 import numpy as np
 
-from raki.formats.acquisitions import START_BYTES, Acquisitions
+from raki.archive import START_BYTES
+from raki.formats.acquisitions import Acquisitions
 from raki.formats.arrays.bart import BART_CFL
 from raki.formats.arrays.fastmri import FASTMRI
 from raki.formats.arrays.numpy_files import NUMPY_NPY, NUMPY_NPZ
-from raki.formats.ismrmrd.header import parse_header
-from raki.simulation import complex_noise
+from raki.phantom.simulation import complex_noise
+from raki.scan.header import parse_header
 
 AXES = ("slice", "coil", "pe", "ro")
 COUNTERS = (

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from ismrmrd import xsd
 
-from raki.simulation import scan_header
-
-from .array_files import kspace
+from raki.phantom.simulation import scan_header
+from tests.formats.arrays.array_files import kspace
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from raki.formats.arrays import scan as array_scan
 from raki.formats.arrays.description import Description
 from raki.formats.arrays.numpy_files import NUMPY_NPZ
 from raki.formats.arrays.scan import ArrayAcquisitions
-from raki.formats.ismrmrd.header import centre_line, matrix_size, parse_header
-from raki.formats.placement import image_geometry
-
-from .array_files import AXES, FORMATS, kspace, lines, opened, same, write
+from raki.formats.sorting.placement import image_geometry
+from raki.scan.header import centre_line, matrix_size, parse_header
+from tests.formats.arrays.array_files import AXES, FORMATS, kspace, lines, opened, same, write
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -7,8 +7,7 @@ import pytest
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.arrays.bart import BART_CFL
-
-from .array_files import kspace, opened, write
+from tests.formats.arrays.array_files import kspace, opened, write
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raki.errors import PermanentError
-
-from .array_files import FORMATS, kspace, lines, write
+from tests.formats.arrays.array_files import FORMATS, kspace, lines, write
 
 FIXTURES = [HealthCheck.function_scoped_fixture]
 

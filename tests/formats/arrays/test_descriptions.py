@@ -12,8 +12,7 @@ from raki.errors import DamagedScan, NotAScan, PermanentError, UnsupportedScan
 from raki.formats.arrays.description import ALL_AXES, Description
 from raki.formats.arrays.numpy_files import NUMPY_NPY, NUMPY_NPZ
 from raki.formats.arrays.scan import ArrayAcquisitions
-
-from .array_files import kspace, lines, write
+from tests.formats.arrays.array_files import kspace, lines, write
 
 
 def test_an_array_without_its_axes_is_told_what_to_write_where(tmp_path):

@@ -4,10 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from raki.formats.ismrmrd.header import centre_line, field_of_view_mm, matrix_size
-from raki.formats.placement import image_geometry
-
-from .array_files import kspace, opened, replace_kspace, same
+from raki.formats.sorting.placement import image_geometry
+from raki.scan.header import centre_line, field_of_view_mm, matrix_size
+from tests.formats.arrays.array_files import kspace, opened, replace_kspace, same
 
 
 def test_fastmri_takes_lines_from_the_mask_and_geometry_from_the_header(knee):

@@ -9,8 +9,7 @@ import pytest
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.arrays.fastmri import FASTMRI
-
-from .array_files import kspace, replace_kspace
+from tests.formats.arrays.array_files import kspace, replace_kspace
 
 
 def link_elsewhere(file):

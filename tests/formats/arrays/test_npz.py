@@ -10,8 +10,7 @@ import pytest
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.arrays import npz_members
 from raki.formats.arrays.numpy_files import NUMPY_NPZ
-
-from .array_files import kspace, opened, same, write
+from tests.formats.arrays.array_files import kspace, opened, same, write
 
 
 def test_packed_archives_are_read_the_same_and_leave_nothing_behind(tmp_path, monkeypatch):

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from raki.archive import START_BYTES
 from raki.errors import DamagedScan, PermanentError, UnsupportedScan
-from raki.formats.acquisitions import HEAD, START_BYTES, Acquisitions
+from raki.formats.acquisitions import HEAD, Acquisitions
 from raki.formats.ge.pfile import GE_PFILE
-from raki.formats.ismrmrd.header import parse_header
-from raki.formats.scan_reader import sorted_scan
-
-from .ge_files import FOV_MM, HEADER_BYTES, SPACING_MM, p_file
+from raki.formats.sorting.scan_reader import sorted_scan
+from raki.scan.header import parse_header
+from tests.formats.ge.ge_files import FOV_MM, HEADER_BYTES, SPACING_MM, p_file
 
 N_SLICES, N_COILS, N_LINES, N_RO = 3, 2, 10, 8
 

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from raki.formats import open_scan, read_scan
-from raki.formats.ismrmrd.header import parse_header
-from raki.phantom import phantom_kspace
-from raki.simulation import simulate_scan
-
-from .conftest import images
+from raki.phantom.phantom import phantom_kspace
+from raki.phantom.simulation import simulate_scan
+from raki.scan.header import parse_header
+from tests.formats.ismrmrd.conftest import images
 
 
 def test_noise_free_scan_is_the_phantom_on_the_sampled_lines(tmp_path):

@@ -9,12 +9,11 @@ from ismrmrd.hdf5 import acquisition_dtype
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats import read_scan
-from raki.formats.sorting import find_acs
-from raki.preprocess import preprocess
-from raki.reconstruction import reconstruct
+from raki.formats.sorting.lines import find_acs
+from raki.images.reconstruction import reconstruct
+from raki.prepare.preparation import preprocess
 from raki.scan import Frame
-
-from .conftest import images
+from tests.formats.ismrmrd.conftest import images
 
 
 @pytest.mark.parametrize("counter", ["contrast", "repetition", "phase", "set"])

@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from ismrmrd.serialization import ConfigFile, ConfigText, ProtocolDeserializer, ProtocolSerializer
 
+from raki.archive import START_BYTES
 from raki.errors import DamagedScan, NotAScan, PermanentError, UnsupportedScan
-from raki.formats.acquisitions import HEAD, START_BYTES, Acquisitions
+from raki.formats.acquisitions import HEAD, Acquisitions
 from raki.formats.ismrmrd.hdf5 import ISMRMRD_HDF5
-from raki.formats.ismrmrd.header import parse_header
 from raki.formats.ismrmrd.stream import ISMRMRD_STREAM
 from raki.formats.ismrmrd.stream_writer import write_stream
-from raki.formats.scan_reader import sorted_scan
+from raki.formats.sorting.scan_reader import sorted_scan
+from raki.scan.header import parse_header
 
 ANY_BYTE = [HealthCheck.function_scoped_fixture]
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from raki.archive import START_BYTES
 from raki.errors import PermanentError
-from raki.formats.acquisitions import START_BYTES, Acquisitions
-from raki.formats.ismrmrd.header import parse_header
+from raki.formats.acquisitions import Acquisitions
 from raki.formats.twix.reader import TWIX
+from raki.scan.header import parse_header
 
 
 @pytest.fixture

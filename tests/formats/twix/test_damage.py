@@ -12,9 +12,8 @@ from raki.errors import DamagedScan, NotAScan, PermanentError
 from raki.formats.twix.encoding import to_encoding
 from raki.formats.twix.protocol import Protocol
 from raki.formats.twix.reader import TWIX
-
-from .conftest import refusal
-from .twix_files import (
+from tests.formats.twix.conftest import refusal
+from tests.formats.twix.twix_files import (
     ACQEND,
     DICOM,
     PROTOCOL,

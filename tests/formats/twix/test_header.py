@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raki.formats.twix.encoding import find_axis
-
-from .conftest import lengths, matrix
-from .twix_files import (
+from tests.formats.twix.conftest import lengths, matrix
+from tests.formats.twix.twix_files import (
     DICOM,
     PHASCOR,
     PROTOCOL,

@@ -12,9 +12,8 @@ from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.twix import blocks
 from raki.formats.twix.protocol import Protocol
 from raki.formats.twix.reader import TWIX
-
-from .conftest import refusal
-from .twix_files import (
+from tests.formats.twix.conftest import refusal
+from tests.formats.twix.twix_files import (
     ACQEND,
     PROTOCOL,
     WRITERS,

@@ -7,12 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raki.formats.acquisitions import HEAD
-from raki.formats.sorting import has_flag
+from raki.formats.sorting.lines import has_flag
 from raki.formats.twix.heads import directions
 from raki.formats.twix.reader import TWIX
-
-from .conftest import matrix
-from .twix_files import (
+from tests.formats.twix.conftest import matrix
+from tests.formats.twix.twix_files import (
     ACQEND,
     DICOM,
     NOISE,

@@ -4,12 +4,11 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from raki.formats.acquisitions import START_BYTES
-from raki.formats.ismrmrd.header import parse_header
-from raki.formats.sorting import has_flag
+from raki.archive import START_BYTES
+from raki.formats.sorting.lines import has_flag
 from raki.formats.twix.reader import TWIX
-
-from .conftest import matrix
+from raki.scan.header import parse_header
+from tests.formats.twix.conftest import matrix
 
 REAL = [
     "pulseq_brain16_164128_XA61.dat",

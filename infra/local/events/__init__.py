@@ -1,0 +1,1 @@
+"""What calls the Lambdas: queues, schedules, event patterns, each a loop."""

@@ -1,0 +1,1 @@
+"""What an operator looks at: alarms, a dashboard, questions to the logs, notices."""

@@ -1,0 +1,189 @@
+"""The alarms of a deployment. A description says what an alarm means and what to do; the mail carries it."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_fsx as fsx
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from infra.monitoring.metrics import FIVE_MINUTES, HOUR, free_space, metric, of_gateway
+from infra.storage.stack import StorageStack
+
+ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
+BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
+# Most of these metrics are written only when something happens: their silence is good news.
+SILENCE_IS_GOOD = cloudwatch.TreatMissingData.NOT_BREACHING
+SILENCE_IS_BAD = cloudwatch.TreatMissingData.BREACHING
+MINUTE = Duration.minutes(1)
+GIB = 1 << 30
+
+
+class Alarms(Construct):
+    """Alarms that speak to one topic, when something breaks and when it is well again."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, topic: sns.ITopic) -> None:
+        super().__init__(scope, construct_id)
+        self._topic = topic
+        self.all: list[cloudwatch.Alarm] = []
+
+    def watch_queues(self, storage: StorageStack) -> None:
+        """Messages that nobody could handle, and messages that wait too long."""
+        for name, queue in storage.dead_letters.items():
+            self._add(
+                f"{name}DeadLetters",
+                queue.metric_approximate_number_of_messages_visible(period=FIVE_MINUTES, statistic="Maximum"),
+                threshold=0,
+                says=f"A message of the {name.lower()} queue was given up: nobody could handle it. Read it and the "
+                "logs around its time, mend the cause, then redrive the dead-letter queue. It is kept for 14 days.",
+            )
+        for name, queue, minutes, advice in (
+            ("Ingest", storage.ingest_queue, 60, "Do decompression workers run, and do they end scans?"),
+            ("Reconstruct", storage.reconstruct_queue, 120, "Do GPU jobs run, or do they wait for an instance?"),
+            ("Refresh", storage.refresh_queue, 30, "Does the gateway answer? The results are safe in S3."),
+        ):
+            self._add(
+                f"{name}Waits",
+                queue.metric_approximate_age_of_oldest_message(period=FIVE_MINUTES, statistic="Maximum"),
+                threshold=minutes * 60,
+                periods=2,
+                says=f"A message has been in the {name.lower()} queue for more than {minutes} minutes. {advice} The "
+                "dashboard shows queues, workers and jobs. Nothing is lost: what waits is kept for 7 days.",
+            )
+
+    def watch_function(self, name: str, function: lambda_.IFunction, *, each_minute: bool) -> None:
+        """A Lambda that fails or is refused again and again; one that runs each minute must not fall silent either."""
+        # A message that failed comes again after minutes, so that a shorter period would never see three failures.
+        period = MINUTE if each_minute else Duration.minutes(10)
+        for failing, found, meaning in (
+            ("Errors", function.metric_errors, "fails again and again. Its log names the cause"),
+            (
+                "Throttles",
+                function.metric_throttles,
+                "is refused. The account's limit of concurrent Lambdas is used",
+            ),
+        ):
+            self._add(
+                f"{name}{failing}",
+                found(period=period, statistic="Sum"),
+                threshold=0,
+                periods=5,
+                of_them=3,
+                says=f"The Lambda {name} {meaning}. Scans wait until it runs again; none is lost.",
+            )
+        if each_minute:
+            self._add(
+                f"{name}Stopped",
+                function.metric_invocations(period=FIVE_MINUTES, statistic="Sum"),
+                threshold=1,
+                comparison=BELOW,
+                periods=3,
+                missing=SILENCE_IS_BAD,
+                says=f"The Lambda {name} should run each minute, and has not for a quarter of an hour: nobody starts "
+                "workers or jobs. Is its EventBridge rule enabled?",
+            )
+
+    def watch_scans(self) -> None:
+        """Scans that bring their workers down, and a site all of whose scans fail."""
+        self._add(
+            "WorkerLost",
+            metric("Failures", "Sum", FailureClass="WorkerLost"),
+            threshold=0,
+            says="A scan was given up because its worker was lost on every attempt: it needs more memory or time than "
+            "there is, or AWS was failing all along. Look its log up under the scan id, then drop the file again.",
+        )
+        ended = {
+            "failed": metric("Scans", "Sum", period=HOUR, Outcome="failed"),
+            "delivered": metric("Scans", "Sum", period=HOUR, Outcome="delivered"),
+        }
+        self._add(
+            "MostScansFail",
+            cloudwatch.MathExpression(
+                expression="IF(FILL(failed, 0) + FILL(delivered, 0) >= 5, "
+                "100 * FILL(failed, 0) / (FILL(failed, 0) + FILL(delivered, 0)), 0)",
+                label="Scans that failed, %",
+                period=HOUR,
+                using_metrics=ended,
+            ),
+            threshold=50,
+            says="More than half of at least five scans that ended within an hour failed. A new protocol or new "
+            "software of the scanner is a usual cause: the failure classes are on the dashboard, and each scan's "
+            "folder has an error.html that says why.",
+        )
+
+    def watch_file_system(self, file_system: fsx.LustreFileSystem) -> None:
+        """FSx that fills up."""
+        self._add(
+            "FileSystemFull",
+            free_space(file_system),
+            threshold=120 * GIB,
+            comparison=BELOW,
+            periods=3,
+            missing=cloudwatch.TreatMissingData.MISSING,
+            says="A storage target of FSx for Lustre has less than 120 GiB left, a tenth. When it is full, jobs can't "
+            "read further scans. Release files (lfs hsm_release), or enlarge the file system: raki:fsx_gib.",
+        )
+
+    def watch_gateway(self, gateway_arn: str) -> None:
+        """The share that scans are dropped on."""
+        self._add(
+            "ShareUnavailable",
+            of_gateway("MAX(FileSharesUnavailable)", gateway_arn),
+            threshold=0,
+            periods=2,
+            says="A share of the gateway is not available: scans can't be dropped, or results not be read. Look at the "
+            "gateway in the console of Storage Gateway: its network, its role, its disks.",
+        )
+        self._add(
+            "GatewayUnwell",
+            of_gateway("SUM(HealthNotifications)", gateway_arn),
+            threshold=0,
+            says="The gateway reports trouble, a file that it can't upload for one. Its health log in CloudWatch Logs "
+            "says which. Leave the files on the share until it is well.",
+        )
+        self._add(
+            "GatewayLagsBehind",
+            of_gateway("MAX(CachePercentDirty)", gateway_arn),
+            threshold=80,
+            periods=4,
+            says="Four fifths of the gateway's cache are not uploaded yet. When it is full, the share takes no more "
+            "scans. Is the line to AWS slow, or the cache too small?",
+        )
+        self._add(
+            "GatewaySilent",
+            of_gateway("MAX(MemUsedBytes)", gateway_arn),
+            threshold=0,
+            comparison=cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD,
+            periods=6,
+            missing=SILENCE_IS_BAD,
+            says="The gateway has reported nothing for half an hour. Is its host running, and does it reach AWS? "
+            "Scans that are on the share are uploaded when it is back.",
+        )
+
+    def _add(
+        self,
+        name: str,
+        watched: cloudwatch.IMetric,
+        *,
+        says: str,
+        threshold: float,
+        comparison: cloudwatch.ComparisonOperator = ABOVE,
+        periods: int = 1,
+        of_them: int | None = None,
+        missing: cloudwatch.TreatMissingData = SILENCE_IS_GOOD,
+    ) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            alarm_description=says,
+            comparison_operator=comparison,
+            datapoints_to_alarm=of_them or periods,
+            evaluation_periods=periods,
+            metric=watched,
+            threshold=threshold,
+            treat_missing_data=missing,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self._topic))
+        alarm.add_ok_action(actions.SnsAction(self._topic))
+        self.all.append(alarm)

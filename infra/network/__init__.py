@@ -1,0 +1,1 @@
+"""The private network, and what it reaches of AWS."""

@@ -1,0 +1,118 @@
+"""The private network that the workers, the GPU instances and the scratch file system stand in."""
+
+from aws_cdk import Aws, Fn, Stack
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.deployment import Deployment
+from infra.log_groups import log_group
+from infra.network.endpoints import INTERFACE_ENDPOINTS
+from infra.storage.stack import StorageStack
+
+HTTPS = ec2.Port.tcp(443)
+
+
+class NetworkStack(Stack):
+    """Private subnets that no address of the internet reaches, and what they reach of AWS.
+
+    S3 and DynamoDB are reached by gateway endpoints, which are free, everything else by interface endpoints or through
+    one NAT gateway, as the deployment has it.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, storage: StorageStack, deployment: Deployment) -> None:
+        super().__init__(scope, construct_id, description="raki: the private network")
+        with_nat = deployment.egress == "nat"
+        self.vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            gateway_endpoints={
+                "DynamoDb": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
+            },
+            max_azs=deployment.zones,
+            nat_gateways=1 if with_nat else 0,
+            # CDK closes the default group by a custom resource written for Node, which the local cloud can't run.
+            # Nothing here uses that group.
+            restrict_default_security_group=False,
+            subnet_configuration=_subnets(with_nat=with_nat),
+        )
+        subnets = self.vpc.private_subnets if with_nat else self.vpc.isolated_subnets
+        self.private = ec2.SubnetSelection(subnets=subnets)
+        # GPU instances and FSx stand in one zone: FSx is in one anyway, and traffic between zones is billed.
+        self.pinned = ec2.SubnetSelection(subnets=subnets[:1])
+        s3 = self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        for statement in _buckets_within_reach():
+            s3.add_to_policy(statement)
+        self.vpc.add_flow_log(
+            "Flow",
+            destination=ec2.FlowLogDestination.to_cloud_watch_logs(
+                log_group(self, "FlowLogs", key=storage.operations_key)
+            ),
+        )
+        self.workers = self._group("Workers", "raki: decompression workers")
+        self.jobs = self._group("Jobs", "raki: GPU instances")
+        if not with_nat:
+            self._add_endpoints()
+
+    def _group(self, name: str, description: str) -> ec2.SecurityGroup:
+        """Reached by nobody; reaches HTTPS alone, until the group of another service is named."""
+        group = ec2.SecurityGroup(self, name, vpc=self.vpc, allow_all_outbound=False, description=description)
+        group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "AWS's services; all of them by HTTPS")
+        return group
+
+    def _add_endpoints(self) -> None:
+        endpoints = ec2.SecurityGroup(
+            self, "Endpoints", vpc=self.vpc, allow_all_outbound=False, description="raki: interface endpoints"
+        )
+        for client in (self.workers, self.jobs):
+            endpoints.add_ingress_rule(client, HTTPS)
+        for name in INTERFACE_ENDPOINTS:
+            self.vpc.add_interface_endpoint(
+                "".join(part.capitalize() for part in name.replace("-", ".").split(".")),
+                open=False,
+                security_groups=[endpoints],
+                service=ec2.InterfaceVpcEndpointAwsService(name),
+                subnets=self.private,
+            )
+
+
+def _subnets(*, with_nat: bool) -> list[ec2.SubnetConfiguration]:
+    if not with_nat:
+        return [ec2.SubnetConfiguration(name="Isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=20)]
+    return [
+        # The NAT gateway's own place, and nobody else's.
+        ec2.SubnetConfiguration(
+            name="Public", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=28, map_public_ip_on_launch=False
+        ),
+        ec2.SubnetConfiguration(name="Private", subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS, cidr_mask=20),
+    ]
+
+
+def _buckets_within_reach() -> list[iam.PolicyStatement]:
+    """What S3's endpoint lets through: buckets of this account, and those of AWS that the network lives on.
+
+    Whoever takes over a worker can't carry a scan to a bucket of his own.
+    """
+    own = iam.PolicyStatement(
+        actions=["s3:*"],
+        conditions={"StringEquals": {"aws:ResourceAccount": Aws.ACCOUNT_ID}},
+        principals=[iam.AnyPrincipal()],
+        resources=["*"],
+    )
+    of_aws = iam.PolicyStatement(
+        actions=["s3:GetObject"],
+        principals=[iam.AnyPrincipal()],
+        resources=[
+            f"arn:{Aws.PARTITION}:s3:::prod-{Aws.REGION}-starport-layer-bucket/*",  # the layers of images in ECR
+            f"arn:{Aws.PARTITION}:s3:::al2023-repos-{Aws.REGION}-de612dc2/*",  # packages of Amazon Linux 2023
+        ],
+    )
+    answers = iam.PolicyStatement(  # of custom resources to CloudFormation; these names have the region without dashes
+        actions=["s3:PutObject"],
+        principals=[iam.AnyPrincipal()],
+        resources=[
+            f"arn:{Aws.PARTITION}:s3:::cloudformation-custom-resource-response-"
+            f"{Fn.join('', Fn.split('-', Aws.REGION))}/*"
+        ],
+    )
+    return [own, of_aws, answers]

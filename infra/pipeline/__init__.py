@@ -1,0 +1,1 @@
+"""What works on the data, stage by stage: decompression, reconstruction, delivery."""

@@ -1,0 +1,152 @@
+"""Reconstruction: GPU jobs on AWS Batch that drain the reconstruct queue, submitted by a Lambda from its depth."""
+
+from aws_cdk import Aws, Duration, Size
+from aws_cdk import aws_batch as batch
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.deployment import Deployment
+from infra.functions import Handler
+from infra.log_groups import log_group
+from infra.network.stack import NetworkStack
+from infra.pipeline.instances import VCPUS, GpuInstances
+from infra.pipeline.scratch import FOLDER, Scratch
+from infra.pipeline.warm_hours import WarmHours
+from infra.sources import image
+from infra.storage.stack import StorageStack
+
+# Of an instance's 16 GiB, the agent and the system keep some.
+MEMORY = Size.mebibytes(14_000)
+USER = "10001"
+TRANSIENT_EXIT_CODE = "75"
+NO_PREPARED_FOLDER = "none"
+_REASONS = batch.JobStateTimeLimitActionsReason
+
+
+class Reconstruction(Construct):
+    """Compute environments, job queue and job definition, and the Lambda that dispatches jobs."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        network: NetworkStack,
+        storage: StorageStack,
+        deployment: Deployment,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._network = network
+        self._deployment = deployment
+        self.scratch = self._scratch(storage)
+        self.job_queue = batch.JobQueue(
+            self,
+            "JobQueue",
+            compute_environments=[
+                batch.OrderedComputeEnvironment(compute_environment=environment, order=order)
+                for order, environment in enumerate(self._environments(), start=1)
+            ],
+            # A job that can't start is given up, and with it the others behind it get their turn. The scans stay in
+            # their queue, for which the dispatcher submits the next job.
+            job_state_time_limit_actions=[
+                batch.JobStateTimeLimitAction(max_time=Duration.hours(1), reason=reason)
+                for reason in (
+                    _REASONS.INSUFFICIENT_INSTANCE_CAPACITY,
+                    _REASONS.COMPUTE_ENVIRONMENT_MAX_RESOURCE,
+                    _REASONS.JOB_RESOURCE_REQUIREMENT,
+                )
+            ],
+        )
+        self.job_role = iam.Role(self, "JobRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
+        self.job_definition = self._job_definition(storage)
+        self.dispatch = self._dispatch(storage)
+
+    def _scratch(self, storage: StorageStack) -> Scratch | None:
+        if self._deployment.scratch == "nvme":
+            return None
+        return Scratch(self, "Scratch", network=self._network, storage=storage, deployment=self._deployment)
+
+    def _environments(self) -> list[batch.ManagedEc2EcsComputeEnvironment]:
+        """In the order in which Batch tries them.
+
+        It moves on only when an environment can't take the job. A warm instance in any but the first would stand idle
+        while the first starts another one; so warm instances have an environment of their own, off at other hours.
+        """
+        instances = GpuInstances(self, "Instances", network=self._network, scratch=self.scratch)
+        n_jobs, n_warm = self._deployment.max_reconstruction_jobs, self._deployment.warm_gpus
+        spot = instances.environment(self, "Spot", max_instances=n_jobs, spot=True)
+        on_demand = instances.environment(self, "OnDemand", max_instances=n_jobs)
+        if not n_warm:
+            return [spot, on_demand]
+        warm = instances.environment(self, "Warm", max_instances=n_warm, enabled=False)
+        WarmHours(self, "WarmHours", environment=warm, min_vcpus=VCPUS * n_warm, deployment=self._deployment)
+        return [warm, spot, on_demand]
+
+    def _job_definition(self, storage: StorageStack) -> batch.EcsJobDefinition:
+        container = batch.EcsEc2ContainerDefinition(
+            self,
+            "Container",
+            cpu=VCPUS,
+            environment={
+                "AWS_DEFAULT_REGION": Aws.REGION,  # which ECS tells tasks on Fargate only
+                "LEDGER_TABLE": storage.ledger.table_name,
+                "PREPARED_FOLDER": f"/fsx{FOLDER}" if self.scratch else NO_PREPARED_FOLDER,
+                "RAW_BUCKET": storage.raw.bucket_name,
+                "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
+                "RESULTS_BUCKET": storage.results.bucket_name,
+            },
+            gpu=1,
+            image=image("reconstruct"),
+            job_role=self.job_role,
+            linux_parameters=batch.LinuxParameters(self, "Linux", init_process_enabled=True),
+            logging=ecs.LogDrivers.aws_logs(
+                stream_prefix="reconstruct", log_group=log_group(self, "Logs", key=storage.operations_key)
+            ),
+            memory=MEMORY,
+            privileged=False,
+            readonly_root_filesystem=True,
+            user=USER,
+            volumes=self._volumes(),
+        )
+        return batch.EcsJobDefinition(
+            self,
+            "Job",
+            container=container,
+            retry_attempts=3,
+            retry_strategies=[
+                batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.SPOT_INSTANCE_RECLAIMED),
+                batch.RetryStrategy.of(batch.Action.RETRY, batch.Reason.custom(on_exit_code=TRANSIENT_EXIT_CODE)),
+                # Without this last line Batch retries whatever matched nothing.
+                batch.RetryStrategy.of(batch.Action.EXIT, batch.Reason.custom(on_reason="*")),
+            ],
+            timeout=Duration.hours(6),
+        )
+
+    def _volumes(self) -> list[batch.EcsVolume]:
+        """Folders that the instance was prepared with."""
+        volumes: list[batch.EcsVolume] = [
+            batch.EcsVolume.host(
+                name="scratch", container_path="/scratch", host_path="/mnt/nvme/scratch", readonly=False
+            )
+        ]
+        if self.scratch:
+            volumes.append(batch.EcsVolume.host(name="fsx", container_path="/fsx", host_path="/fsx", readonly=True))
+        return volumes
+
+    def _dispatch(self, storage: StorageStack) -> Handler:
+        dispatch = Handler(
+            self,
+            "Dispatch",
+            name="dispatch_reconstruction",
+            environment={
+                "JOB_DEFINITION": self.job_definition.job_definition_arn,
+                "JOB_QUEUE": self.job_queue.job_queue_arn,
+                "MAX_JOBS": str(self._deployment.max_reconstruction_jobs),
+                "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
+                "SCANS_PER_JOB": str(self._deployment.scans_per_job),
+            },
+            key=storage.operations_key,
+        )
+        dispatch.run_each_minute()
+        return dispatch

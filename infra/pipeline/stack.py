@@ -1,0 +1,94 @@
+"""What works on the data: decompression, reconstruction, delivery, and who may do what."""
+
+from aws_cdk import Stack
+from constructs import Construct
+
+from infra.deployment import Deployment
+from infra.network.stack import NetworkStack
+from infra.permissions import allow, consume, publish_results, read_objects, send, use_ledger, write_objects
+from infra.pipeline.decompression import Decompression
+from infra.pipeline.delivery import NO_SHARE, Delivery
+from infra.pipeline.reconstruction import Reconstruction
+from infra.storage.stack import StorageStack
+
+
+class PipelineStack(Stack):
+    """Holds nothing: may be torn down and deployed again at any time."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        network: NetworkStack,
+        storage: StorageStack,
+        gateway_arn: str,
+        deployment: Deployment,
+    ) -> None:
+        super().__init__(scope, construct_id, description="raki: decompression, reconstruction and delivery")
+        self.decompression = Decompression(
+            self, "Decompression", network=network, storage=storage, deployment=deployment
+        )
+        self.reconstruction = Reconstruction(
+            self, "Reconstruction", network=network, storage=storage, deployment=deployment
+        )
+        self.delivery = Delivery(self, "Delivery", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
+
+        # All permissions of the pipeline, in the order in which a scan needs them.
+        self._let_workers_be_scaled(storage)
+        self._let_workers_prepare(storage)
+        self._let_jobs_be_dispatched(storage)
+        self._let_jobs_reconstruct(storage)
+        self._let_results_be_shown(storage)
+
+    def _let_workers_be_scaled(self, storage: StorageStack) -> None:
+        scale = self.decompression.scale.role
+        allow(scale, "sqs:GetQueueAttributes", on=[storage.ingest_queue.queue_arn])
+        use_ledger(scale, storage.ledger, "dynamodb:UpdateItem")
+        allow(scale, "ecs:DescribeServices", "ecs:UpdateService", on=[self.decompression.service.service_arn])
+
+    def _let_workers_prepare(self, storage: StorageStack) -> None:
+        worker = self.decompression.task_role
+        consume(worker, storage.ingest_queue)
+        # Whoever holds a scan asks ECS not to be the one that is stopped.
+        tasks = self.format_arn(
+            service="ecs", resource="task", resource_name=f"{self.decompression.cluster.cluster_name}/*"
+        )
+        allow(worker, "ecs:GetTaskProtection", "ecs:UpdateTaskProtection", on=[tasks])
+        use_ledger(worker, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+        read_objects(worker, storage.raw)
+        write_objects(worker, storage.prepared)
+        send(worker, storage.reconstruct_queue)
+        publish_results(worker, storage.results)  # error reports
+
+    def _let_jobs_be_dispatched(self, storage: StorageStack) -> None:
+        dispatch = self.reconstruction.dispatch.role
+        allow(dispatch, "sqs:GetQueueAttributes", on=[storage.reconstruct_queue.queue_arn])
+        allow(
+            dispatch,
+            "batch:SubmitJob",
+            on=[
+                self.reconstruction.job_definition.job_definition_arn,
+                self.reconstruction.job_queue.job_queue_arn,
+            ],
+        )
+        # ListJobs knows no resource-level permission.
+        allow(dispatch, "batch:ListJobs", on=["*"])
+
+    def _let_jobs_reconstruct(self, storage: StorageStack) -> None:
+        job = self.reconstruction.job_role
+        consume(job, storage.reconstruct_queue)
+        use_ledger(job, storage.ledger, "dynamodb:GetItem", "dynamodb:UpdateItem")
+        read_objects(job, storage.prepared)
+        publish_results(job, storage.results)
+        # The tag that both buckets' lifecycles wait for.
+        allow(job, "s3:PutObjectTagging", "s3:PutObjectVersionTagging", on=[storage.raw.arn_for_objects("*")])
+        allow(job, "s3:PutObjectTagging", on=[storage.prepared.arn_for_objects("*")])
+
+    def _let_results_be_shown(self, storage: StorageStack) -> None:
+        refresh = self.delivery.refresh.role
+        consume(refresh, storage.refresh_queue)
+        read_objects(refresh, storage.results, "*/manifest.json")
+        use_ledger(refresh, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+        if self.delivery.results_share_arn != NO_SHARE:
+            allow(refresh, "storagegateway:RefreshCache", on=[self.delivery.results_share_arn])

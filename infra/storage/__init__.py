@@ -1,0 +1,1 @@
+"""What holds data: keys, buckets, the queues that they notify, the ledger."""

@@ -1,0 +1,203 @@
+"""What holds data: keys, buckets, the queues that they and the stages notify, and the ledger."""
+
+from typing import Any
+
+from aws_cdk import CfnOutput, Duration, Fn, RemovalPolicy, Stack
+from aws_cdk import aws_cloudtrail as cloudtrail
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_notifications as notifications
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.deployment import Deployment
+from infra.storage.keys import data_key, operations_key
+
+# How often a scan is attempted stands in the ledger, which gives it up with a report. Deliveries are no attempts: one
+# that finds the scan busy is none, nor one that is given back because a task stops. Only a message that nobody can
+# understand, or whose end can't be recorded, is delivered this often and reaches the dead letters.
+MAX_RECEIVE_COUNT = 50
+# A gateway that can't be reached for days: its results wait, as long as SQS allows.
+MAX_REFRESH_COUNT = 1000
+REPLACED_RAW_DAYS = 1
+RECONSTRUCTED = {"raki": "reconstructed"}
+"""The tag that the reconstruction sets, on the raw and on the prepared scan, once the result is safe."""
+
+
+class StorageStack(Stack):
+    """Kept when the rest is torn down.
+
+    The notified queues stand beside their buckets: a notification ties a bucket and its queue together in both
+    directions, which two stacks can't be. For the same reason the queues have a key of their own.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description="raki: raw scans, results, queues and ledger",
+            termination_protection=True,
+        )
+        self._dead_letters: dict[str, sqs.Queue] = {}
+        self.data_key = data_key(
+            self, "DataKey", with_fsx=deployment.scratch != "nvme", with_trail=deployment.audit_data_events
+        )
+        self.operations_key = operations_key(self, "OperationsKey")
+        self._access_logs = self._logs_bucket("AccessLogs")
+        self.raw = self._bucket(
+            "Raw", versioned=True, lifecycle_rules=_archiving(deployment), lock_days=deployment.object_lock_days
+        )
+        # No notification of ours may ever be put on this bucket: FSx keeps its own there.
+        self.prepared = self._bucket("Prepared", lifecycle_rules=_expiring(deployment))
+        replaced = s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))
+        self.results = self._bucket("Results", versioned=True, lifecycle_rules=[replaced])
+
+        self.ingest_queue = self._queue("Ingest", visibility_timeout=Duration.minutes(2))
+        self.reconstruct_queue = self._queue("Reconstruct", visibility_timeout=Duration.minutes(2))
+        # Six times the timeout of the Lambda that it feeds, as AWS advises, and the minute that a batch is gathered.
+        self.refresh_queue = self._queue(
+            "Refresh", visibility_timeout=Duration.minutes(5), max_receive_count=MAX_REFRESH_COUNT
+        )
+
+        self.raw.add_event_notification(s3.EventType.OBJECT_CREATED, notifications.SqsDestination(self.ingest_queue))
+        self.results.add_event_notification(
+            s3.EventType.OBJECT_CREATED,
+            notifications.SqsDestination(self.refresh_queue),
+            s3.NotificationKeyFilter(suffix="/manifest.json"),
+        )
+        self.ledger = dynamodb.Table(
+            self,
+            "Ledger",
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            deletion_protection=True,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
+            encryption_key=self.data_key,
+            partition_key=dynamodb.Attribute(name="scan_id", type=dynamodb.AttributeType.STRING),
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            removal_policy=RemovalPolicy.RETAIN,
+        )
+        if deployment.audit_data_events:
+            self._audit()
+        for name, value in {
+            "LedgerTable": self.ledger.table_name,
+            "RawBucket": self.raw.bucket_name,
+            "ResultsBucket": self.results.bucket_name,
+        }.items():
+            CfnOutput(self, name, value=value)
+
+    @property
+    def scan_id_key(self) -> str:
+        """Key of the hash that makes scan ids: the random part of this stack's own id, as lasting as the data."""
+        return Fn.select(2, Fn.split("/", self.stack_id))
+
+    @property
+    def dead_letters(self) -> dict[str, sqs.Queue]:
+        """The dead letters of each queue, by the queue's name."""
+        return dict(self._dead_letters)
+
+    def _bucket(
+        self, name: str, *, lifecycle_rules: list[s3.LifecycleRule], versioned: bool = False, lock_days: int = 0
+    ) -> s3.Bucket:
+        abandoned = s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(3))
+        retention = s3.ObjectLockRetention.compliance(Duration.days(lock_days)) if lock_days else None
+        return s3.Bucket(
+            self,
+            name,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            bucket_key_enabled=True,
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=self.data_key,
+            enforce_ssl=True,
+            lifecycle_rules=[abandoned, *lifecycle_rules],
+            minimum_tls_version=1.2,
+            object_lock_default_retention=retention,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=RemovalPolicy.RETAIN,
+            server_access_logs_bucket=self._access_logs,
+            server_access_logs_prefix=f"{name.lower()}/",
+            versioned=versioned,
+        )
+
+    def _logs_bucket(self, name: str, access_logs: s3.Bucket | None = None) -> s3.Bucket:
+        """Who read and wrote what. S3 writes its access logs to a bucket with its own encryption only."""
+        return s3.Bucket(
+            self,
+            name,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(400))],
+            minimum_tls_version=1.2,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=RemovalPolicy.RETAIN,
+            server_access_logs_bucket=access_logs,
+            server_access_logs_prefix=f"{name.lower()}/" if access_logs else None,
+        )
+
+    def _queue(
+        self, name: str, *, visibility_timeout: Duration, max_receive_count: int = MAX_RECEIVE_COUNT
+    ) -> sqs.Queue:
+        encryption: dict[str, Any] = {
+            "data_key_reuse": Duration.hours(1),
+            "encryption": sqs.QueueEncryption.KMS,
+            "encryption_master_key": self.operations_key,
+            "enforce_ssl": True,
+        }
+        dead_letters = sqs.Queue(self, f"{name}DeadLetters", retention_period=Duration.days(14), **encryption)
+        self._dead_letters[name] = dead_letters
+        return sqs.Queue(
+            self,
+            f"{name}Queue",
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=max_receive_count),
+            retention_period=Duration.days(7),
+            visibility_timeout=visibility_timeout,
+            **encryption,
+        )
+
+    def _audit(self) -> None:
+        """CloudTrail's record of every reading and writing of a scan or a result, whoever it was."""
+        trail = cloudtrail.Trail(
+            self,
+            "Audit",
+            bucket=self._logs_bucket("AuditLogs", self._access_logs),
+            enable_file_validation=True,
+            encryption_key=self.data_key,
+            include_global_service_events=False,
+            is_multi_region_trail=False,
+            management_events=cloudtrail.ReadWriteType.NONE,
+        )
+        trail.add_s3_event_selector(
+            [cloudtrail.S3EventSelector(bucket=bucket) for bucket in (self.raw, self.prepared, self.results)],
+            include_management_events=False,
+        )
+
+
+def _expiring(deployment: Deployment) -> list[s3.LifecycleRule]:
+    """Prepared scans can be made again. One without a result stays longer than a request may lie among dead letters."""
+    used = Duration.days(deployment.keep_prepared_days)
+    return [
+        s3.LifecycleRule(tag_filters=RECONSTRUCTED, expiration=used),
+        s3.LifecycleRule(expiration=Duration.days(21)),
+    ]
+
+
+def _archiving(deployment: Deployment) -> list[s3.LifecycleRule]:
+    """Raw scans move to Deep Archive by a tag that the reconstruction sets, so never before a result is safe.
+
+    Versions that were replaced follow without one, and soon: the gateway makes two of each file, nobody reads the first
+    again, and nothing raw is ever deleted.
+    """
+    archive, after = s3.StorageClass.DEEP_ARCHIVE, Duration.days(deployment.archive_after_days)
+    return [
+        s3.LifecycleRule(
+            tag_filters=RECONSTRUCTED,
+            transitions=[s3.Transition(storage_class=archive, transition_after=after)],
+        ),
+        s3.LifecycleRule(
+            noncurrent_version_transitions=[
+                s3.NoncurrentVersionTransition(storage_class=archive, transition_after=Duration.days(REPLACED_RAW_DAYS))
+            ]
+        ),
+    ]

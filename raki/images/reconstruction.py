@@ -1,0 +1,306 @@
+"""From a prepared scan to images: fill k-space by each method shown, transform, combine the coils."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+import torch
+from jaxtyping import Complex64, Float32
+from torch import Tensor
+
+from raki.coils.combination import adaptive_combination, coil_covariance, root_sum_of_squares
+from raki.coils.compression import principal_compression
+from raki.errors import NoCalibration
+from raki.images.resampling import centre, fit_matrix, on_image_matrix
+from raki.kspace.completion import METHODS, Account, complete_slices
+from raki.kspace.training import TrainingPoint
+from raki.kspace.verdict import Verdict
+from raki.scan import Frame, Geometry, Scan, each_slice
+from raki.scan.arrays import LineMask, Volume
+from raki.scan.fourier import to_image
+
+COMPARED_WITH = ("zero_filled", "grappa")
+"""Shown beside every result: what doing nothing and what the linear standard method give."""
+
+COMBINATIONS = ("rss", "adaptive")
+"""How coils become one magnitude image: root sum of squares, or with the sensitivities that the images show."""
+
+Progress = Callable[[str, float], None]
+"""Called with the name of a stage and the fraction of it that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSummary:
+    """What is known of a scan without its samples, as received: before any coil compression.
+
+    `acs_lines` are the first and one past the last line.
+    """
+
+    n_slices: int
+    """Of one frame."""
+    frames: tuple[Frame, ...]
+    """Images have the slices of the first frame, then those of the next."""
+    n_coils: int
+    n_ro: int
+    sampled: LineMask
+    encoded_lines: tuple[int, int]
+    """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
+    (zero-padding, partial Fourier) and stay zero."""
+    acceleration: int
+    acs_lines: tuple[int, int] | None
+    n_acs_lines_apart: int
+    """Calibration lines that were acquired apart from the image; 0 where there are none."""
+    prewhitened: bool
+    geometry: Geometry
+    header_xml: str
+
+    @property
+    def n_images(self) -> int:
+        """Slices of all frames."""
+        return len(self.frames) * self.n_slices
+
+    @property
+    def effective_acceleration(self) -> float:
+        """All phase-encode lines over the acquired ones: what the ACS lines leave of R."""
+        return self.sampled.size / int(np.count_nonzero(self.sampled))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """Magnitude images by the methods in `COMPARED_WITH` and, as the last of `images`, by `method`.
+
+    The value of a pixel is the root sum of squares over the coils, or the magnitude of their adaptive combination,
+    which is as bright. Where the scan was prewhitened, its unit is the standard deviation of the complex noise that
+    one coil's fully sampled image would have in a pixel; otherwise it is the scanner's own unit.
+
+    Raises:
+        ValueError: images or maps are not one for each slice of each frame, or not of the geometry's matrix, or hold a
+            value that is not finite.
+    """
+
+    method: str
+    combination: str
+    """One of `COMBINATIONS`."""
+    n_virtual_coils: int | None
+    """Coils that were left of the receiver's before filling; None where none were compressed."""
+    images: Mapping[str, Volume]
+    maps: Mapping[str, Volume]
+    """`g_factor` (dimensionless) and `standard_error` (in units of the images, of the root sum of squares), on the
+    pixels of the images; empty where none were made."""
+    verdict: Verdict | None
+    """On the choice that `method` made; only of `raki`, and where lines were missing."""
+    scan: ScanSummary
+    seed: int
+    device: str
+    training_curve: tuple[TrainingPoint, ...]
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        needed = (self.scan.n_images, *self.scan.geometry.matrix)
+        named = {f"{method} images": volume for method, volume in self.images.items()}
+        for name, volume in {**named, **{f"{name} maps": volume for name, volume in self.maps.items()}}.items():
+            if volume.shape != needed:
+                raise ValueError(f"the {name} have shape {volume.shape}; the scan's geometry needs {needed}")
+            n_bad = int(np.count_nonzero(~np.isfinite(volume)))
+            if n_bad:
+                raise ValueError(f"{n_bad} pixels of the {name} are not finite; no image is made of them")
+
+    @property
+    def result(self) -> Volume:
+        """The images by `method`."""
+        return self.images[self.method]
+
+
+def reconstruct(
+    scan: Scan,
+    *,
+    method: str = "raki",
+    combine: str = "rss",
+    n_virtual_coils: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    with_maps: bool = True,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Reconstruct a prepared scan by `method`, and by zero-filling and GRAPPA for comparison.
+
+    A scan that is read slice by slice needs the memory of a few slices and of the images. Seconds are wall clock, one
+    entry for each method: calibration, training, filling, maps, transforms and combination.
+
+    Args:
+        method: one of `raki.kspace.completion.METHODS`.
+        combine: one of `COMBINATIONS`, for all images alike.
+        n_virtual_coils: compress the coils to so many before filling (SVD of the ACS lines of all slices); by default
+            all coils are used as they are.
+        device: a torch device; by default a CUDA device where there is one, else the processor.
+        with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
+
+    Raises:
+        ValueError: an unknown method or combination, more virtual coils than coils, or the readout is still
+            oversampled: `raki.prepare.preprocess` comes first.
+        DamagedScan: an acquired sample is not finite.
+        UnsupportedScan: the sampling is not regular.
+        NoCalibration: lines are missing and the ACS is too small to calibrate on.
+    """
+    _require_ready(scan, method, combine)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    report = progress or (lambda _stage, _fraction: None)
+    filled, compression_notes = _compressed(scan, n_virtual_coils)
+    images: dict[str, Volume] = {}
+    seconds: dict[str, float] = {}
+    for name in [*(other for other in COMPARED_WITH if other != method), method]:
+        started = perf_counter()
+        maps_wanted = with_maps and name == method
+        try:
+            images[name], account = _filled_images(
+                filled, name, combine, seed=seed, device=device, with_maps=maps_wanted, report=report
+            )
+        except NoCalibration:
+            # Zeros need no calibration, and what needs it can't be compared with.
+            if method != "zero_filled" or name == method:
+                raise
+            continue
+        seconds[name] = perf_counter() - started
+        report(name, 1.0)
+    return Reconstruction(
+        method=method,
+        combination=combine,
+        n_virtual_coils=n_virtual_coils,
+        images=images,
+        maps=_maps(account, scan.geometry),
+        verdict=account.verdict,
+        scan=_summary(scan, account),
+        seed=seed,
+        device=_device_name(device),
+        training_curve=account.training_curve,
+        notes=(*compression_notes, *_combination_notes(combine, account), *account.notes),
+        seconds=seconds,
+    )
+
+
+def _compressed(scan: Scan, n_virtual_coils: int | None) -> tuple[Scan, tuple[str, ...]]:
+    """The scan as virtual coils see it, and a sentence on what that costs."""
+    if n_virtual_coils is None:
+        return scan, ()
+    calibration = scan.kspace if scan.acs is None else scan.acs
+    lines = slice(None) if scan.acs is not None else scan.sampled if scan.acs_lines is None else slice(*scan.acs_lines)
+    # Samples that are not finite are found, and named, where lines are filled.
+    finite = (_tensor(np.nan_to_num(one[:, lines], nan=0.0, posinf=0.0, neginf=0.0)) for one in calibration)
+    covariance = torch.stack([coil_covariance(one) for one in finite]).sum(dim=0)
+    compression = principal_compression(covariance, n_coils=n_virtual_coils)
+
+    acs = scan.acs
+
+    def virtual(kspace: np.ndarray) -> np.ndarray:
+        return compression.apply(_tensor(kspace)).numpy()
+
+    return replace(
+        scan,
+        kspace=each_slice(scan.kspace, scan.sampled, virtual, n_coils=n_virtual_coils),
+        acs=None if acs is None else each_slice(acs, np.ones(acs.shape[2], bool), virtual, n_coils=n_virtual_coils),
+        noise=None if scan.noise is None else compression.apply_to_noise(_tensor(scan.noise)).numpy(),
+    ), (
+        f"Coils compressed from {scan.kspace.shape[1]} to {n_virtual_coils}; {100 * compression.loss:.2g} % of the ACS "
+        f"energy is lost.",
+    )
+
+
+def _combination_notes(combine: str, account: Account) -> tuple[str, ...]:
+    if combine == "rss":
+        return ()
+    notes = ("Coils were combined adaptively, with the sensitivities that the images themselves show.",)
+    if not account.trust:
+        return notes
+    return (*notes, "The standard error is that of the root-sum-of-squares image, not of the adaptive combination.")
+
+
+def _filled_images(
+    scan: Scan, method: str, combine: str, *, seed: int, device: str, with_maps: bool, report: Progress
+) -> tuple[Volume, Account]:
+    """Images by one method. A slice is read, filled and combined before it is let go: no volume of coils is held."""
+    kspace, acs = scan.kspace, scan.acs
+    images = np.empty((len(kspace), *scan.geometry.matrix), np.float32)
+
+    def take(index: int, filled: Complex64[Tensor, "coil pe ro"]) -> None:
+        images[index] = _combine(filled, scan.geometry, combine)
+
+    account = complete_slices(
+        len(kspace),
+        lambda index: _tensor(kspace[index]),
+        take,
+        method,
+        sampled=_tensor(scan.sampled),
+        load_acs=None if acs is None else lambda index: _tensor(acs[index % scan.n_slices]),
+        # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
+        noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),
+        seed=seed,
+        device=device,
+        with_maps=with_maps,
+        progress=lambda fraction: report(method, fraction),
+    )
+    return images, account
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    # torch warns of arrays that it could not write to; such a one is copied, all others are shared.
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+def _combine(
+    kspace: Complex64[Tensor, "coil pe ro"], geometry: Geometry, combine: str
+) -> Float32[np.ndarray, "row column"]:
+    """The image of one slice, cut out of the encoded field of view where phase-encode is oversampled."""
+    encoded = geometry.encoded_rows, geometry.matrix[1]
+    magnitude = root_sum_of_squares if combine == "rss" else _adaptive_magnitude
+    return magnitude(to_image(fit_matrix(kspace, encoded))[centre(encoded, geometry.matrix)]).numpy()
+
+
+def _adaptive_magnitude(images: Complex64[Tensor, "coil pe ro"]) -> Float32[Tensor, "pe ro"]:
+    return adaptive_combination(images).abs()
+
+
+def _maps(account: Account, geometry: Geometry) -> dict[str, Volume]:
+    if not account.trust:
+        return {}
+    return {
+        "g_factor": np.stack([on_image_matrix(one.g_factor.numpy(), geometry) for one in account.trust]),
+        "standard_error": np.stack([on_image_matrix(one.standard_error.numpy(), geometry) for one in account.trust]),
+    }
+
+
+def _require_ready(scan: Scan, method: str, combine: str) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; it has to be one of {', '.join(METHODS)}")
+    if combine not in COMBINATIONS:
+        raise ValueError(f"combine is {combine!r}; it has to be one of {', '.join(COMBINATIONS)}")
+    if scan.readout_oversampling != 1.0:
+        raise ValueError(
+            f"the readout is oversampled {scan.readout_oversampling:g}-fold; reconstruction needs a prepared scan: "
+            "call raki.prepare.preprocess first"
+        )
+
+
+def _summary(scan: Scan, account: Account) -> ScanSummary:
+    _, n_coils, _, n_ro = scan.kspace.shape
+    sampling = account.sampling
+    return ScanSummary(
+        n_slices=scan.n_slices,
+        frames=scan.frames,
+        n_coils=n_coils,
+        n_ro=n_ro,
+        sampled=scan.sampled,
+        encoded_lines=sampling.filled_lines() if sampling.acceleration > 1 else sampling.acquired_lines,
+        acceleration=sampling.acceleration,
+        acs_lines=sampling.acs_lines,
+        n_acs_lines_apart=0 if scan.acs is None else scan.acs.shape[-2],
+        prewhitened=scan.prewhitened,
+        geometry=scan.geometry,
+        header_xml=scan.header_xml,
+    )
+
+
+def _device_name(device: str) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device

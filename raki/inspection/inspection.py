@@ -1,0 +1,164 @@
+"""What is in a raw file, and what raki can do with it, before anything is reconstructed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from raki.errors import PermanentError, UnsupportedScan
+from raki.formats.acquisitions import Acquisitions
+from raki.inspection.feasibility import Feasibility, feasibility_of
+from raki.inspection.survey.facts import Counts, Noise, Origin, PhaseLines, Placement, Readout, Sorted, Survey, Timing
+from raki.inspection.survey.header import text
+from raki.inspection.survey.survey import survey, survey_acquisitions
+from raki.kspace.sampling import Sampling, find_sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawFile:
+    """A file as it was given."""
+
+    name: str
+    """Without its folder."""
+    n_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acs:
+    """The lines to calibrate on: a fully sampled block about the centre of k-space."""
+
+    first_line: int
+    n_lines: int
+    is_separate: bool
+    """Whether they were acquired apart from the image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseEncoding:
+    """Which phase-encode lines of k-space were acquired, alike for all images. Its centre is line `n_encoded` // 2."""
+
+    n_encoded: int | None
+    n_acquired: int
+    acceleration: int | None
+    """R as the lines have it; None where they are not regular."""
+    announced_acceleration: int | None
+    """R as the header has it."""
+    net_acceleration: float | None
+    """Lines of the acquired range over lines acquired: R less what the calibration lines cost."""
+    acs: Acs | None
+    partial_fourier: float | None
+    """Extent of the acquired range over what it would be if both sides of the centre were as long as the longer one."""
+    n_never_acquired: tuple[int, int] | None
+    """Lines at either end of k-space that were not meant to be acquired, nor will be filled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """All that is known of a scan before it is reconstructed. None, or nothing in a list: the file doesn't tell."""
+
+    files: tuple[RawFile, ...]
+    format: str
+    kind: str
+    """The kind of scan in plain words, as "Cartesian 2-D multi-slice"."""
+    origin: Origin
+    timing: Timing
+    counts: Counts
+    readout: Readout | None
+    phase_encoding: PhaseEncoding | None
+    """None for trajectories that aren't made of phase-encode lines."""
+    noise: Noise | None
+    placement: Placement | None
+    feasibility: Feasibility
+
+    def to_json(self) -> str:
+        """The same as JSON, the fields by their names."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
+
+
+def inspect(files: Sequence[Path], *, device: str | None = None) -> Inspection:
+    """Inspects the raw files of one scan; no sample of an image is read.
+
+    The files are read in a process of their own, so that a broken one harms nothing else.
+
+    Args:
+        files: as for `raki.formats.open_scan`.
+        device: where a reconstruction would be made; by default a CUDA device where there is one, else the processor.
+
+    Raises:
+        NotAScan, DamagedScan, UnsupportedScan: the files can't be opened at all. One that can be opened and not
+            reconstructed is inspected, and `feasibility` has the reason.
+        TransientError: the process was killed from outside.
+    """
+    return _inspection(survey(files), files, device)
+
+
+def inspect_acquisitions(
+    format_name: str, acquisitions: Acquisitions, *, files: Sequence[Path] = (), device: str | None = None
+) -> Inspection:
+    """Inspects a raw file that is open, in this process. Arguments are those of `inspect`."""
+    return _inspection(survey_acquisitions(format_name, acquisitions), files, device)
+
+
+def _inspection(found: Survey, files: Sequence[Path], device: str | None) -> Inspection:
+    sampling = _sampling(found)
+    return Inspection(
+        files=tuple(RawFile(name=text(one.name) or "unnamed", n_bytes=one.stat().st_size) for one in files),
+        format=found.format,
+        kind=found.kind,
+        origin=found.origin,
+        timing=found.timing,
+        counts=found.counts,
+        readout=found.readout,
+        phase_encoding=_phase_encoding(found, sampling if isinstance(sampling, Sampling) else None),
+        noise=found.noise,
+        placement=found.placement,
+        feasibility=feasibility_of(found, sampling, device or ("cuda" if torch.cuda.is_available() else "cpu")),
+    )
+
+
+def _sampling(found: Survey) -> Sampling | PermanentError:
+    """The pattern of the lines, or why there is none that raki can fill."""
+    lines = found.outcome if isinstance(found.outcome, Sorted) else found.phase_lines
+    if lines is None:
+        return UnsupportedScan("the phase-encode lines form no pattern that raki knows; it needs every R-th line")
+    try:
+        return find_sampling(torch.from_numpy(lines.sampled))
+    except UnsupportedScan as refusal:
+        return refusal
+
+
+def _phase_encoding(found: Survey, sampling: Sampling | None) -> PhaseEncoding | None:
+    if found.n_encoded_lines is None:
+        return None
+    return PhaseEncoding(
+        n_encoded=found.n_encoded_lines,
+        n_acquired=found.n_acquired_lines if sampling is None else sampling.n_acquired,
+        acceleration=sampling.acceleration if sampling else None,
+        announced_acceleration=found.announced_acceleration,
+        net_acceleration=sampling.net_acceleration if sampling else None,
+        acs=_acs(found.phase_lines),
+        partial_fourier=_partial_fourier(sampling) if sampling else None,
+        n_never_acquired=_never_acquired(sampling) if sampling else None,
+    )
+
+
+def _acs(lines: PhaseLines | None) -> Acs | None:
+    if lines is None or lines.acs_lines is None:
+        return None
+    first, stop = lines.acs_lines
+    return Acs(first_line=first, n_lines=stop - first, is_separate=lines.acs_is_separate)
+
+
+def _partial_fourier(sampling: Sampling) -> float:
+    """1.0 where both sides reach as far out as a lattice of every R-th line allows."""
+    first, stop = sampling.acquired_lines
+    centre = sampling.n_pe // 2
+    longer, shorter = max(centre - first, stop - centre), min(centre - first, stop - centre)
+    return 1.0 if longer - shorter <= sampling.acceleration else (stop - first) / (2 * longer)
+
+
+def _never_acquired(sampling: Sampling) -> tuple[int, int]:
+    first, stop = sampling.filled_lines()
+    return first, sampling.n_pe - stop

@@ -1,0 +1,1 @@
+"""Networks as they were published, for comparison."""

@@ -1,0 +1,127 @@
+"""RAKI as first published: every real channel of every coil has a network of its own."""
+
+import torch
+from jaxtyping import Complex64, Float32
+from torch import Tensor, nn
+
+from raki.kspace.adam import Adam
+from raki.kspace.grappa import Kernel
+from raki.kspace.published.descent import Schedule, descend, scale_to_peak
+from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
+from raki.kspace.sampling import Sampling
+from raki.kspace.training import TrainingPoint
+from raki.scan.fourier import SliceAcs, SliceKSpace
+
+PAPER = Schedule(n_steps=1000, learning_rate=3e-3)
+PEAK_MAGNITUDE = 0.015
+
+FIRST_KERNEL = Kernel(n_pe=2, n_ro=5)
+LAST_KERNEL = Kernel(n_pe=2, n_ro=3)
+# What a network sees through its layers: the acquired line before the gap, and the two after it.
+FIELD = Kernel(n_pe=3, n_ro=7)
+
+RealSources = Float32[Tensor, "feature line ro"]
+RealGaps = Float32[Tensor, "network missing gap gap_ro"]
+
+
+class RakiNetworks(nn.Module):
+    """2·n_coils networks side by side; each predicts the R-1 missing lines of one real channel from all channels.
+
+    Layers: 5x2 → 32, ReLU, 1x1 → 8, ReLU, 3x2 → R-1 (readout x acquired lines), without bias. All networks read the
+    same samples, so the first layers of all are one product; the further layers are a batch of small ones. Their
+    weights are apart, and so is what trains them.
+
+    Akçakaya et al. 2019, Magn Reson Med 81:439-453, doi:10.1002/mrm.27420.
+    """
+
+    def __init__(self, n_coils: int, acceleration: int, generator: torch.Generator) -> None:
+        super().__init__()
+        n_channels = 2 * n_coils
+        n_seen = n_channels * FIRST_KERNEL.n_pe * FIRST_KERNEL.n_ro
+        n_seen_last = 8 * LAST_KERNEL.n_pe * LAST_KERNEL.n_ro
+        self.first = truncated_normal((n_channels, 32, n_seen), generator)
+        self.middle = truncated_normal((n_channels, 8, 32), generator)
+        self.last = truncated_normal((n_channels, acceleration - 1, n_seen_last), generator)
+
+    def forward(self, sources: RealSources, step: int) -> RealGaps:
+        """Every channel's gaps, from what FIRST_KERNEL sees of lines that are `step` apart."""
+        first = mix(self.first.flatten(0, 1), sources).relu().unflatten(0, self.first.shape[:2])
+        middle = mix(self.middle, first).relu()
+        return mix(self.last, windows(middle, LAST_KERNEL, step))
+
+    @torch.no_grad()
+    def predict(self, lines: LatticeLines) -> GapLines:
+        """The gaps after lattice lines, wherever FIELD fits."""
+        return as_coils(self(windows(as_channels(lines), FIRST_KERNEL, 1), 1))
+
+
+def fill_by_raki2019(
+    kspace: SliceKSpace,
+    acs: SliceAcs,
+    sampling: Sampling,
+    *,
+    seed: int,
+    device: torch.device,
+    schedule: Schedule = PAPER,
+) -> tuple[SliceKSpace, tuple[TrainingPoint, ...]]:
+    """RAKI: one small network for each real channel, trained on the ACS by Adam.
+
+    All as in the authors' code: layers, start, the peak of k-space at 0.015, the loss of each network (the L2 norm
+    of its error, not squared), step size and number of steps. Their code leaves the last gap and three samples at
+    either end of the readout zero; here these are filled too, with zeros for the neighbours that aren't there.
+
+    Returns the filled k-space on the CPU, acquired lines untouched, and the training curve.
+
+    Args:
+        kspace: zero where nothing was acquired.
+        acs: neighbouring fully sampled lines, inside `kspace` or apart from it.
+        seed: of the networks' start.
+        schedule: other than published only to save time.
+
+    Raises:
+        NoCalibration: the ACS has fewer than 2R+1 lines or 7 samples along the readout.
+
+    Akçakaya et al. 2019, Magn Reson Med 81:439-453, doi:10.1002/mrm.27420.
+    """
+    # The peak of k-space is in the ACS; where that is a scan of its own, it is what is trained on.
+    scale = scale_to_peak(acs, PEAK_MAGNITUDE)
+    generator = torch.Generator().manual_seed(seed)
+    networks = RakiNetworks(len(acs), sampling.acceleration, generator).to(device)
+    curve = train(networks, (acs * scale).to(device), sampling.acceleration, schedule)
+    filled = fill_gaps(kspace.to(device), sampling, FIELD, lambda lines: networks.predict(lines * scale) / scale)
+    return filled.cpu(), curve
+
+
+def train(networks: RakiNetworks, acs: SliceAcs, acceleration: int, schedule: Schedule) -> tuple[TrainingPoint, ...]:
+    """Fit all networks at once.
+
+    No weight occurs in the norm of two networks, so the gradient of the sum of norms is that of each network alone.
+    """
+    targets = as_channels(gap_targets(acs, FIELD, acceleration))
+    sources = windows(as_channels(acs), FIRST_KERNEL, acceleration)
+
+    def objective() -> tuple[Tensor, Tensor]:
+        error = networks(sources, acceleration) - targets
+        return norms(error).sum(), error
+
+    return descend(Adam(list(networks.parameters())), objective, targets, schedule)
+
+
+def norms(errors: RealGaps) -> Float32[Tensor, " network"]:
+    """L2 norm of each network's error, not squared."""
+    return errors.flatten(1).norm(dim=1)
+
+
+def as_channels(values: Complex64[Tensor, "coil *missing line ro"]) -> Float32[Tensor, "channel *missing line ro"]:
+    """Real parts of all coils, then imaginary parts of all coils."""
+    return torch.cat([values.real, values.imag])
+
+
+def as_coils(channels: Float32[Tensor, "channel *missing line ro"]) -> Complex64[Tensor, "coil *missing line ro"]:
+    """The complex values of which `channels` are the parts."""
+    return torch.complex(*channels.chunk(2))
+
+
+def truncated_normal(shape: tuple[int, ...], generator: torch.Generator) -> nn.Parameter:
+    """Weights of standard deviation 0.1 before those beyond two of it are drawn anew."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.1, a=-0.2, b=0.2, generator=generator))

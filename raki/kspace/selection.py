@@ -1,0 +1,91 @@
+"""Choose without the answer: by how well ACS lines are predicted that were held out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+
+from raki.kspace.grappa import (
+    Calibration,
+    Kernel,
+    LinearFit,
+    NormalEquations,
+    calibrate,
+    calibration_examples,
+    magnitude,
+)
+from raki.kspace.selfcalibration import FIRST_RIDGE
+from raki.scan.fourier import SliceAcs
+
+READOUT_SAMPLES = (5, 9)
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
+# Rows as they are, as in the textbook; or divided by their magnitude plus this part of the peak.
+ROW_FLOORS = (None, 0.02)
+N_FOLDS = 3
+# Held-out rows count by their relative error, but for those fainter than this part of the mean magnitude.
+JUDGED_FLOOR = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedGrappa:
+    """The kernel, row weighting and ridge that predict held-out ACS lines best, fitted to the whole ACS."""
+
+    kernel: Kernel
+    fit: LinearFit
+
+
+def calibrated_grappa(acs: SliceAcs, acceleration: int) -> CalibratedGrappa:
+    """GRAPPA with two lines; kernel width, row weighting and ridge from cross-validation over blocks of ACS lines.
+
+    One eigendecomposition serves all ridges. `acs` is scaled to a peak of about 1. An ACS that is too short to hold
+    lines out gets the narrow kernel and a usual ridge.
+
+    Raises:
+        NoCalibration: the ACS is too short for any kernel.
+
+    Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
+    """
+    candidates = dict(_candidates(acs, acceleration))
+    narrowest = next(iter(candidates))
+    if len(candidates[narrowest].sources) < N_FOLDS:
+        return CalibratedGrappa(kernel=narrowest, fit=calibrate(candidates[narrowest], ridge=FIRST_RIDGE))
+    # The widest kernel must not be judged on other samples than the rest.
+    widest = max(kernel.n_ro for kernel in candidates)
+    errors = {
+        (kernel, row_floor, ridge): error
+        for kernel, examples in candidates.items()
+        for row_floor in ROW_FLOORS
+        for ridge, error in _held_out_errors(examples, row_floor, (widest - kernel.n_ro) // 2)
+    }
+    kernel, row_floor, ridge = min(errors, key=errors.__getitem__)
+    return CalibratedGrappa(kernel=kernel, fit=calibrate(candidates[kernel], ridge=ridge, row_floor=row_floor))
+
+
+def _candidates(acs: SliceAcs, acceleration: int) -> Iterator[tuple[Kernel, Calibration]]:
+    """The narrowest kernel always, or why not; wider ones where the readout has room for them."""
+    n_ro = acs.shape[-1]
+    for n_samples in READOUT_SAMPLES:
+        kernel = Kernel(n_pe=2, n_ro=min(n_samples, n_ro // 4 * 2 + 1))
+        if n_samples == READOUT_SAMPLES[0] or kernel.n_ro == n_samples:
+            yield kernel, calibration_examples(acs, kernel, acceleration)
+
+
+def _held_out_errors(examples: Calibration, row_floor: float | None, margin: int) -> list[tuple[float, float]]:
+    """Ridges with the error on held-out lines; the outermost `margin` samples are not judged."""
+    n_lines, n_samples = examples.sources.shape[:2]
+    judged = slice(margin, n_samples - margin)
+    least = JUDGED_FLOOR * magnitude(examples.sources).mean()
+    fold = torch.arange(n_lines, device=examples.sources.device) * N_FOLDS // n_lines
+    errors = torch.zeros(len(RIDGES))
+    folds = [examples.at_lines(fold == number) for number in range(N_FOLDS)]
+    sums = [NormalEquations.of(unseen, row_floor) for unseen in folds]
+    for number, unseen in enumerate(folds):
+        others = [each for index, each in enumerate(sums) if index != number]
+        fit = reduce(NormalEquations.plus, others).solved(ridge=FIRST_RIDGE)
+        sources, targets = unseen.sources[:, judged], unseen.targets[:, judged]
+        weight = (magnitude(sources) + least).square().reciprocal()
+        for index, ridge in enumerate(RIDGES):
+            error = fit.with_regularisation(ridge, 0.0).predict(sources) - targets
+            errors[index] += float((weight * error.abs().square().sum(dim=-1)).sum())
+    return list(zip(RIDGES, errors.tolist(), strict=True))

@@ -1,0 +1,91 @@
+"""How far to trust a filled scan: which candidate was chosen, what held-out lines say, and warnings."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+
+from raki.kspace.filling import Judgement
+from raki.kspace.sampling import Sampling
+
+FEW_ACS_LINES = 16
+HIGH_ACCELERATION = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What is known of the choice between candidates; errors are relative energies, means over the slices judged."""
+
+    n_slices_by_choice: Mapping[str, int]
+    """"raki", "raki with branch" or "grappa" -> slices filled by it."""
+    held_out_error: float | None
+    """Of what filled the slices, on ACS lines held out; None where the ACS has none to spare."""
+    grappa_held_out_error: float | None
+    noise_measured: bool
+    """Whether the noise level comes from a noise scan; else it was estimated from the ACS."""
+    noise_sigma: float
+    """Standard deviation of a complex sample's noise, in units of the k-space; median over the slices."""
+    warnings: tuple[str, ...]
+    """Sentences for the report."""
+
+    def notes(self) -> tuple[str, ...]:
+        """The verdict as sentences."""
+        n_slices = sum(self.n_slices_by_choice.values())
+        n_branch = self.n_slices_by_choice.get("raki with branch", 0)
+        kept = f"in {n_branch} of {n_slices} slices" if n_branch else "in no slice"
+        branch = (
+            f"The network's nonlinear branch was kept {kept}; where it doesn't predict held-out ACS lines better, the "
+            f"self-calibrated linear part stands alone."
+        )
+        if self.held_out_error is None or self.grappa_held_out_error is None:
+            return (branch,)
+        return (
+            branch,
+            f"Error energy on ACS lines held out, of their own: {self.held_out_error:.3f} (GRAPPA: "
+            f"{self.grappa_held_out_error:.3f}). They lie next to the bright centre, where GRAPPA does best.",
+        )
+
+
+def verdict_of(
+    judgements: Sequence[Judgement],
+    sigmas: Sequence[float],
+    sampling: Sampling,
+    *,
+    n_coils: int,
+    n_acs_lines: int,
+    noise_measured: bool,
+) -> Verdict:
+    """The verdict on a scan from those on its slices."""
+    judged = [(one.errors, one.chosen) for one in judgements if one.errors is not None]
+    choices = Counter(one.chosen for one in judgements)
+    return Verdict(
+        n_slices_by_choice=dict(choices),
+        held_out_error=mean(errors.of(chosen) for errors, chosen in judged) if judged else None,
+        grappa_held_out_error=mean(errors.grappa for errors, _ in judged) if judged else None,
+        noise_measured=noise_measured,
+        noise_sigma=median(sigmas),
+        warnings=tuple(_warnings(choices, sampling, n_coils, n_acs_lines, noise_measured)),
+    )
+
+
+def _warnings(
+    choices: Mapping[str, int], sampling: Sampling, n_coils: int, n_acs_lines: int, noise_measured: bool
+) -> list[str]:
+    acceleration = sampling.acceleration
+    found = []
+    if n_acs_lines < FEW_ACS_LINES:
+        found.append(
+            f"The ACS has only {n_acs_lines} lines for R={acceleration}; calibration is better with {FEW_ACS_LINES} "
+            f"or more."
+        )
+    if acceleration > n_coils:
+        found.append(f"R={acceleration} with {n_coils} coils: more lines are missing than the coils can tell apart.")
+    elif acceleration > HIGH_ACCELERATION:
+        found.append(f"R={acceleration} is high: look for residual folding and noise in the middle of the object.")
+    if not noise_measured:
+        found.append("The scan has no noise samples; the noise level was estimated from the ACS.")
+    if "grappa" in choices:
+        found.append(
+            f"In {choices['grappa']} slices held-out ACS lines spoke against the network; plain GRAPPA filled them."
+        )
+    return found

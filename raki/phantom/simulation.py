@@ -1,0 +1,215 @@
+"""A raw scan of the phantom, written as a scanner would: ISMRMRD, undersampled, noisy, with a noise scan."""
+
+import gzip
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import h5py
+import ismrmrd
+import numpy as np
+from ismrmrd import xsd
+from ismrmrd.hdf5 import acquisition_dtype
+
+from raki.phantom.coil_array import noise_correlation
+from raki.phantom.phantom import FOV_MM, SLICE_THICKNESS_MM, phantom_slices, slice_positions_mm
+
+READOUT_OVERSAMPLING = 2
+DWELL_TIME_US, NOISE_DWELL_TIME_US = 5.0, 10.0
+NOISE_BANDWIDTH_RATIO = 0.79
+N_NOISE_ACQUISITIONS = 16
+
+
+def simulate_scan(
+    path: Path,
+    *,
+    n_slices: int = 4,
+    n_coils: int = 12,
+    matrix: int = 192,
+    acceleration: int = 4,
+    n_acs_lines: int = 24,
+    noise_level: float = 0.05,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Writes a raw scan of the phantom: an ISMRMRD file (*.h5), or that file in an archive (*.tar, *.tar.gz, *.tgz).
+
+    Args:
+        acceleration: every R-th line is acquired, the central one among them.
+        n_acs_lines: fully sampled lines in the centre.
+        noise_level: standard deviation of the complex noise in a coil image, averaged over the coils; white matter
+            has about 1. Zero writes neither noise nor a noise scan.
+        progress: told the finished fraction after each slice.
+
+    Raises:
+        ValueError: the name has another ending.
+    """
+    if not path.name.endswith((".h5", ".tar", ".tar.gz", ".tgz")):
+        raise ValueError(f"a raw scan is written as .h5, .tar, .tar.gz or .tgz, not as '{path.suffix}'")
+    rng = np.random.default_rng(seed)
+    mixing = noise_level * _noise_mixing(n_coils, rng)
+    lines, flags = sampled_lines(matrix, acceleration, n_acs_lines)
+    with TemporaryDirectory(dir=path.parent) as folder:
+        raw = Path(folder) / "scan.h5"
+        with h5py.File(raw, "w") as file:
+            group = file.create_group("dataset")
+            header = scan_header(n_slices, n_coils, matrix, acceleration)
+            group.create_dataset("xml", data=[xsd.ToXML(header).encode()], dtype=h5py.special_dtype(vlen=bytes))
+            acquisitions = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(64,))
+            if noise_level > 0:
+                _append(acquisitions, _noise_acquisitions(mixing, 2 * matrix, rng))
+            slices = phantom_slices(n_slices, n_coils, matrix, seed, readout_oversampling=READOUT_OVERSAMPLING)
+            for n_done, kspace in enumerate(slices):
+                noise = np.tensordot(mixing, complex_noise(rng, kspace.shape), axes=1)
+                measured = kspace + noise
+                _append(acquisitions, _image_acquisitions(measured, lines, flags, n_done, n_slices))
+                if progress:
+                    progress((n_done + 1) / n_slices)
+        _store(raw, path)
+
+
+def sampled_lines(matrix: int, acceleration: int, n_acs_lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """The acquired lines in ascending order, and the ISMRMRD flags that say which of them calibrate."""
+    every = np.arange(matrix)
+    first_acs = matrix // 2 - n_acs_lines // 2
+    on_lattice = (every - matrix // 2) % acceleration == 0
+    in_acs = (every >= first_acs) & (every < first_acs + n_acs_lines)
+    flags = np.zeros(matrix, np.uint64)
+    flags[in_acs & on_lattice] = _bit(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+    flags[in_acs & ~on_lattice] = _bit(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+    lines = np.flatnonzero(on_lattice | in_acs)
+    return lines, flags[lines]
+
+
+def complex_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """White complex noise in complex64, E|n|^2 = 1."""
+    parts = rng.standard_normal((*shape, 2), dtype=np.float32)
+    return parts.view(np.complex64)[..., 0] / np.float32(np.sqrt(2))
+
+
+def scan_header(n_slices: int, n_coils: int, matrix: int, acceleration: int) -> xsd.ismrmrdHeader:
+    """The ISMRMRD header of the simulated scan, with an invented subject.
+
+    Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089; schema ismrmrd.xsd.
+    """
+
+    def space(oversampling: int) -> xsd.encodingSpaceType:
+        return xsd.encodingSpaceType(
+            matrixSize=xsd.matrixSizeType(x=matrix * oversampling, y=matrix, z=1),
+            fieldOfView_mm=xsd.fieldOfViewMm(x=FOV_MM * oversampling, y=FOV_MM, z=SLICE_THICKNESS_MM),
+        )
+
+    encoding = xsd.encodingType(
+        encodedSpace=space(READOUT_OVERSAMPLING),
+        reconSpace=space(1),
+        encodingLimits=xsd.encodingLimitsType(
+            kspace_encoding_step_1=xsd.limitType(minimum=0, maximum=matrix - 1, center=matrix // 2),
+            slice=xsd.limitType(minimum=0, maximum=n_slices - 1, center=0),
+        ),
+        trajectory=xsd.trajectoryType.CARTESIAN,
+        parallelImaging=xsd.parallelImagingType(
+            accelerationFactor=xsd.accelerationFactorType(
+                kspace_encoding_step_1=acceleration, kspace_encoding_step_2=1
+            ),
+            calibrationMode=xsd.calibrationModeType.EMBEDDED,
+        ),
+    )
+    return xsd.ismrmrdHeader(
+        subjectInformation=xsd.subjectInformationType(patientName="Phantom^Digital", patientID="PHANTOM-0001"),
+        measurementInformation=xsd.measurementInformationType(
+            patientPosition=xsd.patientPositionType.HFS, protocolName="phantom_t1_axial"
+        ),
+        acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
+            systemVendor="raki",
+            systemModel="digital phantom",
+            systemFieldStrength_T=2.89,
+            relativeReceiverNoiseBandwidth=NOISE_BANDWIDTH_RATIO,
+            receiverChannels=n_coils,
+        ),
+        experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=123_200_000),
+        encoding=[encoding],
+        sequenceParameters=xsd.sequenceParametersType(TR=[250.0], TE=[4.6], flipAngle_deg=[70.0]),
+    )
+
+
+def _noise_mixing(n_coils: int, rng: np.random.Generator) -> np.ndarray:
+    """A matrix that turns white noise into the coils' noise: correlated, some channels a little noisier."""
+    level = rng.uniform(0.85, 1.15, n_coils)
+    level /= np.sqrt(np.mean(level**2))
+    return (level[:, None] * np.linalg.cholesky(noise_correlation(n_coils))).astype(np.complex64)
+
+
+def _noise_acquisitions(mixing: np.ndarray, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Acquisitions without excitation. A longer dwell time lets in less noise; so does the receiver's filter."""
+    scale = np.sqrt(NOISE_BANDWIDTH_RATIO * DWELL_TIME_US / NOISE_DWELL_TIME_US)
+    noise = scale * np.tensordot(mixing, complex_noise(rng, (len(mixing), N_NOISE_ACQUISITIONS, n_samples)), axes=1)
+    acquisitions = _acquisitions(noise.transpose(1, 0, 2))
+    acquisitions["head"]["flags"] = _bit(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    acquisitions["head"]["sample_time_us"] = NOISE_DWELL_TIME_US
+    return acquisitions
+
+
+def _image_acquisitions(
+    kspace: np.ndarray, lines: np.ndarray, flags: np.ndarray, slice_index: int, n_slices: int
+) -> np.ndarray:
+    """The acquired lines of one slice, in the order of time."""
+    acquisitions = _acquisitions(kspace[:, lines].transpose(1, 0, 2))
+    head = acquisitions["head"]
+    head["flags"] = flags
+    head["flags"][0] |= _bit(ismrmrd.ACQ_FIRST_IN_SLICE)
+    head["flags"][-1] |= _bit(ismrmrd.ACQ_LAST_IN_SLICE)
+    if slice_index == n_slices - 1:
+        head["flags"][-1] |= _bit(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+    head["sample_time_us"] = DWELL_TIME_US
+    head["position"][:, 2] = slice_positions_mm(n_slices)[slice_index]
+    head["idx"]["kspace_encode_step_1"] = lines
+    head["idx"]["slice"] = slice_index
+    return acquisitions
+
+
+def _acquisitions(samples: np.ndarray) -> np.ndarray:
+    """ISMRMRD acquisitions that hold `acquisition coil sample`, axial, readout from right to left."""
+    n_acquisitions, n_coils, n_samples = samples.shape
+    acquisitions = np.zeros(n_acquisitions, acquisition_dtype)
+    head = acquisitions["head"]
+    head["version"] = 1
+    head["number_of_samples"], head["center_sample"] = n_samples, n_samples // 2
+    head["available_channels"] = head["active_channels"] = n_coils
+    head["read_dir"], head["phase_dir"], head["slice_dir"] = np.eye(3)
+    empty = np.zeros(0, np.float32)
+    for acquisition, values in zip(acquisitions, samples.astype(np.complex64), strict=True):
+        acquisition["data"], acquisition["traj"] = values.reshape(-1).view(np.float32), empty
+    return acquisitions
+
+
+def _append(dataset: h5py.Dataset, acquisitions: np.ndarray) -> None:
+    """Adds acquisitions to the end, counting them as the scanner does."""
+    start = len(dataset)
+    acquisitions["head"]["scan_counter"] = np.arange(start, start + len(acquisitions))
+    dataset.resize(start + len(acquisitions), axis=0)
+    dataset[start:] = acquisitions
+
+
+def _store(raw: Path, path: Path) -> None:
+    """Puts the finished file, packed if the name asks for it, in its place at once. Same scan, same bytes."""
+    if path.suffix == ".h5":
+        raw.replace(path)
+        return
+    packed = raw.with_name("packed")
+    with packed.open("wb") as file:
+        stream = file if path.suffix == ".tar" else gzip.GzipFile("", "wb", 1, file, mtime=0)
+        with (
+            stream,
+            tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as archive,
+            raw.open("rb") as f,
+        ):
+            member = tarfile.TarInfo(path.name.split(".")[0] + ".h5")
+            member.size = raw.stat().st_size
+            archive.addfile(member, f)
+    packed.replace(path)
+
+
+def _bit(flag: int) -> np.uint64:
+    """ISMRMRD counts its flags from one."""
+    return np.uint64(1 << (flag - 1))

@@ -1,0 +1,9 @@
+"""From the files of a raw scan to a prepared one: read in a process of their own, cleaned, whitened, written.
+
+Nothing here loads torch: the decompression worker has none.
+"""
+
+from raki.prepare.containment import Allowance, contained
+from raki.prepare.preparation import prepare, prepare_here, preprocess
+
+__all__ = ["Allowance", "contained", "prepare", "prepare_here", "preprocess"]

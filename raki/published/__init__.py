@@ -1,1 +1,0 @@
-"""The published networks, as their authors describe them: baselines that `raki` has to beat."""

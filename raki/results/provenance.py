@@ -1,0 +1,165 @@
+"""Where an image comes from: `provenance.json`, enough to make the same image again and to tell two apart.
+
+Keys, all always there; `null` where nothing is known:
+
+    schema               "raki.results.provenance/1"; grows by new keys only, else the number changes
+    created_utc          ISO 8601, end of the reconstruction
+    scan_id              the service's opaque name of the scan
+    input                sha256 and n_bytes of the raw file
+    method, seed, device
+    scan                 n_slices (of one frame), frames (contrast, phase, repetition and set of each), n_coils,
+                         n_phase_encode, n_readout, n_acquired_lines, encoded_lines [first, one past the last; none
+                         beyond was meant to be acquired], acceleration, effective_acceleration, acs_lines [first, one
+                         past the last], n_acs_lines_apart (acquired apart from the image), prewhitened,
+                         image_matrix [phase-encode, readout], fov_mm [readout, phase-encode, slice],
+                         phase_oversampling
+    unit                 of a pixel's value
+    combination          of the coils: rss or adaptive
+    n_virtual_coils      null, or how many the coils were compressed to before filling
+    seconds              stage -> wall clock
+    training             null, or n_points, last_step, and training_loss and validation_loss at the last step
+    verdict              null, or n_slices_by_choice (filled by raki, raki with branch, grappa), held_out_error and
+                         grappa_held_out_error (energy of the error on calibration lines held out, over their own;
+                         null where none could be), noise_measured, noise_sigma (of a complex sample, in units of the
+                         k-space), warnings
+    g_factor             null, or median and percentile_99 inside the object, on images spread over the scan
+    notes                sentences on choices made for this scan
+    software             raki, torch, numpy, python -> version
+
+Nothing in it names a patient, a host or a path; the raw file's own name, which a site may make of either, isn't in it.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+
+from raki.images.metrics import object_mask
+from raki.images.reconstruction import Reconstruction, ScanSummary
+from raki.kspace.verdict import Verdict
+from raki.results.image_files import evenly_spaced
+
+SCHEMA = "raki.results.provenance/1"
+
+# The object is found on coarse copies of some images: its median needs no more, and all of it takes minutes.
+IMAGES_SUMMED_UP = 8
+PIXELS_SUMMED_UP = 128
+
+
+def provenance(
+    reconstruction: Reconstruction,
+    *,
+    sha256: str,
+    n_bytes: int,
+    scan_id: str | None,
+    stage_seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """The content of `provenance.json`. `stage_seconds` are the stages before the reconstruction, in their order."""
+    return {
+        "schema": SCHEMA,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scan_id": scan_id,
+        "input": {"sha256": sha256, "n_bytes": n_bytes},
+        "method": reconstruction.method,
+        "seed": reconstruction.seed,
+        "device": reconstruction.device,
+        "scan": _scan(reconstruction.scan),
+        "unit": unit(reconstruction.scan),
+        "combination": reconstruction.combination,
+        "n_virtual_coils": reconstruction.n_virtual_coils,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in {**stage_seconds, **reconstruction.seconds}.items()},
+        "training": _training(reconstruction),
+        "verdict": None if reconstruction.verdict is None else _verdict(reconstruction.verdict),
+        "g_factor": _g_factor(reconstruction),
+        "notes": list(reconstruction.notes),
+        "software": software_versions(),
+    }
+
+
+def unit(scan: ScanSummary) -> str:
+    """The unit of a pixel's value, as a phrase."""
+    return "standard deviation of one coil's complex noise" if scan.prewhitened else "arbitrary unit of the scanner"
+
+
+def software_versions() -> dict[str, str]:
+    """The versions that decide the bits of an image."""
+    packages = {"raki": "raki-mri", "torch": "torch", "numpy": "numpy"}
+    return {name: _version(package) for name, package in packages.items()} | {"python": platform.python_version()}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a container that copies the source instead of installing it
+        return "not installed as a package"
+
+
+def _scan(scan: ScanSummary) -> dict[str, Any]:
+    return {
+        "n_slices": scan.n_slices,
+        "frames": [asdict(frame) for frame in scan.frames],
+        "n_coils": scan.n_coils,
+        "n_phase_encode": scan.sampled.size,
+        "n_readout": scan.n_ro,
+        "n_acquired_lines": int(scan.sampled.sum()),
+        "encoded_lines": list(scan.encoded_lines),
+        "acceleration": scan.acceleration,
+        "effective_acceleration": round(scan.effective_acceleration, 3),
+        "acs_lines": None if scan.acs_lines is None else list(scan.acs_lines),
+        "n_acs_lines_apart": scan.n_acs_lines_apart,
+        "prewhitened": scan.prewhitened,
+        "image_matrix": list(scan.geometry.matrix),
+        "fov_mm": list(scan.geometry.fov_mm),
+        "phase_oversampling": scan.geometry.phase_oversampling,
+    }
+
+
+def _training(reconstruction: Reconstruction) -> dict[str, Any] | None:
+    if not reconstruction.training_curve:
+        return None
+    last = reconstruction.training_curve[-1]
+    return {
+        "n_points": len(reconstruction.training_curve),
+        "last_step": last.step,
+        "training_loss": _finite(last.training_loss),
+        "validation_loss": _finite(last.validation_loss),
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "n_slices_by_choice": dict(verdict.n_slices_by_choice),
+        "held_out_error": _finite(verdict.held_out_error),
+        "grappa_held_out_error": _finite(verdict.grappa_held_out_error),
+        "noise_measured": verdict.noise_measured,
+        "noise_sigma": _finite(verdict.noise_sigma),
+        "warnings": list(verdict.warnings),
+    }
+
+
+def _g_factor(reconstruction: Reconstruction) -> dict[str, float] | None:
+    if "g_factor" not in reconstruction.maps:
+        return None
+    images = evenly_spaced(reconstruction.scan.n_images, IMAGES_SUMMED_UP)
+    rows, columns = (slice(None, None, -(-size // PIXELS_SUMMED_UP)) for size in reconstruction.scan.geometry.matrix)
+    image, g_factor = (
+        volume[images][:, rows, columns] for volume in (reconstruction.result, reconstruction.maps["g_factor"])
+    )
+    inside = g_factor[object_mask(torch.from_numpy(image)).numpy()]
+    if not inside.size:
+        return None
+    return {
+        "median": round(float(np.median(inside)), 3),
+        "percentile_99": round(float(np.percentile(inside, 99)), 3),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no NaN: what was not measured is null."""
+    return value if value is not None and isfinite(value) else None

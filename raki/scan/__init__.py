@@ -1,0 +1,39 @@
+"""What a scan is: sorted k-space with its noise, its place in the patient and its frames; as arrays, and as a file.
+
+In: nothing of the project; out: the types that every later folder speaks. `raki.scan.arrays` names the axes of numpy
+arrays, `raki.scan.fourier` those of tensors, with the transforms (it loads torch), `raki.scan.header` reads the ISMRMRD
+header that a scan carries, `raki.scan.prepared` the file between the stages.
+"""
+
+from raki.scan.frames import COUNTERS, ONE_FRAME, Frame, frame_labels, frames_in_words, slices_of_a_frame
+from raki.scan.geometry import Geometry
+from raki.scan.scan import Scan
+from raki.scan.slices import (
+    ChangedLines,
+    LazySlices,
+    LinesOfSlice,
+    SliceOfKSpace,
+    Slices,
+    acquired_lines,
+    each_slice,
+    in_memory,
+)
+
+__all__ = [
+    "COUNTERS",
+    "ONE_FRAME",
+    "ChangedLines",
+    "Frame",
+    "Geometry",
+    "LazySlices",
+    "LinesOfSlice",
+    "Scan",
+    "SliceOfKSpace",
+    "Slices",
+    "acquired_lines",
+    "each_slice",
+    "frame_labels",
+    "frames_in_words",
+    "in_memory",
+    "slices_of_a_frame",
+]

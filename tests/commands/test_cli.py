@@ -1,0 +1,138 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import raki
+from raki import errors
+from raki.commands import images
+from raki.images.reconstruction import COMBINATIONS
+from raki.kspace.completion import METHODS
+from raki.phantom.simulation import simulate_scan
+
+RAKI = str(Path(sys.executable).parent / "raki")
+
+
+def test_simulate_and_reconstruct(run, tmp_path):
+    scan, out = tmp_path / "scan.tar.gz", tmp_path / "out"
+    code, _, _ = run("simulate", scan, "--slices", 1, "--coils", 6, "--matrix", 64, "-R", 2, "--acs", 16)
+    assert code == 0
+    code, written, progress = run("reconstruct", scan, "--output", out, "--method", "grappa")
+    assert code == 0
+    assert [Path(line).name for line in written.split()] == [
+        "image.h5", "image.nii.gz", "preview.png", "report.html", "provenance.json",
+    ]  # fmt: skip
+    assert all(Path(line).exists() for line in written.split())
+    assert "grappa" in progress
+
+
+def test_coils_can_be_compressed_and_combined_otherwise(run, tmp_path):
+    scan, out = tmp_path / "scan.h5", tmp_path / "out"
+    simulate_scan(scan, n_slices=1, n_coils=6, matrix=64, acceleration=2, n_acs_lines=16)
+    code, written, _ = run("reconstruct", scan, "-o", out, "--coils", 4, "--combine", "adaptive")
+    assert code == 0
+    assert {"g_factor.nii.gz", "standard_error.nii.gz"} <= {Path(line).name for line in written.split()}
+    facts = json.loads((out / "provenance.json").read_text())
+    assert (facts["n_virtual_coils"], facts["combination"]) == (4, "adaptive")
+    code, _, said = run("reconstruct", scan, "-o", out, "--coils", 7)
+    assert code == 2
+    assert "ask for 1 to 6" in said.replace("│ ", "")
+
+
+def test_every_method_and_combination_of_the_library_can_be_asked_for():
+    assert {method.value for method in images.Method} == set(METHODS)
+    assert tuple(one.value for one in images.Combination) == COMBINATIONS
+
+
+def letter(path):
+    path.write_text("Dear grandma,")
+
+
+def without_calibration(path):
+    simulate_scan(path, n_slices=1, n_coils=4, matrix=64, acceleration=4, n_acs_lines=0)
+
+
+def truncated(path):
+    simulate_scan(path, n_slices=1, n_coils=4, matrix=64, acceleration=2, n_acs_lines=16)
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [(letter, errors.NotAScan), (truncated, errors.DamagedScan), (without_calibration, errors.NoCalibration)],
+)
+def test_bad_input_is_one_sentence_and_an_exit_code_of_its_own(run, tmp_path, make, error):
+    make(tmp_path / "patient-name.h5")
+    before = (tmp_path / "patient-name.h5").read_bytes()
+    code, out, said = run("reconstruct", tmp_path / "patient-name.h5", "-o", tmp_path / "out")
+    assert code == error.exit_code
+    assert error.__name__ in said
+    assert "Traceback" not in said
+    assert "patient-name" not in said + out
+    assert (tmp_path / "patient-name.h5").read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_exit_codes_are_distinct():
+    kinds = errors.PermanentError.__subclasses__()
+    codes = [kind.exit_code for kind in [*kinds, errors.TransientError]]
+    assert len(kinds) >= 5
+    assert len(set(codes)) == len(codes)
+    assert not {0, 1, 2, 130, 137} & set(codes), "these mean something else already"
+
+
+def test_help_loads_nothing_heavy():
+    probe = (
+        "import sys; sys.argv = ['raki', '--help']\n"
+        "from raki import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'h5py', 'boto3', 'moto', 'aws_cdk'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout
+    assert all(command in said for command in ("reconstruct", "simulate", "local"))
+
+
+def test_once_shows_each_scans_stages_and_tells_of_a_failure_by_its_exit_code(assembly, tmp_path):
+    simulate_scan(tmp_path / "good.h5", n_slices=1, n_coils=6, matrix=64, acceleration=2, n_acs_lines=16)
+    letter(tmp_path / "letter.h5")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/cdk.out").symlink_to(assembly)
+    finished = subprocess.run(
+        [RAKI, "local", "--work", "work", "--once", "good.h5", "letter.h5"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert not finished.stderr
+    for word in ("decompressing", "reconstructing", "delivering", "NotAScan", "share/results/letter/error.html"):
+        assert word in finished.stdout
+    assert (tmp_path / "share/results/good/report.html").exists()
+    assert "share/results/good/report.html" in finished.stdout
+
+
+def test_the_library_is_lazy_and_says_what_it_lacks():
+    assert raki.complete_kspace(np.zeros((2, 8, 8), np.complex64) + 1).shape == (2, 8, 8)
+    with pytest.raises(AttributeError, match="no attribute 'magic'"):
+        raki.magic  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["local", "--once"], "needs at least one file"),
+        (["local", "scan.h5"], "files need --once"),
+        (["local", "--once", "--empty", "scan.h5"], "neither goes with --empty"),
+        (["reconstruct", "missing.h5", "-o", "out"], "does not exist"),
+        (["simulate", "scan.docx"], "not as '.docx'"),
+    ],
+)
+def test_a_wrong_call_is_told_so(run, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    letter(tmp_path / "scan.h5")
+    code, _, said = run(*arguments)
+    assert code == 2
+    assert says in said.replace("│ ", "")

@@ -1,0 +1,72 @@
+"""What is chosen for GRAPPA is what predicts lines best that it has not seen."""
+
+import pytest
+import torch
+
+from raki.errors import NoCalibration
+from raki.kspace.grappa import calibrate, calibration_examples, interpolate
+from raki.kspace.sampling import find_sampling
+from raki.kspace.selection import READOUT_SAMPLES, RIDGES, ROW_FLOORS, calibrated_grappa
+from raki.kspace.selfcalibration import FIRST_RIDGE
+from raki.phantom.phantom import phantom_kspace
+from tests.kspace.test_grappa import few_waves
+
+ACCELERATION = 2
+
+
+def complex_noise(shape, number=0):
+    return torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(number))
+
+
+def test_exact_data_want_hardly_a_ridge_and_noise_wants_more():
+    clean = few_waves(4, 24, 40)
+    clean = clean / clean.abs().max()
+    exact = calibrated_grappa(clean, ACCELERATION).fit.ridge
+    noisy = calibrated_grappa(clean[:, :9] + complex_noise((4, 9, 40)), ACCELERATION).fit.ridge
+    assert exact == RIDGES[0]
+    assert noisy == RIDGES[-1]
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.03])
+def test_no_other_candidate_fills_the_acs_itself_much_better(sigma):
+    """Against the noise-free truth, which the choice was made without."""
+    full = torch.from_numpy(phantom_kspace(n_slices=1, n_coils=6, matrix=48, seed=0))[0]
+    full = full / full.abs().max()
+    noisy = full + sigma * complex_noise(full.shape)
+    acs = noisy[:, 14:35]
+    sampling = find_sampling(torch.arange(48) % ACCELERATION == 0)
+    lattice = torch.where((torch.arange(48) % ACCELERATION == 0)[:, None], noisy, 0)
+
+    def error(kernel, fit):
+        return float((interpolate(lattice, sampling, kernel, fit.predict) - full)[:, 14:35].norm())
+
+    chosen = calibrated_grappa(acs, ACCELERATION)
+    examples = calibration_examples(acs, chosen.kernel, ACCELERATION)
+    others = [
+        error(chosen.kernel, calibrate(examples, ridge=ridge, row_floor=row_floor))
+        for ridge in RIDGES
+        for row_floor in ROW_FLOORS
+    ]
+    assert error(chosen.kernel, chosen.fit) < 1.3 * min(others)
+
+
+def test_an_acs_too_short_to_hold_lines_out_gets_the_usual():
+    acs = complex_noise((2, ACCELERATION + 2, 40))
+    chosen = calibrated_grappa(acs, ACCELERATION)
+    assert chosen.kernel.n_ro == READOUT_SAMPLES[0]
+    assert chosen.fit.ridge == FIRST_RIDGE
+
+
+def test_a_short_readout_narrows_the_kernel():
+    assert calibrated_grappa(complex_noise((2, 12, 6)), ACCELERATION).kernel.n_ro == 3
+
+
+def test_an_acs_without_room_for_any_kernel_is_refused():
+    with pytest.raises(NoCalibration, match="at least 3 lines"):
+        calibrated_grappa(complex_noise((2, 2, 40)), ACCELERATION)
+
+
+def test_a_brighter_scan_of_any_phase_is_the_same_choice():
+    acs = few_waves(3, 16, 30) + 0.1 * complex_noise((3, 16, 30))
+    one, other = calibrated_grappa(acs, ACCELERATION), calibrated_grappa(1j * acs, ACCELERATION)
+    assert (one.kernel, one.fit.ridge) == (other.kernel, other.fit.ridge)

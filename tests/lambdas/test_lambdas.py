@@ -1,0 +1,328 @@
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambdas import dispatch_reconstruction as dispatch
+from lambdas import refresh_gateway as refresh
+from lambdas import scale_decompression as scale
+from raki.service.depth import QueueDepth
+from tests.embedded_metrics import logged, metrics_in, named
+
+counts = st.integers(min_value=0, max_value=500)
+depths = st.builds(QueueDepth, waiting=counts, in_flight=counts)
+few = st.integers(min_value=1, max_value=20)
+
+
+workers = st.integers(min_value=0, max_value=20)
+polls = st.tuples(depths, st.booleans())
+
+
+@given(queue=depths, current=workers, quiet=counts, most=few, deploying=st.booleans())
+def test_workers_stay_within_the_cap_and_are_never_taken_from_work(queue, current, quiet, most, deploying):
+    desired = scale.desired_workers(queue, current=current, quiet_polls=quiet, max_workers=most, is_deploying=deploying)
+    assert 0 <= desired <= most
+    if queue.total:
+        assert desired >= max(1, min(current, most))
+    if deploying:
+        assert desired >= min(current, most)
+    elif queue.total == 0 and quiet >= 3:
+        assert desired == 0
+
+
+@given(queue=depths, more=depths, current=workers, quiet=counts, most=few, deploying=st.booleans())
+def test_more_messages_never_mean_fewer_workers(queue, more, current, quiet, most, deploying):
+    def desired(waiting, in_flight):
+        deeper = QueueDepth(waiting=waiting, in_flight=in_flight)
+        return scale.desired_workers(
+            deeper, current=current, quiet_polls=quiet, max_workers=most, is_deploying=deploying
+        )
+
+    fewer = desired(queue.waiting, queue.in_flight)
+    assert fewer <= desired(queue.waiting + more.waiting, queue.in_flight + more.in_flight)
+    assert fewer == desired(queue.in_flight, queue.waiting), "a scan in work counts as one that waits"
+
+
+@given(seen=st.lists(polls, max_size=30), most=few)
+def test_the_number_of_workers_does_not_flap(seen, most):
+    """It rises with the depth and falls once, to zero, after three polls in a row that found nothing."""
+    current = quiet = 0
+    for queue, deploying in seen:
+        quiet = 0 if queue.total else quiet + 1
+        arguments = {"quiet_polls": quiet, "max_workers": most, "is_deploying": deploying}
+        desired = scale.desired_workers(queue, current=current, **arguments)
+        assert desired >= current or (desired == 0 and quiet >= 3 and not deploying)
+        assert scale.desired_workers(queue, current=desired, **arguments) == desired
+        current = desired
+
+
+def test_the_service_goes_from_zero_to_one_to_zero():
+    def polled(waiting, in_flight, current, quiet):
+        queue = QueueDepth(waiting=waiting, in_flight=in_flight)
+        return scale.desired_workers(queue, current=current, quiet_polls=quiet, max_workers=4, is_deploying=False)
+
+    assert polled(0, 0, 0, 9) == 0
+    assert polled(1, 0, 0, 0) == 1
+    assert polled(0, 1, 1, 0) == 1, "a scan in work keeps its worker"
+    assert polled(0, 0, 1, 1) == 1, "one quiet poll proves nothing"
+    assert polled(0, 0, 1, 3) == 0
+    assert polled(30, 0, 0, 0) == 4
+
+
+@given(queue=depths, unfinished=st.integers(min_value=0, max_value=20), per_job=few, most=few)
+def test_jobs_stay_within_the_cap_and_no_scan_is_left_without_one(queue, unfinished, per_job, most):
+    submitted = dispatch.jobs_to_submit(queue, unfinished_jobs=unfinished, scans_per_job=per_job, max_jobs=most)
+    assert submitted == 0 or submitted + unfinished <= most
+    if queue.total:
+        assert submitted + unfinished >= 1
+    else:
+        assert submitted == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown", "folders"),
+    [
+        (["scan/manifest.json"], [], ["/"]),
+        (["site1/today/scan/manifest.json"], [], ["/"]),
+        (["site1/today/scan/manifest.json"], ["site1"], ["/site1"]),
+        (["site1/today/scan/manifest.json"], ["site1", "site1/today"], ["/site1/today"]),
+        (["a/x/manifest.json", "a/y/manifest.json", "b/z/manifest.json"], ["a", "b"], ["/a", "/b"]),
+        (["a/x/manifest.json", "a/b/y/manifest.json", "ab/z/manifest.json"], ["a", "a/b", "ab"], ["/a", "/ab"]),
+        (["x/manifest.json", "a/y/manifest.json"], ["a"], ["/"]),
+        ([f"{n}/scan/manifest.json" for n in range(51)], [str(n) for n in range(51)], ["/"]),
+    ],
+)
+def test_the_nearest_folder_that_the_gateway_knows_is_refreshed(keys, shown, folders):
+    assert refresh.folders_to_refresh(keys, lambda folder: not folder or folder in shown) == folders
+
+
+manifest_keys = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join).map("{}/manifest.json".format)
+
+
+@given(st.lists(manifest_keys, min_size=1, max_size=60), st.sets(st.sampled_from(["a", "b", "a/b", "a/b/c", "c/a"])))
+def test_every_result_lies_below_a_folder_that_is_refreshed_and_known(manifests, shown):
+    folders = refresh.folders_to_refresh(manifests, lambda folder: not folder or folder in shown)
+    assert 1 <= len(folders) <= 50
+    assert {folder.strip("/") for folder in folders} <= shown | {""}
+    for key in manifests:
+        assert any(f"/{key}".startswith(f"{folder.rstrip('/')}/") for folder in folders)
+
+
+SHARE = "arn:aws:storagegateway:us-east-1:123456789012:share/share-12345678"
+
+
+@pytest.fixture
+def written():
+    with logged() as written:
+        yield written
+
+
+@pytest.fixture
+def scale_calls(monkeypatch):
+    settings = {
+        "CLUSTER": "c",
+        "SERVICE": "s",
+        "INGEST_QUEUE_URL": "https://q",
+        "LEDGER_TABLE": "l",
+        "MAX_WORKERS": "4",
+    }
+    for name, value in {**settings, "MAX_WORKERS": "4"}.items():
+        monkeypatch.setenv(name, value)
+    with Stubber(scale.ECS) as ecs, Stubber(scale.SQS) as sqs, Stubber(scale.DYNAMODB) as ledger:
+        yield ecs, sqs, ledger
+        for calls in (ecs, sqs, ledger):
+            calls.assert_no_pending_responses()
+
+
+def waiting(calls, n, *, in_flight=0):
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = {"Attributes": dict(zip(names, (str(n), str(in_flight)), strict=True))}
+    calls.add_response("get_queue_attributes", found, {"QueueUrl": "https://q", "AttributeNames": names})
+
+
+def service(calls, *, desired, running, n_deployments=1):
+    found = {"desiredCount": desired, "runningCount": running, "deployments": [{}] * n_deployments}
+    calls.add_response("describe_services", {"services": [found]}, {"cluster": "c", "services": ["s"]})
+
+
+def quiet_polls(calls, n):
+    calls.add_response("update_item", {"Attributes": {"n": {"N": str(n)}}})
+
+
+def test_each_decision_about_workers_is_measured(scale_calls, written):
+    ecs, sqs, ledger = scale_calls
+    waiting(sqs, 5, in_flight=1)
+    service(ecs, desired=1, running=1)
+    quiet_polls(ledger, 0)
+    ecs.add_response("update_service", {}, {"cluster": "c", "service": "s", "desiredCount": 3})
+    decision = scale.handler({}, None)
+    expected = {"Waiting": 5, "InFlight": 1, "BacklogPerTask": 6, "DesiredWorkers": 3, "RunningWorkers": 1}
+    assert decision == expected
+    found = metrics_in(written.getvalue())
+    assert {name: value for name, value, _ in found} == expected
+    assert named(found, "Waiting") == [(5, {"Stage": "decompressing"})]
+    assert named(found, "DesiredWorkers") == [(3, {})]
+
+
+def test_no_worker_is_taken_away_while_a_deployment_replaces_them(scale_calls, written):
+    ecs, sqs, ledger = scale_calls
+    waiting(sqs, 0)
+    service(ecs, desired=2, running=4, n_deployments=2)
+    quiet_polls(ledger, 9)
+    assert scale.handler({}, None)["DesiredWorkers"] == 2
+
+
+@pytest.mark.parametrize("code", ["ServiceNotActiveException", "ThrottlingException"])
+def test_a_service_that_cannot_be_changed_now_is_left_to_the_next_minute(scale_calls, written, code):
+    ecs, sqs, ledger = scale_calls
+    waiting(sqs, 5)
+    service(ecs, desired=0, running=0)
+    quiet_polls(ledger, 0)
+    ecs.add_client_error("update_service", code)
+    assert scale.handler({}, None) == {"Waiting": 5, "InFlight": 0}
+    (line,) = written.getvalue().splitlines()
+    assert json.loads(line)["reason"] == code
+    assert named(metrics_in(line), "Waiting") == [(5, {"Stage": "decompressing"})]
+
+
+def test_a_missing_permission_is_an_error(scale_calls):
+    ecs, sqs, _ = scale_calls
+    waiting(sqs, 5)
+    ecs.add_client_error("describe_services", "AccessDeniedException")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        scale.handler({}, None)
+
+
+@pytest.fixture
+def dispatch_calls(monkeypatch):
+    settings = {"JOB_DEFINITION": "d", "JOB_QUEUE": "j", "MAX_JOBS": "4", "RECONSTRUCT_QUEUE_URL": "https://q"}
+    for name, value in {**settings, "SCANS_PER_JOB": "8"}.items():
+        monkeypatch.setenv(name, value)
+    with Stubber(dispatch.BATCH) as batch, Stubber(dispatch.SQS) as sqs:
+        yield batch, sqs
+        batch.assert_no_pending_responses()
+
+
+def jobs(calls, **n_by_status):
+    for status in dispatch.UNFINISHED:
+        found = [{"jobId": "i", "jobName": "reconstruct"}] * n_by_status.get(status, 0)
+        calls.add_response("list_jobs", {"jobSummaryList": found}, {"jobQueue": "j", "jobStatus": status})
+
+
+def test_each_decision_about_jobs_is_measured(dispatch_calls, written):
+    batch, sqs = dispatch_calls
+    waiting(sqs, 17, in_flight=3)
+    jobs(batch, RUNNING=1, RUNNABLE=1)
+    expected = {"jobName": "reconstruct", "jobDefinition": "d", "jobQueue": "j"}
+    batch.add_response("submit_job", {"jobName": "reconstruct", "jobId": "i"}, expected)
+    decision = dispatch.handler({}, None)
+    assert decision == {"Waiting": 17, "InFlight": 3, "UnfinishedJobs": 2, "SubmittedJobs": 1}
+    found = metrics_in(written.getvalue())
+    assert {name: value for name, value, _ in found} == decision
+    assert named(found, "InFlight") == [(3, {"Stage": "reconstructing"})]
+
+
+def test_jobs_that_cannot_be_counted_now_are_left_to_the_next_minute(dispatch_calls, written):
+    batch, sqs = dispatch_calls
+    waiting(sqs, 17)
+    batch.add_client_error("list_jobs", "TooManyRequestsException", http_status_code=429)
+    assert dispatch.handler({}, None) == {"Waiting": 17, "InFlight": 0}
+    (line,) = written.getvalue().splitlines()
+    assert json.loads(line)["reason"] == "TooManyRequestsException"
+
+
+def test_throttled_calls_are_tried_again_within_the_same_minute():
+    for client in (dispatch.BATCH, scale.ECS):
+        assert client.meta.config.retries == {"mode": "standard", "total_max_attempts": 4}
+
+
+@pytest.fixture
+def refresh_calls(monkeypatch):
+    monkeypatch.setenv("RESULTS_SHARE_ARN", SHARE)
+    monkeypatch.setenv("LEDGER_TABLE", "ledger")
+    with Stubber(refresh.GATEWAY) as gateway, Stubber(refresh.S3) as s3, Stubber(refresh.DYNAMODB) as ledger:
+        yield gateway, s3, ledger
+        for calls in (gateway, s3, ledger):
+            calls.assert_no_pending_responses()
+
+
+def manifest_written(key):
+    record = {"s3": {"bucket": {"name": "results"}, "object": {"key": key}}}
+    return {"messageId": key, "body": json.dumps({"Records": [record]})}
+
+
+def test_a_refresh_that_comes_too_soon_is_tried_again_with_every_message(refresh_calls):
+    gateway, _, ledger = refresh_calls
+    ledger.add_response("get_item", {"Item": {"scan_id": {"S": "#shown:a"}}})
+    gateway.add_client_error("refresh_cache", "InvalidGatewayRequestException")
+    answer = refresh.handler({"Records": [manifest_written("a/x/manifest.json")]}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "a/x/manifest.json"}]}
+
+
+def test_the_test_event_refreshes_nothing(refresh_calls):
+    record = {"messageId": "1", "body": json.dumps({"Event": "s3:TestEvent"})}
+    assert refresh.handler({"Records": [record]}, None) == {"batchItemFailures": []}
+
+
+def test_what_storage_gateway_is_asked_is_what_its_api_takes(refresh_calls, monkeypatch):
+    gateway, _, ledger = refresh_calls
+    ledger.add_response("get_item", {"Item": {"scan_id": {"S": "#shown:my site"}}})
+    for _ in ("my site", ""):
+        ledger.add_response("put_item", {})
+    delivered = []
+    monkeypatch.setattr(refresh, "_deliver", lambda ledger, bucket, key: delivered.append((bucket, key)) or True)
+    expected = {"FileShareARN": SHARE, "FolderList": ["/my site"], "Recursive": True}
+    gateway.add_response("refresh_cache", {"FileShareARN": SHARE, "NotificationId": "n"}, expected)
+    answer = refresh.handler({"Records": [manifest_written("my+site/x/manifest.json")]}, None)
+    assert answer == {"batchItemFailures": []}
+    assert delivered == [("results", "my site/x/manifest.json")]
+
+
+def test_a_manifest_that_was_removed_since_holds_up_no_other(refresh_calls, monkeypatch):
+    _, s3, ledger = refresh_calls
+    monkeypatch.setenv("RESULTS_SHARE_ARN", "none")
+    s3.add_client_error("get_object", "NoSuchKey")
+    body = io.BytesIO(b'{"scan_id": "s"}')
+    s3.add_response("get_object", {"Body": StreamingBody(body, len(body.getvalue()))})
+    ledger.add_response("get_item", {})
+    ledger.add_response("update_item", {})
+    answer = refresh.handler(
+        {"Records": [manifest_written("gone/manifest.json"), manifest_written("x/manifest.json")]}, None
+    )
+    assert answer == {"batchItemFailures": []}
+
+
+def known_scan(calls, state):
+    at = "2026-01-01T00:00:00+00:00"
+    strings = {"scan_id": "s", "state": state, "raw_key": "Mustermann/a.h5", "results_folder": "Mustermann/a"}
+    times = {"arrived_at": at, "reconstructed_at": at}
+    item = {name: {"S": value} for name, value in {**strings, **times}.items()} | {"n_bytes": {"N": "5"}}
+    calls.add_response("get_item", {"Item": item})
+
+
+@pytest.mark.parametrize(("state", "counted"), [("reconstructed", True), ("delivered", False), ("failed", False)])
+def test_a_delivery_is_counted_once_with_the_time_since_the_drop(refresh_calls, monkeypatch, written, state, counted):
+    _, s3, ledger = refresh_calls
+    monkeypatch.setenv("RESULTS_SHARE_ARN", "none")
+    body = b'{"scan_id": "s"}'
+    s3.add_response("get_object", {"Body": StreamingBody(io.BytesIO(body), len(body))})
+    known_scan(ledger, state)
+    if not counted:
+        ledger.add_client_error("update_item", "ConditionalCheckFailedException")
+    ledger.add_response("update_item", {})
+    before = datetime.now(UTC)
+    refresh.handler({"Records": [manifest_written("Mustermann/a/manifest.json")]}, None)
+    found = metrics_in(written.getvalue())
+    assert named(found, "Scans") == ([(1, {"Outcome": "delivered"})] if counted else [])
+    assert named(found, "Entered") == ([(1, {"State": "delivered"})] if counted else [])
+    since_the_drop = (before - datetime(2026, 1, 1, tzinfo=UTC)).total_seconds()
+    for seconds, dimensions in named(found, "ScanSeconds"):
+        assert seconds == pytest.approx(since_the_drop, abs=60)
+        assert dimensions == {}
+    assert "Mustermann" not in written.getvalue()

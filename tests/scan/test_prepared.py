@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
+
+from raki.errors import DamagedScan, NotAScan, PermanentError, UnsupportedScan
+from raki.formats import read_scan
+from raki.phantom.simulation import simulate_scan
+from raki.prepare.preparation import preprocess
+from raki.scan.prepared import read_prepared, write_prepared
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("raw") / "scan.h5"
+    simulate_scan(path, n_slices=2, n_coils=3, matrix=32, acceleration=4, n_acs_lines=8)
+    return preprocess(read_scan(path))
+
+
+@pytest.fixture(scope="module")
+def prepared(scan, tmp_path_factory):
+    path = tmp_path_factory.mktemp("prepared") / "scan.h5"
+    write_prepared(scan, path)
+    return path
+
+
+def assert_same(first, second):
+    for name in ("kspace", "sampled", "noise"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    plain = {"kspace": None, "sampled": None, "noise": None}
+    assert {**vars(first), **plain} == {**vars(second), **plain}
+
+
+def test_a_scan_comes_back_bit_for_bit(scan, prepared):
+    assert_same(read_prepared(prepared), scan)
+
+
+def test_a_scan_without_noise_or_calibration_comes_back(scan, tmp_path):
+    bare = replace(scan, noise=None, acs_lines=None, prewhitened=False, header_xml="")
+    write_prepared(bare, tmp_path / "bare.h5")
+    back = read_prepared(tmp_path / "bare.h5")
+    assert back.noise is None
+    assert_same(replace(back, noise=scan.noise), replace(bare, noise=scan.noise))
+
+
+def test_a_scan_with_oversampled_phase_encode_comes_back(scan, tmp_path):
+    wide = replace(scan, geometry=replace(scan.geometry, phase_oversampling=40 / 32))
+    write_prepared(wide, tmp_path / "wide.h5")
+    assert_same(read_prepared(tmp_path / "wide.h5"), wide)
+
+
+def test_same_scan_same_bytes_and_nothing_left_beside(scan, prepared, tmp_path):
+    write_prepared(scan, tmp_path / "again.h5")
+    assert (tmp_path / "again.h5").read_bytes() == prepared.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["again.h5"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(scan, prepared, tmp_path):
+    path = tmp_path / "scan.h5"
+    path.write_bytes(prepared.read_bytes())
+    with pytest.raises(ValueError, match="NULL"):
+        write_prepared(replace(scan, header_xml="broken\0text"), path)
+    assert_same(read_prepared(path), scan)
+    assert [one.name for one in tmp_path.iterdir()] == ["scan.h5"]
+
+
+def test_the_file_describes_itself(prepared):
+    with h5py.File(prepared) as file:
+        assert file.attrs["format"] == "raki prepared scan"
+        assert file["kspace"].attrs["axes"] == "slice coil line ro"
+        assert file["kspace"].attrs["dc"] == 16
+        assert file["kspace"].chunks[0] == 1
+        assert file["kspace"].shape[2] == file["sampled"][:].sum()
+
+
+def test_another_version_is_refused_by_number(prepared, tmp_path):
+    path = tmp_path / "later.h5"
+    path.write_bytes(prepared.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = 2
+    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 3"):
+        read_prepared(path)
+
+
+def test_other_files_are_no_prepared_scans(tmp_path):
+    (tmp_path / "text.h5").write_bytes(b"text")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["kspace"] = np.zeros(3)
+    for name in ("missing.h5", "text.h5", "other.h5"):
+        with pytest.raises(NotAScan, match="prepare"):
+            read_prepared(tmp_path / name)
+
+
+def test_a_flipped_bit_in_the_samples_is_noticed(scan, prepared, tmp_path):
+    content = bytearray(prepared.read_bytes())
+    at = content.find(scan.kspace[1][:, scan.sampled].tobytes()[:64])
+    assert at > 0
+    content[at + 5] ^= 1
+    (tmp_path / "flipped.h5").write_bytes(content)
+    with pytest.raises(DamagedScan, match="damaged"):
+        read_prepared(tmp_path / "flipped.h5")
+
+
+@seed(1)
+@settings(max_examples=40, deadline=None)
+@given(fraction=st.floats(0, 0.9999))
+def test_truncated_at_any_byte_is_one_clear_sentence(prepared, tmp_path_factory, fraction):
+    content = prepared.read_bytes()
+    path = tmp_path_factory.mktemp("cut") / "cut.h5"
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(PermanentError) as raised:
+        read_prepared(path)
+    assert str(path) not in str(raised.value)
