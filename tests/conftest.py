@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # The same examples at every run, and no clock: a busy machine fails no test.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+# A run in the background of a shell ignores Ctrl-C's signal, and the services that it starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 

@@ -108,18 +108,11 @@ def is_complete(folder: Path) -> bool:
     return all((folder / entry["name"]).exists() for entry in json.loads(manifest.read_text())["files"])
 
 
-def _heed_interrupts() -> None:
-    """A run in the background of a shell ignores Ctrl-C's signal, and what it starts would inherit that."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[Service]:
     """Starts the service in `folder`, stops it with Ctrl-C's signal, and sees that nothing is left of it."""
     command = [RAKI, "local", "--share", str(folder / "share"), "--work", str(folder / "work"), *options]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_heed_interrupts
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             said = []
             for line in process.stdout:
