@@ -16,12 +16,13 @@ from benchmarks.quality import chosen_exams, sit
 from benchmarks.ratios import TUNED, Aggregate, aggregates
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.undersampling import Undersampling
-from raki.kspace.completion import complete
-from raki.kspace.filling import N_ROUNDS, fill_by_raki, measured_slice, unit_scale
-from raki.kspace.gating import Predict
-from raki.kspace.grappa import calibrate
+from raki.kspace import complete
+from raki.kspace.linear_fit import calibrate
+from raki.kspace.method import FillSettings
+from raki.kspace.patches import Predict
+from raki.kspace.raki import N_ROUNDS, fill_by_raki
 from raki.kspace.sampling import find_sampling
-from raki.kspace.selfcalibration import FAINT, MeasuredSlice, first_fit, self_calibrated
+from raki.kspace.self_calibration import FAINT, MeasuredSlice, first_fit, measured_slice, self_calibrated, unit_scale
 from raki.kspace.training import N_STEPS, noise_levels, trained_network
 from raki.scan.fourier import KSpace
 
@@ -71,7 +72,7 @@ def _with(predictor: Callable[[MeasuredSlice], Predict]) -> Fill:
 def _weighted(one: MeasuredSlice) -> Predict:
     """Rows weighed and shrunk as for faint gaps, calibrated on the ACS alone."""
     return calibrate(
-        one.acs_examples(),
+        one.examples(),
         ridge=FAINT.ridge,
         shrinkage=FAINT.shrinkage,
         sigma=one.sigma,
@@ -81,9 +82,9 @@ def _weighted(one: MeasuredSlice) -> Predict:
 
 def _branch_always(one: MeasuredSlice) -> Predict:
     """A branch trained on the ACS for all steps, whatever held-out lines say of it."""
-    fit = self_calibrated(one, first_fit(one), n_rounds=N_ROUNDS, seed=0).faint
+    _, fit = self_calibrated(one, first_fit(one), n_rounds=N_ROUNDS, seed=0)
     levels = noise_levels(one.kspace, one.sampling, one.kernel, one.sigma)
-    return trained_network(fit, one.acs_examples(), levels, 0, N_STEPS).predict
+    return trained_network(fit, one.examples(), levels, 0, N_STEPS).predict
 
 
 def _linear(measured: KSpace, lines: Undersampling) -> KSpace:
@@ -92,18 +93,18 @@ def _linear(measured: KSpace, lines: Undersampling) -> KSpace:
     for kspace in measured:
         sampling = find_sampling(lines.sampled)
         first, stop = sampling.acs_lines or (0, 0)
-        acs, cpu = kspace[:, first:stop], torch.device("cpu")
-        filled.append(fill_by_raki(kspace, acs, sampling, sigma=None, seed=0, device=cpu, with_branch=False)[0])
+        settings = FillSettings(device=torch.device("cpu"), with_branch=False)
+        filled.append(fill_by_raki(kspace, kspace[:, first:stop], sampling, settings)[0])
     return torch.stack(filled)
 
 
 VARIANTS: dict[str, Fill] = {
     "GRAPPA, fixed ridge": _with(lambda one: first_fit(one).predict),
-    "GRAPPA, cross-validated": lambda measured, _lines: complete(measured, "grappa").kspace,
+    "GRAPPA, cross-validated": lambda measured, _lines: complete(measured, "grappa")[0],
     "weighted, shrunk; ACS only": _with(_weighted),
-    "self-calibrated": _with(lambda one: self_calibrated(one, first_fit(one), n_rounds=N_ROUNDS, seed=0).faint.predict),
-    "+ gate and rehearsal": _linear,
-    "+ branch, if chosen (raki)": lambda measured, _lines: complete(measured).kspace,
+    "self-calibrated": _with(lambda one: self_calibrated(one, first_fit(one), n_rounds=N_ROUNDS, seed=0)[1].predict),
+    "+ gate, by held-out lines": _linear,
+    "+ branch, if chosen (raki)": lambda measured, _lines: complete(measured)[0],
     "self-calibrated, branch always": _with(_branch_always),
 }
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks coverage`: whether the standard error that comes with a filled slice can be believed."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,9 +18,9 @@ from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from raki.coils.combination import root_sum_of_squares
 from raki.images.metrics import object_mask
-from raki.kspace.filling import fill_by_raki
-from raki.kspace.grappa import Sources, Targets
+from raki.kspace.raki import calibrated_raki
 from raki.kspace.sampling import find_sampling
+from raki.kspace.self_calibration import measured_slice, unit_scale
 from raki.kspace.uncertainty import assess
 from raki.scan.fourier import to_image
 
@@ -74,17 +74,13 @@ def cover(exam: Exam) -> Iterator[Coverage]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for position, (full, kspace) in enumerate(zip(exam.scan.kspace, measured, strict=True)):
         acs = kspace[:, slice(*(sampling.acs_lines or (0, 0)))]
-        filled, fitted = fill_by_raki(kspace, acs, sampling, sigma=None, seed=0, device=device)
+        scale = unit_scale(acs)
+        slice_ = measured_slice(kspace / scale, acs / scale, sampling, sigma=None, device=device)
+        predict, _ = calibrated_raki(slice_, seed=0, with_branch=True)
+        filled = slice_.filled_by(predict)
         start = time.perf_counter()
-        trust = assess(
-            filled.to(device),
-            sampling,
-            fitted.kernel,
-            scaled(fitted.predict, fitted.scale),
-            sigma=fitted.sigma * fitted.scale,
-            seed=0,
-        )
-        standard_error, g_factor = trust.standard_error.cpu(), trust.g_factor.cpu()
+        maps = assess(filled, sampling, slice_.kernel, predict, sigma=slice_.sigma, seed=0)
+        filled, standard_error, g_factor = filled.cpu() * scale, maps.standard_error.cpu() * scale, maps.g_factor.cpu()
         seconds = time.perf_counter() - start
         reference = root_sum_of_squares(to_image(full))
         inside = object_mask(reference)
@@ -97,11 +93,6 @@ def cover(exam: Exam) -> Iterator[Coverage]:
             g_factor=float(g_factor[inside].median()),
             seconds=seconds,
         )
-
-
-def scaled(predict: Callable[[Sources], Targets], scale: float) -> Callable[[Sources], Targets]:
-    """A prediction in units of `scale`, for sources and targets in units of 1."""
-    return lambda sources: predict(sources / scale) * scale
 
 
 def summary(found: Sequence[Coverage]) -> dict[str, float]:

@@ -89,7 +89,7 @@ def run(path: Path, method: str, clock: StageClock) -> Image:
     with clock.stage("load"):
         kspace = torch.from_numpy(np.load(path)).to(clock.device)
     with clock.stage("calibrate, train and fill"):
-        filled = complete(kspace, method, device=clock.device).kspace
+        filled, _ = complete(kspace, method, device=clock.device)
     with clock.stage("combine"):
         return combine(filled, clock.device)
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.undersampling import Undersampling
-from raki.kspace.completion import METHODS, complete_kspace
+from raki.kspace import complete_kspace, methods
 from raki.scan.fourier import KSpace, to_kspace
 
 Fill = Callable[[KSpace, Undersampling], KSpace]
@@ -33,7 +33,7 @@ def fills(names: Sequence[str], public_raki: Path | None = None) -> dict[str, Fi
     """The call of each method: raki's own by their names, and the opponents.
 
     Args:
-        names: of METHODS or NEEDED.
+        names: of `raki.kspace.methods()` or NEEDED.
         public_raki: folder of pdawood/iterativeRaki, for the two public networks.
 
     Raises:
@@ -48,10 +48,10 @@ def fills(names: Sequence[str], public_raki: Path | None = None) -> dict[str, Fi
 
 def why_not(name: str, public_raki: Path | None = None) -> str:
     """What keeps a method from being measured here; nothing if it can be."""
-    if name in METHODS:
+    if name in methods():
         return ""
     if name not in NEEDED:
-        return f"there is no method {name!r}; there are {', '.join([*METHODS, *NEEDED])}"
+        return f"there is no method {name!r}; there are {', '.join([*methods(), *NEEDED])}"
     missing = [module for module in NEEDED[name] if find_spec(module) is None]
     if missing:
         return f"{name} needs {' and '.join(missing)}, not installed here (pip install 'raki-mri[benchmarks]')"
@@ -66,7 +66,7 @@ def can_fill(name: str, lines: Undersampling) -> bool:
 
 
 def _fill_of(name: str, public_raki: Path | None) -> Fill:
-    if name in METHODS:
+    if name in methods():
         return lambda measured, _lines: complete_kspace(measured, name)
     if public_raki is not None and name.startswith("public") and str(public_raki) not in sys.path:
         sys.path.append(str(public_raki))

@@ -19,7 +19,7 @@ from benchmarks.plots import Panel, plot_growth
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.synthetic import noisy_slices
 from benchmarks.undersampling import Undersampling
-from raki.kspace.completion import METHODS
+from raki.kspace import methods as known_methods
 
 MIB = 2**20
 
@@ -60,9 +60,9 @@ def speed(
 ) -> None:
     """Wall time and peak memory on the phantom, every run in a process of its own."""
     methods = method or ["grappa", "raki"]
-    unknown = [name for name in methods if name not in METHODS]
+    unknown = [name for name in methods if name not in known_methods()]
     if unknown:
-        raise typer.BadParameter(f"there is no method {unknown[0]!r}; there are {', '.join(METHODS)}")
+        raise typer.BadParameter(f"there is no method {unknown[0]!r}; there are {', '.join(known_methods())}")
     stack = [Size(n_slices=n, n_coils=coils) for n in sorted({1, *(slices or [2, 4, 8, 16])})]
     others = [Size(n_slices=1, n_coils=n) for n in (also_coils or [8, 32, 64])]
     lines = Undersampling(n_pe=matrix, acceleration=acceleration, n_acs_lines=acs)

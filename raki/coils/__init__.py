@@ -1,12 +1,13 @@
 """The receiver coils: combine their images, compress them to fewer; their sensitivities and noise level."""
 
-from raki.coils.combination import adaptive_combination, coil_covariance, root_sum_of_squares
+from raki.coils.combination import Image, adaptive_combination, coil_covariance, root_sum_of_squares
 from raki.coils.compression import CoilCompression, principal_compression, svd_compression
 from raki.coils.noise_level import estimate_sigma
 from raki.coils.sensitivities import Sensitivities, espirit
 
 __all__ = [
     "CoilCompression",
+    "Image",
     "Sensitivities",
     "adaptive_combination",
     "coil_covariance",

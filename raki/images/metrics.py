@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d
 
-from raki.coils.combination import Image
+from raki.coils import Image
 
 Mask = Bool[Tensor, "*slice pe ro"]
 

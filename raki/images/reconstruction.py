@@ -10,13 +10,10 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
-from raki.coils.combination import adaptive_combination, coil_covariance, root_sum_of_squares
-from raki.coils.compression import principal_compression
+from raki.coils import adaptive_combination, coil_covariance, principal_compression, root_sum_of_squares
 from raki.errors import NoCalibration
 from raki.images.resampling import centre, fit_matrix, on_image_matrix
-from raki.kspace.completion import METHODS, Account, complete_slices
-from raki.kspace.training import TrainingPoint
-from raki.kspace.verdict import Verdict
+from raki.kspace import CrossValidation, FillReport, TrainingPoint, complete_slices, find_method
 from raki.scan import Frame, Geometry, Scan, each_slice
 from raki.scan.arrays import LineMask, Volume
 from raki.scan.fourier import to_image
@@ -89,8 +86,8 @@ class Reconstruction:
     maps: Mapping[str, Volume]
     """`g_factor` (dimensionless) and `standard_error` (in units of the images, of the root sum of squares), on the
     pixels of the images; empty where none were made."""
-    verdict: Verdict | None
-    """On the choice that `method` made; only of `raki`, and where lines were missing."""
+    cross_validation: CrossValidation | None
+    """Of the choice that `method` made; only of `raki`, and where lines were missing."""
     scan: ScanSummary
     seed: int
     device: str
@@ -131,7 +128,7 @@ def reconstruct(
     entry for each method: calibration, training, filling, maps, transforms and combination.
 
     Args:
-        method: one of `raki.kspace.completion.METHODS`.
+        method: one of `raki.kspace.methods()`.
         combine: one of `COMBINATIONS`, for all images alike.
         n_virtual_coils: compress the coils to so many before filling (SVD of the ACS lines of all slices); by default
             all coils are used as they are.
@@ -155,7 +152,7 @@ def reconstruct(
         started = perf_counter()
         maps_wanted = with_maps and name == method
         try:
-            images[name], account = _filled_images(
+            images[name], fill_report = _filled_images(
                 filled, name, combine, seed=seed, device=device, with_maps=maps_wanted, report=report
             )
         except NoCalibration:
@@ -170,13 +167,13 @@ def reconstruct(
         combination=combine,
         n_virtual_coils=n_virtual_coils,
         images=images,
-        maps=_maps(account, scan.geometry),
-        verdict=account.verdict,
-        scan=_summary(scan, account),
+        maps=_maps(fill_report, scan.geometry),
+        cross_validation=fill_report.cross_validation,
+        scan=_summary(scan, fill_report),
         seed=seed,
         device=_device_name(device),
-        training_curve=account.training_curve,
-        notes=(*compression_notes, *_combination_notes(combine, account), *account.notes),
+        training_curve=fill_report.training_curve,
+        notes=(*compression_notes, *_combination_notes(combine, fill_report), *fill_report.notes),
         seconds=seconds,
     )
 
@@ -208,18 +205,18 @@ def _compressed(scan: Scan, n_virtual_coils: int | None) -> tuple[Scan, tuple[st
     )
 
 
-def _combination_notes(combine: str, account: Account) -> tuple[str, ...]:
+def _combination_notes(combine: str, filled: FillReport) -> tuple[str, ...]:
     if combine == "rss":
         return ()
     notes = ("Coils were combined adaptively, with the sensitivities that the images themselves show.",)
-    if not account.trust:
+    if not filled.maps:
         return notes
     return (*notes, "The standard error is that of the root-sum-of-squares image, not of the adaptive combination.")
 
 
 def _filled_images(
     scan: Scan, method: str, combine: str, *, seed: int, device: str, with_maps: bool, report: Progress
-) -> tuple[Volume, Account]:
+) -> tuple[Volume, FillReport]:
     """Images by one method. A slice is read, filled and combined before it is let go: no volume of coils is held."""
     kspace, acs = scan.kspace, scan.acs
     images = np.empty((len(kspace), *scan.geometry.matrix), np.float32)
@@ -227,7 +224,7 @@ def _filled_images(
     def take(index: int, filled: Complex64[Tensor, "coil pe ro"]) -> None:
         images[index] = _combine(filled, scan.geometry, combine)
 
-    account = complete_slices(
+    fill_report = complete_slices(
         len(kspace),
         lambda index: _tensor(kspace[index]),
         take,
@@ -241,7 +238,7 @@ def _filled_images(
         with_maps=with_maps,
         progress=lambda fraction: report(method, fraction),
     )
-    return images, account
+    return images, fill_report
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -262,18 +259,17 @@ def _adaptive_magnitude(images: Complex64[Tensor, "coil pe ro"]) -> Float32[Tens
     return adaptive_combination(images).abs()
 
 
-def _maps(account: Account, geometry: Geometry) -> dict[str, Volume]:
-    if not account.trust:
+def _maps(filled: FillReport, geometry: Geometry) -> dict[str, Volume]:
+    if not filled.maps:
         return {}
     return {
-        "g_factor": np.stack([on_image_matrix(one.g_factor.numpy(), geometry) for one in account.trust]),
-        "standard_error": np.stack([on_image_matrix(one.standard_error.numpy(), geometry) for one in account.trust]),
+        "g_factor": np.stack([on_image_matrix(maps.g_factor.numpy(), geometry) for maps in filled.maps]),
+        "standard_error": np.stack([on_image_matrix(maps.standard_error.numpy(), geometry) for maps in filled.maps]),
     }
 
 
 def _require_ready(scan: Scan, method: str, combine: str) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}; it has to be one of {', '.join(METHODS)}")
+    find_method(method)
     if combine not in COMBINATIONS:
         raise ValueError(f"combine is {combine!r}; it has to be one of {', '.join(COMBINATIONS)}")
     if scan.readout_oversampling != 1.0:
@@ -283,16 +279,16 @@ def _require_ready(scan: Scan, method: str, combine: str) -> None:
         )
 
 
-def _summary(scan: Scan, account: Account) -> ScanSummary:
+def _summary(scan: Scan, filled: FillReport) -> ScanSummary:
     _, n_coils, _, n_ro = scan.kspace.shape
-    sampling = account.sampling
+    sampling = filled.sampling
     return ScanSummary(
         n_slices=scan.n_slices,
         frames=scan.frames,
         n_coils=n_coils,
         n_ro=n_ro,
         sampled=scan.sampled,
-        encoded_lines=sampling.filled_lines() if sampling.acceleration > 1 else sampling.acquired_lines,
+        encoded_lines=sampling.filled_lines() if sampling.acceleration > 1 else sampling.acquired_range,
         acceleration=sampling.acceleration,
         acs_lines=sampling.acs_lines,
         n_acs_lines_apart=0 if scan.acs is None else scan.acs.shape[-2],

@@ -7,15 +7,8 @@ import torch
 
 from raki.errors import NoCalibration, PermanentError
 from raki.inspection.survey.facts import Sorted, Survey
-from raki.kspace.completion import METHODS
-from raki.kspace.filling import slice_kernel
-from raki.kspace.grappa import Kernel
-from raki.kspace.published import iraki
-from raki.kspace.published.raki2019 import FIELD
-from raki.kspace.sampling import Sampling
-from raki.kspace.verdict import HIGH_ACCELERATION
+from raki.kspace import ADVISED_ACS_LINES, HIGH_ACCELERATION, Sampling, methods, slice_kernel
 
-ADVISED_ACS_LINES = 24
 # The library itself, and what doesn't grow with the scan.
 LIBRARY_BYTES = 260 << 20
 # Measured over 4 to 32 coils and matrices of 128 to 512: `raki` with its maps takes so many times a slice of k-space,
@@ -54,7 +47,7 @@ class Feasibility:
     sentence: str
     refusal: Refusal | None
     methods: tuple[MethodFeasibility, ...]
-    """All of `raki.kspace.completion.METHODS`."""
+    """All of `raki.kspace.methods()`."""
     device: str
     memory_mib: int | None
     """What the default method takes on this machine, measured to a quarter; None where it isn't usable."""
@@ -69,14 +62,14 @@ def feasibility_of(found: Survey, sampling: Sampling | PermanentError, device: s
     if isinstance(sampling, PermanentError):
         return _refused(found, sampling, device)
     start = found.outcome
-    methods = tuple(_method(name, start, sampling) for name in METHODS)
-    lacking = next((one.reason for one in methods if one.method == "raki"), None)
+    by_method = tuple(_method(name, start, sampling) for name in methods())
+    lacking = next((each.reason for each in by_method if each.method == "raki"), None)
     refusal = None if lacking is None else NoCalibration(f"the missing lines can't be filled in: raki {lacking}")
     return Feasibility(
         reconstructable=True,
         sentence=refusal.sentence if refusal else _sentence(start, sampling.acceleration),
         refusal=_refusal(refusal) if refusal else None,
-        methods=methods,
+        methods=by_method,
         device=device,
         memory_mib=None if refusal else memory_bytes(found, start, sampling, device) >> 20,
         remarks=(*(() if refusal else _about_lines(found, start, sampling)), *_about_header(found)),
@@ -101,33 +94,11 @@ def memory_bytes(found: Survey, start: Sorted, sampling: Sampling, device: str) 
 
 
 def _method(method: str, start: Sorted, sampling: Sampling) -> MethodFeasibility:
-    if sampling.acceleration == 1 or method == "zero_filled":
+    if sampling.acceleration == 1:
         return MethodFeasibility(method=method, usable=True, reason=None)
-    reason = next(_obstacles(method, start, sampling), None)
+    obstacles = methods()[method].obstacles(sampling, n_acs_lines(start, sampling), start.n_ro)
+    reason = next(obstacles, None)
     return MethodFeasibility(method=method, usable=reason is None, reason=reason)
-
-
-def _obstacles(method: str, start: Sorted, sampling: Sampling) -> Iterator[str]:
-    """What is too small for a method's kernels."""
-    n_lines, acceleration = n_acs_lines(start, sampling), sampling.acceleration
-    kernels = {"raki2019": [FIELD], "rraki": [FIELD], "iraki": [iraki.GRAPPA_KERNEL]}.get(method, [])
-    for kernel in [slice_kernel(start.n_ro), *kernels]:
-        if not _fits(kernel, n_lines, start.n_ro, acceleration):
-            yield (
-                f"needs at least {kernel.n_lines_needed(acceleration)} calibration lines of {kernel.n_ro} samples at "
-                f"R={acceleration}, {ADVISED_ACS_LINES} or more are advised; there are {n_lines} of {start.n_ro}"
-            )
-    if method == "iraki":
-        n_central = iraki.extended_acs(torch.zeros(1, sampling.n_pe, 1, dtype=torch.complex64), sampling).shape[1]
-        if not _fits(iraki.FIELD, n_central, start.n_ro, acceleration):
-            yield (
-                f"needs at least {iraki.FIELD.n_lines_needed(acceleration)} central lines of {iraki.FIELD.n_ro} "
-                f"samples at R={acceleration} to train on; there are {n_central} of {start.n_ro}"
-            )
-
-
-def _fits(kernel: Kernel, n_lines: int, n_ro: int, acceleration: int) -> bool:
-    return n_lines >= kernel.n_lines_needed(acceleration) and n_ro >= kernel.n_ro
 
 
 def _refused(found: Survey, error: PermanentError, device: str) -> Feasibility:
@@ -135,7 +106,7 @@ def _refused(found: Survey, error: PermanentError, device: str) -> Feasibility:
         reconstructable=False,
         sentence=error.sentence,
         refusal=_refusal(error),
-        methods=tuple(MethodFeasibility(method=name, usable=False, reason=str(error)) for name in METHODS),
+        methods=tuple(MethodFeasibility(method=name, usable=False, reason=str(error)) for name in methods()),
         device=device,
         memory_mib=None,
         remarks=tuple(_about_header(found)),

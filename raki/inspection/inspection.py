@@ -153,7 +153,7 @@ def _acs(lines: PhaseLines | None) -> Acs | None:
 
 def _partial_fourier(sampling: Sampling) -> float:
     """1.0 where both sides reach as far out as a lattice of every R-th line allows."""
-    first, stop = sampling.acquired_lines
+    first, stop = sampling.acquired_range
     centre = sampling.n_pe // 2
     longer, shorter = max(centre - first, stop - centre), min(centre - first, stop - centre)
     return 1.0 if longer - shorter <= sampling.acceleration else (stop - first) / (2 * longer)

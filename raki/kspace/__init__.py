@@ -1,1 +1,30 @@
-"""Fill the lines that the scanner skipped: k-space with gaps in, filled k-space and an account of it out."""
+"""Fill the lines that the scanner skipped: k-space with gaps in; filled k-space and a report on it out.
+
+Each way to fill them is a `Method`, an entry point in the group `raki.methods`.
+"""
+
+from raki.kspace.completion import FillReport, complete, complete_kspace, complete_slices
+from raki.kspace.cross_validation import HIGH_ACCELERATION, CrossValidation
+from raki.kspace.method import ADVISED_ACS_LINES, Method, TrainingPoint
+from raki.kspace.methods import find_method, methods
+from raki.kspace.patches import Kernel
+from raki.kspace.sampling import Sampling, find_sampling
+from raki.kspace.self_calibration import slice_kernel
+
+__all__ = [
+    "ADVISED_ACS_LINES",
+    "HIGH_ACCELERATION",
+    "CrossValidation",
+    "FillReport",
+    "Kernel",
+    "Method",
+    "Sampling",
+    "TrainingPoint",
+    "complete",
+    "complete_kspace",
+    "complete_slices",
+    "find_method",
+    "find_sampling",
+    "methods",
+    "slice_kernel",
+]

@@ -2,35 +2,41 @@
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 
 class Adam:
-    """Adaptive gradient descent for real and complex parameters, real and imaginary part apart.
-
-    torch's own class loads the compiler of torch on first use, which takes seconds.
+    """torch's Adam by its function, for real and complex parameters; its class loads torch's compiler, for seconds.
 
     Kingma and Ba 2015, arXiv:1412.6980; with the constants given there.
     """
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.parameters = parameters
-        self.n_steps = 0
-        self.means = [torch.zeros_like(_as_real(parameter)) for parameter in parameters]
-        self.squares = [torch.zeros_like(_as_real(parameter)) for parameter in parameters]
+        self._means = [torch.zeros_like(parameter) for parameter in parameters]
+        self._squares = [torch.zeros_like(parameter) for parameter in parameters]
+        self._steps = [torch.zeros(()) for _ in parameters]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps made so far."""
+        return int(self._steps[0])
 
     @torch.no_grad()
     def step(self, gradients: tuple[Tensor, ...], learning_rate: float) -> None:
         """Move the parameters, in place, against their gradients."""
-        self.n_steps += 1
-        rate = learning_rate / (1 - 0.9**self.n_steps)
-        for parameter, gradient, mean, square in zip(
-            self.parameters, map(_as_real, gradients), self.means, self.squares, strict=True
-        ):
-            mean.lerp_(gradient, 1 - 0.9)
-            square.lerp_(gradient.square(), 1 - 0.999)
-            size = (square / (1 - 0.999**self.n_steps)).sqrt() + 1e-8
-            _as_real(parameter).sub_(rate * mean / size)
-
-
-def _as_real(values: Tensor) -> Tensor:
-    return torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
+        adam(
+            self.parameters,
+            list(gradients),
+            self._means,
+            self._squares,
+            [],
+            self._steps,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import overload
 
 import numpy as np
 import torch
@@ -13,64 +13,36 @@ from jaxtyping import Complex64
 from torch import Tensor
 
 from raki.errors import DamagedScan, NoCalibration
-from raki.kspace.filling import Fitted, Judgement, fill_by_grappa, fill_by_raki, mean_curve, slice_kernel
-from raki.kspace.published.iraki import fill_by_iraki
-from raki.kspace.published.raki2019 import fill_by_raki2019
-from raki.kspace.published.rraki import fill_by_rraki
-from raki.kspace.sampling import SampledLines, Sampling, acquired_lines, find_sampling
-from raki.kspace.training import TrainingPoint
-from raki.kspace.uncertainty import Trust, assess
-from raki.kspace.verdict import Verdict, verdict_of
-from raki.scan.fourier import KSpace, SliceAcs, SliceKSpace
-
-Published = Callable[..., tuple[Tensor, tuple[TrainingPoint, ...]]]
-
-PUBLISHED: dict[str, Published] = {"raki2019": fill_by_raki2019, "rraki": fill_by_rraki, "iraki": fill_by_iraki}
-"""Networks as they were published, for comparison: minutes a slice."""
-
-METHODS = ("zero_filled", "grappa", "raki", *PUBLISHED)
+from raki.kspace.cross_validation import CrossValidation, cross_validation_of
+from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint
+from raki.kspace.methods import find_method
+from raki.kspace.raki import WITH_BRANCH
+from raki.kspace.sampling import SampledLines, Sampling, find_sampling, sampled_lines
+from raki.kspace.self_calibration import slice_kernel
+from raki.kspace.uncertainty import UncertaintyMaps
+from raki.scan.fourier import KSpace
 
 # A nonlinear branch that held-out lines of none of so many slices approve of isn't trained for the others.
 N_BRANCH_TRIALS = 2
 
-
 LoadSlice = Callable[[int], Complex64[Tensor, "coil line ro"]]
 TakeSlice = Callable[[int, Complex64[Tensor, "coil pe ro"]], None]
+Array = np.ndarray | Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
-    """What a report says about how a k-space was filled."""
+class FillReport:
+    """How the k-space of a scan was filled: what a report says about it."""
 
     sampling: Sampling
     training_curve: tuple[TrainingPoint, ...]
     """Mean over the slices; empty where nothing was trained."""
-    verdict: Verdict | None
+    cross_validation: CrossValidation | None
     """What held-out lines say of the choice; only of `raki`, and where lines were missing."""
-    trust: tuple[Trust, ...]
-    """Maps of each slice, where they were asked for and lines were missing; only of `raki`."""
+    maps: tuple[UncertaintyMaps, ...]
+    """Of each slice, where they were asked for and lines were missing; only of `raki`."""
     notes: tuple[str, ...]
     """Sentences for the report."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Completion(Account):
-    """A filled k-space, and the account of it."""
-
-    kspace: KSpace
-    """Same shape as the input, on the CPU; acquired samples bit for bit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    """What is kept of a slice besides its samples: little, however many slices there are."""
-
-    n_coils: int = 0
-    n_acs_lines: int = 0
-    curve: tuple[TrainingPoint, ...] = ()
-    judgement: Judgement | None = None
-    sigma: float = 0.0
-    trust: Trust | None = None
 
 
 def complete(
@@ -84,15 +56,17 @@ def complete(
     device: torch.device | str | None = None,
     with_maps: bool = False,
     progress: Callable[[float], None] | None = None,
-) -> Completion:
+) -> tuple[KSpace, FillReport]:
     """Fill the missing lines of the acquired range, and those at the border of k-space within R of its ends.
 
     Lines farther out were never meant to be acquired (zero-padding, partial Fourier) and stay zero. Each slice is
     calibrated on its own. Every sample of an acquired line, ACS included, is returned as it came.
 
+    Returns the filled k-space, of the same shape and on the CPU, and the report on it.
+
     Args:
         kspace: one slice or several; samples of lines that were not acquired are not read.
-        method: one of METHODS. `zero_filled` fills nothing; the last three are published networks, for comparison.
+        method: one of `methods()`. `zero_filled` fills nothing; the slowest are published networks, for comparison.
         sampled: acquired lines; by default those with a sample other than zero.
         acs: neighbouring fully sampled lines, same slices and coils, if they are not inside `kspace`.
         noise: samples recorded without excitation, axes coil and sample, scaled as `kspace` is;
@@ -113,12 +87,12 @@ def complete(
     slices = kspace.reshape(-1, *kspace.shape[-3:])
     separate = None if acs is None else acs.cpu().reshape(-1, *acs.shape[-3:])
     result = torch.empty_like(slices)
-    account = complete_slices(
+    report = complete_slices(
         len(slices),
         slices.__getitem__,
         result.__setitem__,
         method,
-        sampled=acquired_lines(slices) if sampled is None else sampled,
+        sampled=sampled_lines(slices) if sampled is None else sampled,
         load_acs=None if separate is None else separate.__getitem__,
         noise=noise,
         seed=seed,
@@ -126,7 +100,7 @@ def complete(
         with_maps=with_maps,
         progress=progress,
     )
-    return Completion(kspace=result.reshape(kspace.shape), **vars(account))
+    return result.reshape(kspace.shape), report
 
 
 def complete_slices(
@@ -142,7 +116,7 @@ def complete_slices(
     device: torch.device | str | None = None,
     with_maps: bool = False,
     progress: Callable[[float], None] | None = None,
-) -> Account:
+) -> FillReport:
     """`complete` for a scan of any size: only the slices at work are in memory.
 
     Arguments and errors that aren't named here are those of `complete`.
@@ -152,151 +126,159 @@ def complete_slices(
         take: is handed each slice as it was filled, on the CPU, in no certain order and from several threads.
         load_acs: reads one slice of a separate calibration scan.
     """
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}; it has to be one of {', '.join(METHODS)}")
+    wanted = find_method(method)
     sampled = sampled.cpu()
     sampling = find_sampling(sampled)
-    filling = _Filling(
-        n_slices=n_slices,
+    settings = FillSettings(
+        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        seed=seed,
+        sigma=None if noise is None else float(noise.abs().square().mean().sqrt()),
+        with_maps=with_maps,
+    )
+    scan = _ScanToFill(
         load=load,
         load_acs=load_acs,
         take=take,
         sampled=sampled,
         sampling=sampling,
-        method=method if sampling.acceleration > 1 else "zero_filled",
-        sigma=None if noise is None else float(noise.abs().square().mean().sqrt()),
-        seed=seed,
-        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
-        with_maps=with_maps,
+        method=wanted if sampling.acceleration > 1 else find_method("zero_filled"),
+        settings=settings,
     )
-    outcomes = filling.run(progress or (lambda _fraction: None))
-    verdict = filling.verdict(outcomes)
-    return Account(
+    reports = scan.fill(n_slices, progress or (lambda _fraction: None))
+    chosen = [report for report in reports if report.chosen is not None]
+    cross_validation = (
+        cross_validation_of(chosen, sampling, noise_measured=settings.sigma is not None) if chosen else None
+    )
+    return FillReport(
         sampling=sampling,
-        training_curve=mean_curve([one.curve for one in outcomes if one.curve]),
-        verdict=verdict,
-        trust=tuple(one.trust for one in outcomes if one.trust is not None),
-        notes=_notes(filling.method, sampling, verdict),
+        training_curve=mean_curve([report.curve for report in reports if report.curve]),
+        cross_validation=cross_validation,
+        maps=tuple(report.maps for report in reports if report.maps is not None),
+        notes=_notes(scan.method, sampling, cross_validation),
     )
 
 
+@overload
 def complete_kspace(
-    kspace: Any,
+    kspace: np.ndarray,
     method: str = "raki",
     *,
-    sampled: Any = None,
-    acs: Any = None,
-    noise: Any = None,
+    sampled: Array | Sequence[bool] | None = None,
+    acs: Array | None = None,
+    noise: Array | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
-) -> Any:
-    """`complete` for arrays: numpy in, numpy out; a tensor in, a tensor out. Complex64, same shape.
+) -> np.ndarray: ...
+@overload
+def complete_kspace(
+    kspace: Tensor,
+    method: str = "raki",
+    *,
+    sampled: Array | Sequence[bool] | None = None,
+    acs: Array | None = None,
+    noise: Array | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+) -> Tensor: ...
+def complete_kspace(
+    kspace: Array,
+    method: str = "raki",
+    *,
+    sampled: Array | Sequence[bool] | None = None,
+    acs: Array | None = None,
+    noise: Array | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+) -> Array:
+    """Fill in the k-space lines that the scanner skipped.
 
-    Axes are coil, pe, ro, or slice, coil, pe, ro. Arguments and errors are those of `complete`.
+    R, the offset of the lattice and the ACS are found from the lines that were acquired. Missing lines of the acquired
+    range are filled, and those at the border of k-space within R of its ends; lines farther out (zero-padding, partial
+    Fourier) stay zero. Each slice is calibrated on its own.
+
+    Args:
+        kspace: complex, axes (slice,) coil, pe, ro, the centre at index n // 2 of pe and ro; zero where nothing was
+            acquired. Samples of lines that were not acquired are not read.
+        method: "raki", "grappa", "zero_filled", or a published network: "raki2019", "rraki", "iraki" (minutes a slice).
+        sampled: which lines were acquired, one boolean for each; by default those with a sample other than zero.
+        acs: neighbouring fully sampled lines, same slices and coils, if they are not inside `kspace`.
+        noise: samples recorded without excitation, axes coil, sample, scaled as `kspace` is; without it the noise level
+            is estimated from the ACS.
+        seed: the same seed gives the same bits on the same device.
+        device: where to compute, as torch names it; by default a GPU if there is one.
+
+    Returns:
+        complex64, the shape of `kspace`: an array for an array, a tensor (on the CPU) for a tensor. Acquired samples
+        come back bit for bit.
 
     Raises:
-        ValueError: also for arrays whose shapes contradict each other.
+        ValueError: an unknown method, or arrays whose shapes contradict each other.
+        DamagedScan: an acquired line holds NaN or infinity.
+        UnsupportedScan: the lines are not regularly undersampled.
+        NoCalibration: undersampled, without enough ACS lines.
     """
     tensor = _as_tensor(kspace, torch.complex64)
     mask = None if sampled is None else _as_tensor(sampled, torch.bool)
     calibration = None if acs is None else _as_tensor(acs, torch.complex64)
     _check_shapes(tensor, mask, calibration)
     noise_scan = None if noise is None else _as_tensor(noise, torch.complex64)
-    filled = complete(tensor, method, sampled=mask, acs=calibration, noise=noise_scan, seed=seed, device=device).kspace
+    filled, _ = complete(tensor, method, sampled=mask, acs=calibration, noise=noise_scan, seed=seed, device=device)
     return filled if isinstance(kspace, Tensor) else filled.numpy()
 
 
-def _as_tensor(array: Any, dtype: torch.dtype) -> Tensor:
+def _as_tensor(array: Array | Sequence[bool], dtype: torch.dtype) -> Tensor:
     return torch.as_tensor(array if isinstance(array, Tensor) else np.array(array)).to(dtype).cpu()
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Filling:
-    """One call's slices and settings."""
+class _ScanToFill:
+    """One call's slices and what they are filled by."""
 
-    n_slices: int
     load: LoadSlice
     load_acs: LoadSlice | None
     take: TakeSlice
     sampled: SampledLines
     sampling: Sampling
-    method: str
-    sigma: float | None
-    seed: int
-    device: torch.device
-    with_maps: bool
+    method: Method
+    settings: FillSettings
 
-    def run(self, progress: Callable[[float], None]) -> list[_Outcome]:
+    def fill(self, n_slices: int, progress: Callable[[float], None]) -> list[SliceReport]:
         """Fill every slice on its own, as many at a time as there are cores."""
-        outcomes: list[_Outcome] = []
+        reports: list[SliceReport] = []
         progress(0.0)
-        with _slice_threads(self.device) as pool:
+        with _slice_threads(self.settings.device) as pool:
             # The first slices say whether a nonlinear branch is worth training for the others.
-            for some in (range(min(N_BRANCH_TRIALS, self.n_slices)), range(N_BRANCH_TRIALS, self.n_slices)):
-                kept = [one.judgement.trial.kept_steps > 0 for one in outcomes if one.judgement]
-                for outcome in pool.map(partial(self._fill, with_branch=not kept or any(kept)), some):
-                    outcomes.append(outcome)
-                    progress(len(outcomes) / self.n_slices)
-        return outcomes
+            for indices in (range(min(N_BRANCH_TRIALS, n_slices)), range(N_BRANCH_TRIALS, n_slices)):
+                judged = [report.chosen for report in reports if report.chosen is not None]
+                settings = replace(self.settings, with_branch=not judged or WITH_BRANCH in judged)
+                for report in pool.map(partial(self._fill_slice, settings=settings), indices):
+                    reports.append(report)
+                    progress(len(reports) / n_slices)
+        return reports
 
-    def _fill(self, index: int, *, with_branch: bool) -> _Outcome:
+    def _fill_slice(self, index: int, *, settings: FillSettings) -> SliceReport:
         measured = torch.where(self.sampled[:, None], self.load(index), 0)
         _check_finite(measured, "acquired")
-        if self.method == "zero_filled":
+        if self.method.name == "zero_filled":
             self.take(index, measured)
-            return _Outcome()
+            return SliceReport()
         acs = _find_acs(measured, self.sampling, self.load_acs(index) if self.load_acs else None)
         _check_finite(acs, "ACS")
-        filled, outcome = self._filled(measured, acs, with_branch)
+        filled, report = self.method.fill(measured, acs, self.sampling, settings)
         self.take(index, torch.where(self.sampled[:, None], measured, filled))
-        return replace(outcome, n_coils=len(measured), n_acs_lines=acs.shape[-2])
+        return replace(report, n_coils=len(measured), n_acs_lines=acs.shape[-2])
 
-    def _filled(self, measured: SliceKSpace, acs: SliceAcs, with_branch: bool) -> tuple[SliceKSpace, _Outcome]:
-        if self.method == "grappa":
-            return fill_by_grappa(measured, acs, self.sampling, device=self.device), _Outcome()
-        if self.method in PUBLISHED:
-            filled, curve = PUBLISHED[self.method](measured, acs, self.sampling, seed=self.seed, device=self.device)
-            return filled, _Outcome(curve=curve)
-        filled, fitted = fill_by_raki(
-            measured,
-            acs,
-            self.sampling,
-            sigma=self.sigma,
-            seed=self.seed,
-            device=self.device,
-            with_branch=with_branch,
-        )
-        trust = self._assess(filled, fitted) if self.with_maps else None
-        judgement = fitted.judgement
-        return filled, _Outcome(
-            curve=judgement.trial.curve, judgement=judgement, sigma=fitted.sigma * fitted.scale, trust=trust
-        )
 
-    def _assess(self, filled: SliceKSpace, fitted: Fitted) -> Trust:
-        # In the units of the fit, where no square leaves the range of float32.
-        maps = assess(
-            (filled / fitted.scale).to(self.device),
-            self.sampling,
-            fitted.kernel,
-            fitted.predict,
-            sigma=fitted.sigma,
-            seed=self.seed,
+def mean_curve(curves: Sequence[tuple[TrainingPoint, ...]]) -> tuple[TrainingPoint, ...]:
+    """Training curve of a scan: mean over the slices that something was trained on."""
+    return tuple(
+        TrainingPoint(
+            step=points[0].step,
+            training_loss=sum(point.training_loss for point in points) / len(points),
+            validation_loss=sum(point.validation_loss for point in points) / len(points),
         )
-        return Trust(g_factor=maps.g_factor.cpu(), standard_error=maps.standard_error.cpu() * fitted.scale)
-
-    def verdict(self, outcomes: Sequence[_Outcome]) -> Verdict | None:
-        """What the slices' judgements say of the scan."""
-        judgements = [one.judgement for one in outcomes if one.judgement is not None]
-        if not judgements:
-            return None
-        return verdict_of(
-            judgements,
-            [one.sigma for one in outcomes],
-            self.sampling,
-            n_coils=outcomes[0].n_coils,
-            n_acs_lines=outcomes[0].n_acs_lines,
-            noise_measured=self.sigma is not None,
-        )
+        for points in zip(*curves, strict=True)
+    )
 
 
 @contextmanager
@@ -329,13 +311,13 @@ def _find_acs(measured: Tensor, sampling: Sampling, acs: Tensor | None) -> Tenso
     return acs
 
 
-def _notes(method: str, sampling: Sampling, verdict: Verdict | None) -> tuple[str, ...]:
+def _notes(method: Method, sampling: Sampling, cross_validation: CrossValidation | None) -> tuple[str, ...]:
     if sampling.acceleration == 1:
-        first, stop = sampling.acquired_lines
+        first, stop = sampling.acquired_range
         return (f"Lines {first} to {stop - 1} of {sampling.n_pe} were all acquired: nothing was filled.",)
-    if method == "zero_filled":
+    if method.name == "zero_filled":
         return ("Missing lines were left at zero.",)
-    return () if verdict is None else verdict.warnings + verdict.notes()
+    return () if cross_validation is None else cross_validation.warnings + cross_validation.notes()
 
 
 def _check_shapes(kspace: Tensor, sampled: Tensor | None, acs: Tensor | None) -> None:

@@ -1,271 +1,97 @@
-"""Linear interpolation of missing lines, calibrated in closed form on the ACS.
+"""GRAPPA: one linear kernel, calibrated on the ACS, its settings chosen by cross-validation there."""
 
-One *gap* is the R-1 missing lines after an acquired line. Its *sources* are the acquired samples
-around it, in all coils; its *targets* are the missing samples, in all coils. A fit is linear in the
-sources; it is held as an eigendecomposition, so that one calibration serves every regularisation,
-also one that differs from sample to sample.
-"""
-
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from functools import reduce
 
 import torch
-from jaxtyping import Bool, Complex64, Float32
-from torch import Tensor
 
-from raki.errors import NoCalibration
+from raki.kspace.linear_fit import LinearFit, NormalEquations, calibrate
+from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
+from raki.kspace.patches import Examples, Kernel, acs_examples, interpolate, magnitude
 from raki.kspace.sampling import Sampling
+from raki.kspace.self_calibration import FIRST_RIDGE, slice_kernel, unit_scale
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
-Sources = Complex64[Tensor, "*row feature"]
-Targets = Complex64[Tensor, "*row target"]
-
-GAPS_AT_ONCE = 64
-# Sources with less than this part of signal in their energy are taken to have as much.
-LEAST_SIGNAL = 0.01
-LEVELS_PER_DOUBLING = 2
-# Rows of exact zeros (a readout that was padded, an empty slice) are noise and nothing else, but no infinity.
-MOST_NOISE = 1e6
+READOUT_SAMPLES = (5, 9)
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
+# Rows as they are, as in the textbook; or divided by their magnitude plus this part of the peak.
+ROW_FLOORS = (None, 0.02)
+N_FOLDS = 3
+# Held-out rows count by their relative error, but for those fainter than this part of the mean magnitude.
+JUDGED_FLOOR = 0.1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kernel:
-    """Acquired neighbours that predict a gap: `n_pe` lines R apart, half on either side, `n_ro` samples of each."""
-
-    n_pe: int
-    n_ro: int
-
-    def first_tap(self) -> int:
-        """The first line read, in lattice steps from the acquired line before the gap."""
-        return 1 - self.n_pe // 2
-
-    def n_lines_needed(self, acceleration: int) -> int:
-        """Neighbouring lines that an ACS needs to hold this kernel once."""
-        return (self.n_pe - 1) * acceleration + 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """Examples of gaps whose targets are known too: in the ACS, acquired; elsewhere, filled before.
-
-    Rows are one axis, or two (line, ro) where they stand in that order.
-    """
-
-    sources: Complex64[Tensor, "*row feature"]
-    targets: Complex64[Tensor, "*row target"]
-
-    def at_lines(self, chosen: Bool[Tensor, " line"]) -> "Calibration":
-        """The examples of the chosen lines."""
-        return Calibration(sources=self.sources[chosen], targets=self.targets[chosen])
-
-    def flat(self) -> "Calibration":
-        """The same examples as one axis of rows."""
-        return Calibration(sources=self.sources.flatten(0, -2), targets=self.targets.flatten(0, -2))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearFit:
-    """Targets = (A + (ridge + shrinkage · r²) I)⁻¹ B, with r the noise-to-signal ratio of the sources.
-
-    A is the covariance of the normalised sources scaled to a mean eigenvalue of 1, B their
-    correlation with the targets. `ridge` is therefore relative to the mean energy of a source.
-    With `shrinkage` 0 this is GRAPPA; with 1 it is the Wiener filter for noise that the examples lack.
-    """
-
-    basis: Complex64[Tensor, "feature component"]
-    energies: Float32[Tensor, " component"]
-    weights: Complex64[Tensor, "component target"]
-    ridge: float
-    shrinkage: float
-    sigma: float
-    """Standard deviation of the noise of a complex sample, in units of the k-space."""
-
-    def with_regularisation(self, ridge: float, shrinkage: float) -> "LinearFit":
-        """The same calibration, regularised otherwise; costs nothing."""
-        return replace(self, ridge=ridge, shrinkage=shrinkage)
-
-    def gains(self, noise_ratio: Float32[Tensor, "*row"]) -> Float32[Tensor, "*row component"]:
-        """What each component of the sources is multiplied with."""
-        return 1 / (self.energies + self.ridge + self.shrinkage * noise_ratio.square().unsqueeze(-1))
-
-    def predict(self, sources: Sources) -> Targets:
-        """Targets of any number of source rows, in units of the k-space.
-
-        Rows of about the same noise-to-signal ratio share one set of weights: two for each doubling of the
-        regularisation, which costs far less than a gain for each row and each component.
-        """
-        rows = sources.flatten(0, -2)
-        if self.shrinkage == 0 or self.sigma == 0 or len(rows) == 0:
-            return (rows @ self._weights_at(self.ridge)).unflatten(0, sources.shape[:-1])
-        total = self.ridge + self.shrinkage * noise_ratio(magnitude(rows), self.sigma).square()
-        steps = (LEVELS_PER_DOUBLING * (total / self.ridge).log2()).round().to(torch.int64)
-        order = steps.argsort(stable=True)
-        sorted_rows, counts = rows[order], steps.bincount().tolist()
-        targets = rows.new_empty(len(rows), self.weights.shape[-1])
-        targets[order] = torch.cat(
-            [
-                some @ self._weights_at(self.ridge * 2 ** (step / LEVELS_PER_DOUBLING))
-                for step, some in enumerate(sorted_rows.split(counts))
-                if len(some)
-            ]
-        )
-        return targets.unflatten(0, sources.shape[:-1])
-
-    def _weights_at(self, regularisation: float) -> Complex64[Tensor, "feature target"]:
-        return self.basis @ (self.weights / (self.energies + regularisation).unsqueeze(-1))
-
-
-def magnitude(sources: Sources) -> Float32[Tensor, "*row"]:
-    """Root mean square of each row; never zero, so that it can be divided by."""
-    # The modulus of each would be taken with care for overflow, at several times the cost.
-    energy = torch.view_as_real(sources.resolve_conj()).square().sum(dim=(-2, -1)) / sources.shape[-1]
-    return energy.sqrt().clamp(min=torch.finfo(torch.float32).tiny ** 0.5)
-
-
-def noise_ratio(size: Float32[Tensor, "*row"], sigma: float) -> Float32[Tensor, "*row"]:
-    """Noise over signal in sources whose magnitude, noise included, is `size`."""
-    noise_energy = sigma**2
-    signal_energy = (size.square() - noise_energy).maximum(LEAST_SIGNAL * size.square())
-    return (noise_energy / signal_energy).sqrt().clamp(max=MOST_NOISE)
-
-
-def sources_at(kspace: SliceKSpace, lines: list[int], kernel: Kernel, acceleration: int) -> Sources:
-    """Sources of the gaps that begin after `lines`, at every readout position; zero outside the k-space.
-
-    Returns axes line, ro, feature; a feature is one coil, line and readout neighbour.
-    """
-    n_pe = kspace.shape[-2]
-    half = kernel.n_ro // 2
-    taps = acceleration * (kernel.first_tap() + torch.arange(kernel.n_pe, device=kspace.device))
-    index = torch.tensor(lines, device=kspace.device)[:, None] + taps
-    inside = ((index >= 0) & (index < n_pe))[None, :, :, None]
-    rows = torch.where(inside, kspace[:, index.clamp(0, n_pe - 1)], 0)
-    neighbours = torch.nn.functional.pad(rows, (half, half)).unfold(-1, kernel.n_ro, 1)
-    return neighbours.permute(1, 3, 0, 2, 4).flatten(2)
-
-
-def calibration_examples(acs: SliceAcs, kernel: Kernel, acceleration: int) -> Calibration:
-    """Every place in the ACS where sources and targets were both acquired.
-
-    Raises:
-        NoCalibration: the ACS has too few lines, or its lines too few samples, for the kernel.
-    """
-    n_acs_lines, n_ro = acs.shape[-2:]
-    needed = kernel.n_lines_needed(acceleration)
-    if n_acs_lines < needed or n_ro < kernel.n_ro:
-        raise NoCalibration(
-            f"the ACS has {n_acs_lines} lines of {n_ro} samples; a kernel of {kernel.n_pe} lines and {kernel.n_ro} "
-            f"samples at R={acceleration} needs at least {needed} lines of {kernel.n_ro} samples"
-        )
-    before = -kernel.first_tap() * acceleration
-    lines = list(range(before, before + n_acs_lines - needed + 1))
-    half = kernel.n_ro // 2
-    sources = sources_at(acs, lines, kernel, acceleration)[:, half : n_ro - half]
-    index = torch.tensor(lines, device=acs.device)[:, None] + torch.arange(1, acceleration, device=acs.device)
-    targets = acs[:, index].permute(1, 3, 0, 2).flatten(2)[:, half : n_ro - half]
-    return Calibration(sources=sources, targets=targets)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NormalEquations:
-    """Sums over examples that a least-squares fit needs; those of two sets of examples may be added."""
-
-    covariance: Complex64[Tensor, "feature feature"]
-    correlation: Complex64[Tensor, "feature target"]
-
-    @classmethod
-    def of(cls, examples: Calibration, row_floor: float | None = None) -> "NormalEquations":
-        """Of all examples; with a `row_floor`, of examples divided by their own magnitude plus it."""
-        sources, targets = examples.flat().sources, examples.flat().targets
-        if row_floor is not None:
-            weight = 1 / (magnitude(sources) + row_floor).unsqueeze(-1)
-            sources, targets = sources * weight, targets * weight
-        return cls(covariance=sources.mH @ sources, correlation=sources.mH @ targets)
-
-    def plus(self, others: "NormalEquations") -> "NormalEquations":
-        """Of these examples and others."""
-        return NormalEquations(
-            covariance=self.covariance + others.covariance, correlation=self.correlation + others.correlation
-        )
-
-    def solved(self, *, ridge: float, shrinkage: float = 0.0, sigma: float = 0.0) -> LinearFit:
-        """The fit, for this and every other regularisation."""
-        energies, basis = torch.linalg.eigh(self.covariance)
-        basis = _fix_phase(basis)
-        mean_energy = energies.mean().clamp(min=torch.finfo(torch.float32).tiny)
-        return LinearFit(
-            basis=basis,
-            energies=energies.clamp(min=0) / mean_energy,
-            weights=basis.mH @ self.correlation / mean_energy,
-            ridge=ridge,
-            shrinkage=shrinkage,
-            sigma=sigma,
-        )
-
-
-def calibrate(
-    examples: Calibration,
-    *,
-    ridge: float,
-    shrinkage: float = 0.0,
-    sigma: float = 0.0,
-    row_floor: float | None = None,
-) -> LinearFit:
-    """Least squares over the examples; with a `row_floor`, over examples divided by their own magnitude plus it.
-
-    The centre of k-space is orders of magnitude brighter than what has to be predicted; without the division the
-    fit serves a few centre lines. The floor, in units of the k-space, keeps rows of noise from counting as much as
-    the object.
+def fill_by_grappa(
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings
+) -> tuple[SliceKSpace, SliceReport]:
+    """GRAPPA, its kernel and regularisation chosen by cross-validation; returns the filled k-space on the CPU.
 
     Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
-    return NormalEquations.of(examples, row_floor).solved(ridge=ridge, shrinkage=shrinkage, sigma=sigma)
+    scale = unit_scale(acs)
+    kernel, fit = calibrated_grappa((acs / scale).to(settings.device), sampling.acceleration)
+    filled = interpolate((kspace / scale).to(settings.device), sampling, kernel, fit.predict)
+    return filled.cpu() * scale, SliceReport()
 
 
-def _fix_phase(basis: Tensor) -> Tensor:
-    """Eigenvectors are found up to a phase; a real positive sum holds also when coils change places."""
-    sums = basis.sum(dim=0, keepdim=True)
-    return basis * torch.where(sums == 0, 1, torch.sgn(sums)).conj()
+def calibrated_grappa(acs: SliceAcs, acceleration: int) -> tuple[Kernel, LinearFit]:
+    """The kernel, and its fit to the whole ACS, whose width, row weighting and ridge predict held-out ACS lines best.
 
+    Two lines; cross-validation over blocks of ACS lines. One eigendecomposition serves all ridges. `acs` is scaled to
+    a peak of about 1. An ACS that is too short to hold lines out gets the narrow kernel and a usual ridge.
 
-def examples_at(kspace: SliceKSpace, lines: Tensor, samples: Tensor, kernel: Kernel, acceleration: int) -> Calibration:
-    """Examples from a filled k-space, one for each place: the line before its gap, and the sample on it.
+    Raises:
+        NoCalibration: the ACS is too short for any kernel.
 
-    Only these patches are gathered, never those of the whole slice. The kernel has to lie inside.
+    Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
-    taps = acceleration * (kernel.first_tap() + torch.arange(kernel.n_pe, device=kspace.device))
-    across = torch.arange(kernel.n_ro, device=kspace.device) - kernel.n_ro // 2
-    gap = torch.arange(1, acceleration, device=kspace.device)
-    pe, ro = (lines[:, None] + taps)[:, :, None], (samples[:, None] + across)[:, None, :]
-    return Calibration(
-        sources=kspace[:, pe, ro].movedim(0, 1).flatten(1),
-        targets=kspace[:, lines[:, None] + gap, samples[:, None]].movedim(0, 1).flatten(1),
-    )
+    candidates = dict(_candidates(acs, acceleration))
+    narrowest = next(iter(candidates))
+    if len(candidates[narrowest].sources) < N_FOLDS:
+        return narrowest, calibrate(candidates[narrowest], ridge=FIRST_RIDGE)
+    # The widest kernel must not be judged on other samples than the rest.
+    widest = max(kernel.n_ro for kernel in candidates)
+    errors = {
+        (kernel, row_floor, ridge): error
+        for kernel, examples in candidates.items()
+        for row_floor in ROW_FLOORS
+        for ridge, error in _held_out_errors(examples, row_floor, (widest - kernel.n_ro) // 2)
+    }
+    kernel, row_floor, ridge = min(errors, key=errors.__getitem__)
+    return kernel, calibrate(candidates[kernel], ridge=ridge, row_floor=row_floor)
 
 
-def interpolate(
-    kspace: SliceKSpace, sampling: Sampling, kernel: Kernel, predict: Callable[[Sources], Targets]
-) -> SliceKSpace:
-    """Fill every gap of a zero-filled k-space with what `predict` says; some gaps at a time.
-
-    Neighbours beyond the k-space or its acquired range count as zero. Where the lattice ends within R lines of the
-    border of k-space, the lines beyond its end are a gap too; farther away nothing was meant to be acquired.
-    """
-    n_coils, n_pe, _ = kspace.shape
-    filled = kspace.clone()
-    for lines, sources in gap_sources(kspace, sampling, kernel):
-        targets = predict(sources).unflatten(-1, (n_coils, sampling.acceleration - 1)).permute(2, 0, 3, 1).flatten(1, 2)
-        index = torch.tensor(lines, device=kspace.device)[:, None] + torch.arange(
-            1, sampling.acceleration, device=kspace.device
-        )
-        inside = ((index >= 0) & (index < n_pe)).flatten()
-        filled[:, index.flatten()[inside]] = targets[:, inside]
-    return filled
+def _candidates(acs: SliceAcs, acceleration: int) -> Iterator[tuple[Kernel, Examples]]:
+    """The narrowest kernel always, or why not; wider ones where the readout has room for them."""
+    n_ro = acs.shape[-1]
+    for n_samples in READOUT_SAMPLES:
+        kernel = Kernel(n_pe=2, n_ro=min(n_samples, n_ro // 4 * 2 + 1))
+        if n_samples == READOUT_SAMPLES[0] or kernel.n_ro == n_samples:
+            yield kernel, acs_examples(acs, kernel, acceleration)
 
 
-def gap_sources(kspace: SliceKSpace, sampling: Sampling, kernel: Kernel) -> Iterator[tuple[list[int], Sources]]:
-    """Sources of all gaps, some gaps at a time: the patches of a whole slice are never held at once."""
-    lines = sampling.gaps()
-    for start in range(0, len(lines), GAPS_AT_ONCE):
-        some = lines[start : start + GAPS_AT_ONCE]
-        yield some, sources_at(kspace, some, kernel, sampling.acceleration)
+def _held_out_errors(examples: Examples, row_floor: float | None, margin: int) -> list[tuple[float, float]]:
+    """Ridges with the error on held-out lines; the outermost `margin` samples are not judged."""
+    n_lines, n_samples = examples.sources.shape[:2]
+    judged = slice(margin, n_samples - margin)
+    least = JUDGED_FLOOR * magnitude(examples.sources).mean()
+    fold = torch.arange(n_lines, device=examples.sources.device) * N_FOLDS // n_lines
+    errors = torch.zeros(len(RIDGES))
+    folds = [examples.at_lines(fold == number) for number in range(N_FOLDS)]
+    sums = [NormalEquations.of(unseen, row_floor) for unseen in folds]
+    for number, unseen in enumerate(folds):
+        others = [each for index, each in enumerate(sums) if index != number]
+        fit = reduce(NormalEquations.plus, others).solved(ridge=FIRST_RIDGE)
+        sources, targets = unseen.sources[:, judged], unseen.targets[:, judged]
+        weight = (magnitude(sources) + least).square().reciprocal()
+        for index, ridge in enumerate(RIDGES):
+            error = fit.with_regularisation(ridge, 0.0).predict(sources) - targets
+            errors[index] += float((weight * error.abs().square().sum(dim=-1)).sum())
+    return list(zip(RIDGES, errors.tolist(), strict=True))
+
+
+def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
+    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
+
+
+GRAPPA = Method(name="grappa", label="GRAPPA", fill=fill_by_grappa, obstacles=_obstacles, seconds_a_slice=0.2)

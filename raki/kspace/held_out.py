@@ -1,4 +1,4 @@
-"""A rehearsal on lines whose answer is known: the outermost ACS lines are held out, filled, and compared.
+"""Cross-validation on lines whose answer is known: the outermost ACS lines are held out, filled, and compared.
 
 It says what error to expect of each candidate just outside the ACS.
 """
@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Bool, Complex64, Float32
 from torch import Tensor
 
-from raki.kspace.gating import Predict
-from raki.kspace.grappa import sources_at
-from raki.kspace.selfcalibration import MeasuredSlice
+from raki.kspace.patches import Predict, sources_at
+from raki.kspace.self_calibration import MeasuredSlice
 
 OUTER_PART = 8
 """One ACS line in so many is held out on either side."""
@@ -20,7 +19,7 @@ FEWEST_EXAMPLES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
+class HeldOutLines:
     """A slice without its outermost ACS lines, and what they hold."""
 
     measured: MeasuredSlice
@@ -41,7 +40,7 @@ class Rehearsal:
         return float(self.errors(predict).sum() / energy.clamp(min=torch.finfo(torch.float32).tiny))
 
 
-def rehearsal(measured: MeasuredSlice) -> Rehearsal | None:
+def hold_out(measured: MeasuredSlice) -> HeldOutLines | None:
     """Hold out an eighth of the ACS lines on either side.
 
     None where no line can be spared, and where the ACS is a scan of its own.
@@ -64,7 +63,7 @@ def rehearsal(measured: MeasuredSlice) -> Rehearsal | None:
     known[held_out] = False
     index = torch.tensor(gaps)[:, None] + torch.arange(1, acceleration)
     inside = index.clamp(0, sampling.n_pe - 1).to(measured.kspace.device)
-    return Rehearsal(
+    return HeldOutLines(
         measured=replace(measured, acs=measured.acs[:, n_out : stop - first - n_out], known=known),
         sources=sources_at(measured.kspace, gaps, measured.kernel, acceleration),
         truth=measured.kspace[:, inside].permute(1, 3, 0, 2),

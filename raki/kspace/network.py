@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor, nn
 
-from raki.kspace.grappa import LinearFit, Sources, Targets, magnitude, noise_ratio
+from raki.kspace.linear_fit import LinearFit, noise_ratio
+from raki.kspace.patches import Sources, Targets, magnitude
 
 
 def complex_relu(features: Complex64[Tensor, "*row hidden"]) -> Complex64[Tensor, "*row hidden"]:

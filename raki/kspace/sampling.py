@@ -25,7 +25,7 @@ class Sampling:
     """R; 1 where no line between the outermost acquired ones is missing."""
     offset: int
     """The lattice is the lines congruent to this modulo R."""
-    acquired_lines: tuple[int, int]
+    acquired_range: tuple[int, int]
     """Outermost acquired lines; nothing was measured outside."""
     acs_lines: tuple[int, int] | None
     """The longest run of neighbouring acquired lines, or None where no two acquired lines are neighbours."""
@@ -39,7 +39,7 @@ class Sampling:
     @property
     def net_acceleration(self) -> float:
         """Lines of the acquired range over lines acquired: R reduced by what the ACS costs."""
-        return (self.acquired_lines[1] - self.acquired_lines[0]) / self.n_acquired
+        return (self.acquired_range[1] - self.acquired_range[0]) / self.n_acquired
 
     def gaps(self) -> list[int]:
         """The line before each gap: on the lattice, or outside k-space where the lattice ends within R of the border.
@@ -54,16 +54,16 @@ class Sampling:
     def filled_lines(self) -> tuple[int, int]:
         """First and one past the last line that is acquired or in a gap."""
         gaps = self.gaps()
-        first, stop = self.acquired_lines
+        first, stop = self.acquired_range
         return max(0, min(first, gaps[0] + 1)), min(self.n_pe, max(stop, gaps[-1] + self.acceleration))
 
     def lattice_lines(self) -> list[int]:
         """The every-R-th lines inside the acquired range, all of them acquired."""
-        first, stop = self.acquired_lines
+        first, stop = self.acquired_range
         return list(range(first + (self.offset - first) % self.acceleration, stop, self.acceleration))
 
 
-def acquired_lines(kspace: KSpace) -> SampledLines:
+def sampled_lines(kspace: KSpace) -> SampledLines:
     """Lines with a finite sample other than zero in any coil of any slice.
 
     Zero and NaN both stand for what was never acquired.
@@ -93,7 +93,7 @@ def find_sampling(sampled: SampledLines) -> Sampling:
         n_pe=len(sampled),
         acceleration=acceleration,
         offset=offset,
-        acquired_lines=(lines[0], lines[-1] + 1),
+        acquired_range=(lines[0], lines[-1] + 1),
         acs_lines=longest if longest[1] - longest[0] > 1 else None,
         n_acquired=len(lines),
     )

@@ -8,13 +8,16 @@ from jaxtyping import Complex64, Float32
 from torch import Tensor
 
 from raki.kspace.adam import Adam
-from raki.kspace.grappa import Calibration, Kernel, LinearFit, Sources, Targets, gap_sources, magnitude, noise_ratio
+from raki.kspace.linear_fit import LinearFit, noise_ratio
+from raki.kspace.method import TrainingPoint
 from raki.kspace.network import RakiNetwork
+from raki.kspace.patches import Examples, Kernel, Predict, Targets, gap_sources, magnitude
 from raki.kspace.sampling import Sampling
 from raki.scan.fourier import SliceKSpace
 
-Held = Callable[[Callable[[Sources], Targets]], float]
+HeldOutError = Callable[[Predict], float]
 
+# More components, units, steps or noise levels changed nothing on measured scans (benchmarks/README.md).
 N_COMPONENTS = 96
 N_HIDDEN = 64
 N_STEPS = 24
@@ -28,16 +31,7 @@ LEAST_GAIN = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPoint:
-    """One point of the training curve; losses are relative to the energy of the targets, dimensionless."""
-
-    step: int
-    training_loss: float
-    validation_loss: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Examples:
+class NormalisedExamples:
     """Calibration rows divided by their magnitude, as components of a fit, free of added noise."""
 
     components: Complex64[Tensor, "row component"]
@@ -46,9 +40,9 @@ class Examples:
     """How much a row counts: bright rows about fully, rows of noise hardly."""
 
     @classmethod
-    def of(cls, calibration: Calibration, fit: LinearFit) -> "Examples":
-        """The rows of a calibration, in the basis of `fit`."""
-        sources, targets = calibration.flat().sources, calibration.flat().targets
+    def of(cls, examples: Examples, fit: LinearFit) -> "NormalisedExamples":
+        """The rows of examples, in the basis of `fit`."""
+        sources, targets = examples.flat().sources, examples.flat().targets
         size = magnitude(sources)
         relative = 1 / size.unsqueeze(-1)
         return cls(
@@ -57,24 +51,19 @@ class Examples:
             weights=(size / (size + size.mean())).square(),
         )
 
-    def at(self, rows: Tensor) -> "Examples":
+    def at(self, rows: Tensor) -> "NormalisedExamples":
         """The examples at these rows."""
-        return Examples(components=self.components[rows], targets=self.targets[rows], weights=self.weights[rows])
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialOfBranch:
-    """What training did for the error on held-out lines."""
-
-    curve: tuple[TrainingPoint, ...]
-    kept_steps: int
-    """Training steps that held-out lines approved of; 0: the linear part is better alone."""
+        return NormalisedExamples(
+            components=self.components[rows], targets=self.targets[rows], weights=self.weights[rows]
+        )
 
 
 def try_branch(
-    fit: LinearFit, examples: Calibration, levels: Float32[Tensor, " level"], seed: int, error: Held
-) -> TrialOfBranch:
+    fit: LinearFit, examples: Examples, levels: Float32[Tensor, " level"], seed: int, error: HeldOutError
+) -> tuple[int, tuple[TrainingPoint, ...]]:
     """Train a branch on top of `fit` and see for how many steps the held-out `error` falls.
+
+    Returns the steps that held-out lines approve of, 0 where the linear part is better alone, and the training curve.
 
     Args:
         fit: of the same slice, calibrated without the held-out lines.
@@ -86,19 +75,19 @@ def try_branch(
     network = new_network(fit, seed)
     curve = tuple(
         TrainingPoint(step=step, training_loss=training_loss, validation_loss=error(network.predict))
-        for step, training_loss in train(network, Examples.of(examples, fit), levels, seed, N_STEPS)
+        for step, training_loss in train(network, NormalisedExamples.of(examples, fit), levels, seed, N_STEPS)
     )
     best = min(curve, key=lambda point: point.validation_loss)
     worth_it = best.validation_loss < (1 - LEAST_GAIN) * min(curve[0].validation_loss, 1.0)
-    return TrialOfBranch(curve=curve, kept_steps=best.step if worth_it else 0)
+    return best.step if worth_it else 0, curve
 
 
 def trained_network(
-    fit: LinearFit, examples: Calibration, levels: Float32[Tensor, " level"], seed: int, n_steps: int
+    fit: LinearFit, examples: Examples, levels: Float32[Tensor, " level"], seed: int, n_steps: int
 ) -> RakiNetwork:
     """`fit` with a branch trained for `n_steps` on all examples of the ACS."""
     network = new_network(fit, seed)
-    for _ in train(network, Examples.of(examples, fit), levels, seed, n_steps):
+    for _ in train(network, NormalisedExamples.of(examples, fit), levels, seed, n_steps):
         pass
     return network
 
@@ -126,7 +115,7 @@ def noise_levels(kspace: SliceKSpace, sampling: Sampling, kernel: Kernel, sigma:
 
 def train(
     network: RakiNetwork,
-    training: Examples,
+    training: NormalisedExamples,
     ratios: Float32[Tensor, " level"],
     seed: int,
     n_steps: int,
@@ -153,7 +142,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    network: RakiNetwork, examples: Examples, ratios: Float32[Tensor, " level"], generator: torch.Generator
+    network: RakiNetwork, examples: NormalisedExamples, ratios: Float32[Tensor, " level"], generator: torch.Generator
 ) -> float:
     """Loss over all examples, noise drawn once: energy of the error over energy of the targets."""
     return float(_loss(network, examples, _draw(ratios, len(examples.weights), generator), generator))
@@ -163,7 +152,7 @@ def _draw(ratios: Tensor, n_rows: int, generator: torch.Generator) -> Tensor:
     return ratios[torch.randint(len(ratios), (n_rows,), generator=generator).to(ratios.device)]
 
 
-def _loss(network: RakiNetwork, examples: Examples, ratio: Tensor, generator: torch.Generator) -> Tensor:
+def _loss(network: RakiNetwork, examples: NormalisedExamples, ratio: Tensor, generator: torch.Generator) -> Tensor:
     # Drawn in the basis, where white noise is white too: so the order of the coils changes nothing.
     noise = torch.randn(examples.components.shape, dtype=torch.complex64, generator=generator)
     components = examples.components + ratio.unsqueeze(-1) * noise.to(ratio.device)
@@ -171,7 +160,7 @@ def _loss(network: RakiNetwork, examples: Examples, ratio: Tensor, generator: to
     return _relative_error(linear + correction, examples)
 
 
-def _relative_error(predicted: Targets, examples: Examples) -> Tensor:
+def _relative_error(predicted: Targets, examples: NormalisedExamples) -> Tensor:
     """Weighted energy of the error over that of the targets."""
     error = (predicted - examples.targets).abs().square().sum(dim=1)
     energy = examples.targets.abs().square().sum(dim=1)

@@ -18,7 +18,7 @@ All errors are those of the root-sum-of-squares image to first order: the part o
 the coils' signal.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,8 +26,8 @@ from jaxtyping import Bool, Complex64, Float32
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from raki.coils.combination import root_sum_of_squares
-from raki.kspace.grappa import Kernel, Sources, Targets, interpolate, sources_at
+from raki.coils import root_sum_of_squares
+from raki.kspace.patches import Kernel, Predict, interpolate, sources_at
 from raki.kspace.sampling import Sampling
 from raki.scan.fourier import CoilImages, SliceKSpace, to_image
 
@@ -41,13 +41,13 @@ LEAST_PROBE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trust:
+class UncertaintyMaps:
     """Two maps of one slice, on the pixels of its root-sum-of-squares image."""
 
     g_factor: SliceImage
     """Noise over that of a fully sampled scan, divided by the square root of the net acceleration; dimensionless."""
     standard_error: SliceImage
-    """Standard deviation of the image about a fully sampled one, in units of the k-space."""
+    """Standard deviation of the image about a fully sampled slice_, in units of the k-space."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class _Filled:
     kspace: SliceKSpace
     sampling: Sampling
     kernel: Kernel
-    predict: Callable[[Sources], Targets]
+    predict: Predict
 
     def refilled(self, kspace: SliceKSpace, sampling: Sampling) -> SliceKSpace:
         """Another k-space with the gaps of another sampling filled by the same prediction."""
@@ -68,12 +68,12 @@ def assess(
     filled: SliceKSpace,
     sampling: Sampling,
     kernel: Kernel,
-    predict: Callable[[Sources], Targets],
+    predict: Predict,
     *,
     sigma: float,
     seed: int,
     n_replicas: int = N_REPLICAS,
-) -> Trust:
+) -> UncertaintyMaps:
     """Noise amplification and standard error of a slice that `predict` filled; computed where `filled` is.
 
     The g-factor is that of the filling as it stands: one that shrinks noise, or leaves a gap empty, can have less
@@ -95,11 +95,11 @@ def assess(
     """
     if sampling.acceleration == 1:
         raise ValueError("R is 1: every line was acquired, and there is no filling to assess; it needs R of 2 or more")
-    one = _Filled(kspace=filled, sampling=sampling, kernel=kernel, predict=predict)
+    slice_ = _Filled(kspace=filled, sampling=sampling, kernel=kernel, predict=predict)
     level = max(sigma, LEAST_PROBE * float(filled.abs().square().mean().sqrt())) or 1.0
-    replicas = list(_noise_errors(one, level, n_replicas, seed))
-    mistakes = [_shifted_error(one, shift) for shift in range(1, sampling.acceleration)]
-    signal, known = _signal_direction(filled), _known(one)
+    replicas = list(_noise_errors(slice_, level, n_replicas, seed))
+    mistakes = [_shifted_error(slice_, shift) for shift in range(1, sampling.acceleration)]
+    signal, known = _signal_direction(filled), _known(slice_)
     first, stop = sampling.filled_lines()
     n_filled, n_known = stop - first, int(known.sum())
     # Unitary transform; the half of the noise that is in phase with the signal.
@@ -107,67 +107,67 @@ def assess(
     passed_on = _variance(replicas, signal) / (n_replicas * level**2)
     into_gaps = _variance((torch.where(known, 0, replica) for replica in replicas), signal) / (n_replicas * level**2)
     unknowable = per_line * (n_filled - n_known)
-    noise = max(sigma**2, level**2 * _excess(one, mistakes, replicas[0])) * (into_gaps + unknowable)
+    noise = max(sigma**2, level**2 * _excess(slice_, mistakes, replicas[0])) * (into_gaps + unknowable)
     model = _variance(mistakes, signal) / len(mistakes)
-    return Trust(
+    return UncertaintyMaps(
         g_factor=(passed_on / (per_line * n_filled) * n_known / n_filled).sqrt(),
-        standard_error=(noise + model + _variance(_border_errors(one), signal)).sqrt(),
+        standard_error=(noise + model + _variance(_border_errors(slice_), signal)).sqrt(),
     )
 
 
-def _excess(one: _Filled, mistakes: Sequence[SliceKSpace], replica: SliceKSpace) -> float:
+def _excess(slice_: _Filled, mistakes: Sequence[SliceKSpace], replica: SliceKSpace) -> float:
     """Energy of the mistakes on acquired lines outside the ACS, over that of what a noise replica changes in them.
 
     One shift tells, that by half a gap.
     """
-    shift = one.sampling.acceleration // 2
+    shift = slice_.sampling.acceleration // 2
     mistake = mistakes[shift - 1]
-    change = _shifted_error(replace(one, kspace=one.kspace + replica), shift) - mistake
-    acquired = (_known(one) & ~_in_acs(one)).flatten()
+    change = _shifted_error(replace(slice_, kspace=slice_.kspace + replica), shift) - mistake
+    acquired = (_known(slice_) & ~_in_acs(slice_)).flatten()
     measured, by_noise = (float(error[:, acquired].abs().square().sum()) for error in (mistake, change))
     return measured / by_noise if by_noise > 0 else 1.0
 
 
-def _noise_errors(one: _Filled, level: float, n_replicas: int, seed: int) -> Iterator[SliceKSpace]:
+def _noise_errors(slice_: _Filled, level: float, n_replicas: int, seed: int) -> Iterator[SliceKSpace]:
     """What noise of `level` on the acquired samples changes in the filled k-space, replica by replica."""
     generator = torch.Generator().manual_seed(seed)
-    known = _known(one)
+    known, device = _known(slice_), slice_.kspace.device
     for _ in range(n_replicas):
-        noise = level * torch.randn(one.kspace.shape, dtype=torch.complex64, generator=generator).to(one.kspace.device)
+        noise = level * torch.randn(slice_.kspace.shape, dtype=torch.complex64, generator=generator).to(device)
         noise = torch.where(known, noise, 0)
-        yield torch.where(known, noise, one.refilled(one.kspace + noise, one.sampling) - one.kspace)
+        yield torch.where(known, noise, slice_.refilled(slice_.kspace + noise, slice_.sampling) - slice_.kspace)
 
 
-def _shifted_error(one: _Filled, shift: int) -> SliceKSpace:
+def _shifted_error(slice_: _Filled, shift: int) -> SliceKSpace:
     """Mistakes in predicting from a lattice `shift` lines farther; none in the ACS, nor beyond that lattice."""
-    sampling = one.sampling
+    sampling = slice_.sampling
     offset = (sampling.offset + shift) % sampling.acceleration
-    shifted = replace(sampling, offset=offset, acquired_lines=sampling.filled_lines())
+    shifted = replace(sampling, offset=offset, acquired_range=sampling.filled_lines())
     lattice = shifted.lattice_lines()
-    line = torch.arange(sampling.n_pe, device=one.kspace.device)[:, None]
-    judged = (line > lattice[0]) & (line < lattice[-1]) & ~_in_acs(one)
-    return torch.where(judged, one.refilled(one.kspace, shifted) - one.kspace, 0)
+    line = torch.arange(sampling.n_pe, device=slice_.kspace.device)[:, None]
+    judged = (line > lattice[0]) & (line < lattice[-1]) & ~_in_acs(slice_)
+    return torch.where(judged, slice_.refilled(slice_.kspace, shifted) - slice_.kspace, 0)
 
 
-def _border_errors(one: _Filled) -> Iterator[SliceKSpace]:
+def _border_errors(slice_: _Filled) -> Iterator[SliceKSpace]:
     """Mistakes in predicting from one side as many lines as were filled beyond either end of the lattice."""
-    lattice, gaps = one.sampling.lattice_lines(), one.sampling.gaps()
+    lattice, gaps = slice_.sampling.lattice_lines(), slice_.sampling.gaps()
     if len(lattice) < 2:
         return
     if gaps[0] < lattice[0]:
-        predicted = _predicted_alone(one, hidden=slice(0, lattice[0] + 1), gap=lattice[0])
-        yield _beside(one.kspace, predicted[:, -lattice[0] :], first=lattice[1] - lattice[0])
-    n_beyond = one.sampling.n_pe - 1 - lattice[-1]
+        predicted = _predicted_alone(slice_, hidden=slice(0, lattice[0] + 1), gap=lattice[0])
+        yield _beside(slice_.kspace, predicted[:, -lattice[0] :], first=lattice[1] - lattice[0])
+    n_beyond = slice_.sampling.n_pe - 1 - lattice[-1]
     if n_beyond and gaps[-1] == lattice[-1]:
-        predicted = _predicted_alone(one, hidden=slice(lattice[-1], None), gap=lattice[-2])
-        yield _beside(one.kspace, predicted[:, :n_beyond], first=lattice[-2] + 1)
+        predicted = _predicted_alone(slice_, hidden=slice(lattice[-1], None), gap=lattice[-2])
+        yield _beside(slice_.kspace, predicted[:, :n_beyond], first=lattice[-2] + 1)
 
 
-def _predicted_alone(one: _Filled, *, hidden: slice, gap: int) -> Complex64[Tensor, "coil line ro"]:
+def _predicted_alone(slice_: _Filled, *, hidden: slice, gap: int) -> Complex64[Tensor, "coil line ro"]:
     """The R-1 lines of one gap, predicted as if some lines were not there."""
-    seen = one.kspace.clone()
+    seen = slice_.kspace.clone()
     seen[:, hidden] = 0
-    targets = one.predict(sources_at(seen, [gap], one.kernel, one.sampling.acceleration))
+    targets = slice_.predict(sources_at(seen, [gap], slice_.kernel, slice_.sampling.acceleration))
     return targets[0].unflatten(-1, (len(seen), -1)).permute(1, 2, 0)
 
 
@@ -195,15 +195,15 @@ def _variance(errors: Iterable[SliceKSpace], signal: CoilImages) -> SliceImage:
     return square[0]
 
 
-def _known(one: _Filled) -> Bool[Tensor, "pe 1"]:
+def _known(slice_: _Filled) -> Bool[Tensor, "pe 1"]:
     """Lines that were acquired, as a column to choose lines with."""
-    known = _in_acs(one)
-    known[one.sampling.lattice_lines()] = True
+    known = _in_acs(slice_)
+    known[slice_.sampling.lattice_lines()] = True
     return known
 
 
-def _in_acs(one: _Filled) -> Bool[Tensor, "pe 1"]:
+def _in_acs(slice_: _Filled) -> Bool[Tensor, "pe 1"]:
     """Lines of the ACS inside the k-space, as such a column."""
-    lines = torch.zeros(one.sampling.n_pe, 1, dtype=torch.bool, device=one.kspace.device)
-    lines[slice(*(one.sampling.acs_lines or (0, 0)))] = True
+    lines = torch.zeros(slice_.sampling.n_pe, 1, dtype=torch.bool, device=slice_.kspace.device)
+    lines[slice(*(slice_.sampling.acs_lines or (0, 0)))] = True
     return lines

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from raki.kspace.training import TrainingPoint
+from raki.kspace import TrainingPoint
 from raki.scan.arrays import LineMask
 
 

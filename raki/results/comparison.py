@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from raki.errors import UnsupportedScan
-from raki.images.metrics import nmse, object_mask, psnr, ssim
-from raki.images.reconstruction import reconstruct
+from raki.images import nmse, object_mask, psnr, reconstruct, ssim
 from raki.results.image_files import write_preview
 from raki.results.report import method_label
 from raki.scan import Scan

@@ -18,7 +18,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from raki.identity.header import identity_in_header
 from raki.identity.person import DICOM_KEYWORDS, Identity, derived_uid
-from raki.images.reconstruction import Reconstruction, ScanSummary
+from raki.images import Reconstruction, ScanSummary
 from raki.results.image_files import window_top
 from raki.scan import Geometry
 from raki.scan.arrays import Volume

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from raki.images.reconstruction import Reconstruction
+from raki.images import Reconstruction
 from raki.results.image_files import write_ismrmrd_image, write_nifti, write_preview
 from raki.results.provenance import provenance, unit
 from raki.results.report import method_label, render_report

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from raki.images.reconstruction import ScanSummary
+from raki.images import ScanSummary
 from raki.results.image_files import Slice, evenly_spaced, png, window_top
 from raki.scan import frame_labels
 from raki.scan.arrays import Volume

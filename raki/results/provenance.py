@@ -40,9 +40,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from raki.images.metrics import object_mask
-from raki.images.reconstruction import Reconstruction, ScanSummary
-from raki.kspace.verdict import Verdict
+from raki.images import Reconstruction, ScanSummary, object_mask
+from raki.kspace import CrossValidation
 from raki.results.image_files import evenly_spaced
 
 SCHEMA = "raki.results.provenance/1"
@@ -75,7 +74,7 @@ def provenance(
         "n_virtual_coils": reconstruction.n_virtual_coils,
         "seconds": {stage: round(seconds, 3) for stage, seconds in {**stage_seconds, **reconstruction.seconds}.items()},
         "training": _training(reconstruction),
-        "verdict": None if reconstruction.verdict is None else _verdict(reconstruction.verdict),
+        "verdict": None if reconstruction.cross_validation is None else _verdict(reconstruction.cross_validation),
         "g_factor": _g_factor(reconstruction),
         "notes": list(reconstruction.notes),
         "software": software_versions(),
@@ -132,14 +131,14 @@ def _training(reconstruction: Reconstruction) -> dict[str, Any] | None:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(validation: CrossValidation) -> dict[str, Any]:
     return {
-        "n_slices_by_choice": dict(verdict.n_slices_by_choice),
-        "held_out_error": _finite(verdict.held_out_error),
-        "grappa_held_out_error": _finite(verdict.grappa_held_out_error),
-        "noise_measured": verdict.noise_measured,
-        "noise_sigma": _finite(verdict.noise_sigma),
-        "warnings": list(verdict.warnings),
+        "n_slices_by_choice": dict(validation.n_slices_by_choice),
+        "held_out_error": _finite(validation.held_out_error),
+        "grappa_held_out_error": _finite(validation.grappa_held_out_error),
+        "noise_measured": validation.noise_measured,
+        "noise_sigma": _finite(validation.noise_sigma),
+        "warnings": list(validation.warnings),
     }
 
 

@@ -12,26 +12,18 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from raki.images.reconstruction import Reconstruction, ScanSummary
-from raki.kspace.verdict import Verdict
+from raki.images import Reconstruction, ScanSummary
+from raki.kspace import CrossValidation, methods
 from raki.results.charts import mask_paths, training_chart
 from raki.results.pictures import images_shown, map_pictures, pictures
 from raki.scan import Geometry, frame_labels, frames_in_words
 
-_LABELS = {
-    "zero_filled": "Zero-filled",
-    "grappa": "GRAPPA",
-    "raki": "RAKI",
-    "raki2019": "RAKI (2019)",
-    "rraki": "Residual RAKI",
-    "iraki": "Iterative RAKI",
-}
 _CHOICES = {"raki": "RAKI", "raki with branch": "RAKI with its nonlinear branch", "grappa": "GRAPPA"}
 
 
 def method_label(method: str) -> str:
     """How a method is called in a text."""
-    return _LABELS.get(method, method)
+    return methods()[method].label if method in methods() else method
 
 
 def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, source_name: str) -> str:
@@ -48,7 +40,7 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
     fov_read_mm, fov_phase_mm, _ = scan.geometry.fov_mm
     images = {method_label(method): volume for method, volume in reconstruction.images.items()}
     shown, labels = images_shown(scan), frame_labels(scan.frames)
-    warnings = reconstruction.verdict.warnings if reconstruction.verdict else ()
+    warnings = reconstruction.cross_validation.warnings if reconstruction.cross_validation else ()
     return environment.get_template("report.html").render(
         source_name=source_name,
         method=method_label(reconstruction.method),
@@ -134,18 +126,18 @@ def _calibration(scan: ScanSummary) -> str:
 
 
 def _trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | None) -> list[tuple[str, str]]:
-    verdict = reconstruction.verdict
-    if verdict is None:
+    validation = reconstruction.cross_validation
+    if validation is None:
         return []
-    errors = (verdict.held_out_error, verdict.grappa_held_out_error)
+    errors = (validation.held_out_error, validation.grappa_held_out_error)
     held_out = "not measured: the scan has no calibration lines to spare"
     if errors[0] is not None and errors[1] is not None:
         held_out = f"{_percent(errors[0])} of their energy; GRAPPA {_percent(errors[1])}"
-    source = "measured by the scan" if verdict.noise_measured else "estimated from the calibration lines"
+    source = "measured by the scan" if validation.noise_measured else "estimated from the calibration lines"
     rows = [
-        ("Filled by", _chosen(verdict, "slices" if len(reconstruction.scan.frames) == 1 else "images")),
+        ("Filled by", _chosen(validation, "slices" if len(reconstruction.scan.frames) == 1 else "images")),
         ("Error on calibration lines held out", held_out),
-        ("Noise of one sample", f"{verdict.noise_sigma:.3g} (standard deviation), {source}"),
+        ("Noise of one sample", f"{validation.noise_sigma:.3g} (standard deviation), {source}"),
     ]
     if g_factor is None:
         return rows
@@ -153,8 +145,8 @@ def _trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | 
     return [*rows, ("g-factor inside the object", amplified)]
 
 
-def _chosen(verdict: Verdict, counted: str) -> str:
-    choices = verdict.n_slices_by_choice
+def _chosen(validation: CrossValidation, counted: str) -> str:
+    choices = validation.n_slices_by_choice
     total = sum(choices.values())
     parts = (f"{_CHOICES[choice]} in {n_chosen} of {total} {counted}" for choice, n_chosen in choices.items())
     return ", ".join(parts) if len(choices) > 1 else "".join(_CHOICES[choice] for choice in choices)
@@ -172,7 +164,7 @@ def _timings(seconds: Mapping[str, float], *, mapped: str | None) -> list[tuple[
     longest = max(seconds.values()) or 1.0
     rows = []
     for stage, taken in seconds.items():
-        label = _LABELS.get(stage, stage.replace("_", " ").capitalize())
+        label = method_label(stage) if stage in methods() else stage.replace("_", " ").capitalize()
         rows.append((f"{label} and maps" if stage == mapped else label, _duration(taken), 100 * taken / longest))
     return rows
 

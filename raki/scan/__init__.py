@@ -14,9 +14,9 @@ from raki.scan.slices import (
     LinesOfSlice,
     SliceOfKSpace,
     Slices,
-    acquired_lines,
     each_slice,
     in_memory,
+    lines_of_slices,
 )
 
 __all__ = [
@@ -30,10 +30,10 @@ __all__ = [
     "Scan",
     "SliceOfKSpace",
     "Slices",
-    "acquired_lines",
     "each_slice",
     "frame_labels",
     "frames_in_words",
     "in_memory",
+    "lines_of_slices",
     "slices_of_a_frame",
 ]

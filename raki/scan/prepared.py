@@ -28,7 +28,7 @@ from raki.scan.arrays import LineMask
 from raki.scan.frames import Frame
 from raki.scan.geometry import Geometry
 from raki.scan.scan import Scan
-from raki.scan.slices import LazySlices, LinesOfSlice, Slices, acquired_lines
+from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
 
 FORMAT = "raki prepared scan"
 VERSION = 3
@@ -110,7 +110,7 @@ def _write_kspace(file: h5py.File, name: str, kspace: Slices, sampled: LineMask,
     n_slices, n_coils, _, n_ro = kspace.shape
     shape = (n_slices, n_coils, int(sampled.sum()), n_ro)
     lines = file.create_dataset(name, shape, np.complex64, chunks=(1, *shape[1:]), fletcher32=True)
-    for index, one in enumerate(acquired_lines(kspace, sampled)):
+    for index, one in enumerate(lines_of_slices(kspace, sampled)):
         lines[index] = one
     lines.attrs["axes"] = "slice coil line ro"
     lines.attrs["dc"] = n_ro // 2

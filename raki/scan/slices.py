@@ -111,7 +111,7 @@ def each_slice(
     return changed
 
 
-def acquired_lines(kspace: Slices, sampled: LineMask) -> Iterator[LinesOfSlice]:
+def lines_of_slices(kspace: Slices, sampled: LineMask) -> Iterator[LinesOfSlice]:
     """The acquired lines of every slice, in the order of the slices."""
     if isinstance(kspace, LazySlices) and kspace.sampled is not None and np.array_equal(kspace.sampled, sampled):
         return kspace.each_lines()

@@ -249,14 +249,14 @@ def test_it_counts_the_calibration_lines_that_were_acquired_apart(head, reconstr
     assert reconstructed.scan.n_acs_lines_apart == 0
 
 
-def test_the_maps_and_the_verdict_are_those_of_the_filling(reconstructed, noisy_scan):
-    filled = complete(
+def test_the_maps_and_the_choice_are_those_of_the_filling(reconstructed, noisy_scan):
+    _, report = complete(
         torch.tensor(noisy_scan.kspace), sampled=torch.tensor(noisy_scan.sampled), seed=4, device="cpu", with_maps=True
     )
-    assert reconstructed.verdict == filled.verdict
+    assert reconstructed.cross_validation == report.cross_validation
     assert set(reconstructed.maps) == {"g_factor", "standard_error"}
     for name, volume in reconstructed.maps.items():
-        expected = torch.stack([getattr(one, name) for one in filled.trust])
+        expected = torch.stack([getattr(maps, name) for maps in report.maps])
         np.testing.assert_allclose(volume, expected, rtol=1e-5)
 
 
@@ -268,8 +268,8 @@ def test_there_are_maps_only_where_they_are_asked_for_and_the_network_filled_lin
         (scan_of(head[:1]), {}),
     ):
         assert reconstruct(scan, device="cpu", **options).maps == {}
-    assert reconstruct(undersampled, device="cpu", with_maps=False).verdict is not None
-    assert reconstruct(undersampled, method="grappa").verdict is None
+    assert reconstruct(undersampled, device="cpu", with_maps=False).cross_validation is not None
+    assert reconstruct(undersampled, method="grappa").cross_validation is None
 
 
 @pytest.mark.parametrize("matrix", [(96, 112), (48, 64)])

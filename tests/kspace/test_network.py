@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from raki.kspace.adam import Adam
-from raki.kspace.grappa import Calibration, Kernel, calibrate
+from raki.kspace.linear_fit import calibrate
 from raki.kspace.network import RakiNetwork, complex_relu
+from raki.kspace.patches import Examples, Kernel
 from raki.kspace.sampling import find_sampling
-from raki.kspace.training import N_STEPS, STEPS_PER_POINT, Examples, noise_levels, trained_network, try_branch
+from raki.kspace.training import N_STEPS, STEPS_PER_POINT, NormalisedExamples, noise_levels, trained_network, try_branch
 
 LEVELS = torch.full((8,), 0.01)
 
@@ -23,7 +24,7 @@ def examples(nonlinear, n_lines=16, n_ro=60):
     targets = sources @ mixing
     if nonlinear:
         targets = targets + 2 * complex_relu(sources @ complex_noise((12, 6), 2))
-    return Calibration(sources=sources, targets=targets + 0.01 * complex_noise(targets.shape, 3))
+    return Examples(sources=sources, targets=targets + 0.01 * complex_noise(targets.shape, 3))
 
 
 def some_network():
@@ -66,28 +67,28 @@ def trial(nonlinear):
 
 
 def test_the_branch_is_kept_where_it_helps():
-    fit, error, tried = trial(nonlinear=True)
-    assert tried.kept_steps > 0
-    at_kept = next(point for point in tried.curve if point.step == tried.kept_steps)
-    assert at_kept.validation_loss == min(point.validation_loss for point in tried.curve)
+    fit, error, (n_steps, curve) = trial(nonlinear=True)
+    assert n_steps > 0
+    at_kept = next(point for point in curve if point.step == n_steps)
+    assert at_kept.validation_loss == min(point.validation_loss for point in curve)
     assert at_kept.validation_loss < 0.8 * error(fit.predict)
-    network = trained_network(fit, examples(nonlinear=True), LEVELS, 0, tried.kept_steps)
+    network = trained_network(fit, examples(nonlinear=True), LEVELS, 0, n_steps)
     fresh = complex_noise((200, 12), 7)
     truth = fresh @ complex_noise((12, 6), 1) + 2 * complex_relu(fresh @ complex_noise((12, 6), 2))
     assert (network.predict(fresh) - truth).norm() < 0.95 * (fit.predict(fresh) - truth).norm()
 
 
 def test_the_branch_is_left_out_where_the_truth_is_linear():
-    _, _, tried = trial(nonlinear=False)
-    assert tried.kept_steps == 0
+    _, _, (n_steps, _) = trial(nonlinear=False)
+    assert n_steps == 0
 
 
 def test_the_curve_counts_steps_from_zero_and_starts_at_the_linear_fit():
-    fit, error, tried = trial(nonlinear=True)
-    assert [point.step for point in tried.curve] == list(range(0, N_STEPS + 1, STEPS_PER_POINT))
-    assert tried.curve[-1].training_loss < tried.curve[0].training_loss
+    fit, error, (_, curve) = trial(nonlinear=True)
+    assert [point.step for point in curve] == list(range(0, N_STEPS + 1, STEPS_PER_POINT))
+    assert curve[-1].training_loss < curve[0].training_loss
     # The fit shares weights among rows of about the same noise; the network has gains for each.
-    assert tried.curve[0].validation_loss == pytest.approx(error(fit.predict), rel=1e-2)
+    assert curve[0].validation_loss == pytest.approx(error(fit.predict), rel=1e-2)
 
 
 def test_no_steps_are_the_linear_fit_and_the_same_seed_is_the_same_network():
@@ -101,9 +102,9 @@ def test_no_steps_are_the_linear_fit_and_the_same_seed_is_the_same_network():
 
 def test_a_brighter_scan_gives_the_same_examples():
     dim = examples(nonlinear=True)
-    bright = Calibration(sources=8 * dim.sources, targets=8 * dim.targets)
+    bright = Examples(sources=8 * dim.sources, targets=8 * dim.targets)
     fit = calibrate(dim, ridge=1e-3)
-    one, other = Examples.of(dim, fit), Examples.of(bright, fit)
+    one, other = NormalisedExamples.of(dim, fit), NormalisedExamples.of(bright, fit)
     torch.testing.assert_close(one.components, other.components)
     torch.testing.assert_close(one.targets, other.targets)
     torch.testing.assert_close(one.weights, other.weights)

@@ -11,6 +11,7 @@ from raki.coils.combination import root_sum_of_squares
 from raki.errors import NoCalibration
 from raki.images.metrics import nmse
 from raki.kspace.adam import Adam
+from raki.kspace.method import FillSettings
 from raki.kspace.published import iraki, raki2019, rraki
 from raki.kspace.published.descent import Schedule, descend
 from raki.kspace.published.iraki import ComplexNetwork, extended_acs, fill_by_iraki, published_rounds
@@ -26,9 +27,9 @@ SIGMA = 0.01
 
 FEW_STEPS = Schedule(n_steps=4, learning_rate=1e-3)
 FILL = {
-    "raki2019": partial(fill_by_raki2019, device=torch.device("cpu"), schedule=FEW_STEPS),
-    "rraki": partial(fill_by_rraki, device=torch.device("cpu"), schedule=FEW_STEPS),
-    "iraki": partial(fill_by_iraki, device=torch.device("cpu"), schedule=[FEW_STEPS, FEW_STEPS]),
+    "raki2019": partial(fill_by_raki2019, schedule=FEW_STEPS),
+    "rraki": partial(fill_by_rraki, schedule=FEW_STEPS),
+    "iraki": partial(fill_by_iraki, schedule=[FEW_STEPS, FEW_STEPS]),
 }
 methods = pytest.mark.parametrize("method", FILL)
 
@@ -54,8 +55,12 @@ def lines(acceleration, offset=0, first_acs=8, stop_acs=24):
     return sampled
 
 
+def settings(seed=0):
+    return FillSettings(device=torch.device("cpu"), seed=seed)
+
+
 def fill(method, full, sampled, acs=slice(8, 24), seed=0):
-    return FILL[method](torch.where(sampled[:, None], full, 0), full[:, acs], find_sampling(sampled), seed=seed)
+    return FILL[method](torch.where(sampled[:, None], full, 0), full[:, acs], find_sampling(sampled), settings(seed))
 
 
 @pytest.fixture(scope="module")
@@ -202,21 +207,21 @@ def test_both_norms_of_rraki_are_lowered(full):
 
 @methods
 def test_acquired_lines_come_back_as_they_were_and_all_gaps_are_filled(full, plain, method):
-    filled, curve = plain[method]
+    filled, report = plain[method]
     sampled = lines(3, 1)
     assert torch.equal(filled[:, sampled], full[:, sampled])
     assert (filled[:, 1:] != 0).all(), "readout ends and outermost gaps too"
     assert not filled[:, 0].any()
     assert torch.isfinite(filled).all()
-    assert curve[-1].step == (8 if method == "iraki" else 4)
-    assert all(point.training_loss > 0 and math.isnan(point.validation_loss) for point in curve)
+    assert report.curve[-1].step == (8 if method == "iraki" else 4)
+    assert all(point.training_loss > 0 and math.isnan(point.validation_loss) for point in report.curve)
 
 
 @methods
 def test_same_seed_same_bits(full, plain, method):
-    filled, curve = fill(method, full, lines(3, 1))
+    filled, report = fill(method, full, lines(3, 1))
     assert torch.equal(filled, plain[method][0])
-    assert [point.training_loss for point in curve] == [point.training_loss for point in plain[method][1]]
+    assert [point.training_loss for point in report.curve] == [point.training_loss for point in plain[method][1].curve]
     assert not torch.equal(fill(method, full, lines(3, 1), seed=1)[0], filled)
 
 
@@ -245,7 +250,7 @@ def test_a_calibration_scan_apart_may_have_a_shorter_readout_and_enters_no_line(
     filled, _ = fill(method, full, sampled, acs=slice(8, 24))
     assert not torch.isclose(filled[:, 9:24:2], full[:, 9:24:2], rtol=1e-4, atol=0).all()
     lattice = torch.where(sampled[:, None], full, 0)
-    short, _ = FILL[method](lattice, full[:, 8:24, 8:24], find_sampling(sampled), seed=0)
+    short, _ = FILL[method](lattice, full[:, 8:24, 8:24], find_sampling(sampled), settings())
     assert short.shape == full.shape
     assert torch.equal(short[:, sampled], full[:, sampled])
     assert short[:, 1:30:2].abs().min() > 0
@@ -253,9 +258,9 @@ def test_a_calibration_scan_apart_may_have_a_shorter_readout_and_enters_no_line(
 
 @methods
 def test_an_empty_slice_stays_empty(full, method):
-    filled, curve = fill(method, torch.zeros_like(full), lines(3, 1))
+    filled, report = fill(method, torch.zeros_like(full), lines(3, 1))
     assert not filled.any()
-    assert [point.training_loss for point in curve] == [0.0] * len(curve)
+    assert [point.training_loss for point in report.curve] == [0.0] * len(report.curve)
 
 
 # Measured on this phantom plus a third: NMSE of the whole image, over that of the zero-filled one.
@@ -271,9 +276,9 @@ def test_the_phantom_is_nearer_than_without_filling(full, method):
     sampled = lines(2, 1)
     schedule, mark = SOME_STEPS[method]
     zero_filled = torch.where(sampled[:, None], full, 0)
-    filled, curve = FILL[method](zero_filled, full[:, 8:24], find_sampling(sampled), seed=0, schedule=schedule)
+    filled, report = FILL[method](zero_filled, full[:, 8:24], find_sampling(sampled), settings(), schedule=schedule)
     assert image_nmse(filled, full) < mark * image_nmse(zero_filled, full)
-    assert curve[-1].training_loss < 0.1 * curve[0].training_loss
+    assert report.curve[-1].training_loss < 0.1 * report.curve[0].training_loss
 
 
 def test_irakis_extended_acs_is_its_result_with_the_measured_lines_in_it(full, monkeypatch):
@@ -313,12 +318,12 @@ def test_without_a_round_iraki_is_grappa_which_finds_what_is_linear():
     places, strength = torch.rand(4, generator=generator()), complex_noise((6, 4))
     waves = torch.exp(2j * torch.pi * torch.outer(places, torch.arange(N_PE)))
     full = torch.einsum("cw,wp,wr->cpr", strength, waves, waves.roll(1, dims=0))
-    filled, curve = FILL["iraki"](
-        torch.where(lines(3)[:, None], full, 0), full[:, 8:24], find_sampling(lines(3)), seed=0, schedule=()
+    filled, report = FILL["iraki"](
+        torch.where(lines(3)[:, None], full, 0), full[:, 8:24], find_sampling(lines(3)), settings(), schedule=()
     )
     inner = slice(2, -2)  # at the ends of the readout a neighbour is missing
     torch.testing.assert_close(filled[:, :31, inner], full[:, :31, inner], rtol=1e-2, atol=1e-2)
-    assert curve == ()
+    assert report.curve == ()
 
 
 @pytest.mark.parametrize("peak", [1.0, 1e30])

@@ -6,7 +6,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from raki.errors import UnsupportedScan
-from raki.kspace.sampling import acquired_lines, find_sampling
+from raki.kspace.sampling import find_sampling, sampled_lines
 
 
 def mask(n_pe, lines):
@@ -27,7 +27,7 @@ def test_any_regular_pattern_with_a_block_is_found(acceleration, first, n_lattic
     assert found.acceleration == acceleration
     assert found.offset == first % acceleration
     assert found.lattice_lines() == list(lattice)
-    assert found.acquired_lines == (first, lattice[-1] + 1)
+    assert found.acquired_range == (first, lattice[-1] + 1)
     assert found.acs_lines is not None
     assert found.acs_lines[0] <= start
     assert found.acs_lines[1] >= stop
@@ -36,7 +36,7 @@ def test_any_regular_pattern_with_a_block_is_found(acceleration, first, n_lattic
 
 def test_never_acquired_edges_as_on_a_siemens_bssfp_scan():
     found = find_sampling(mask(144, {*range(18, 124, 3), *range(48, 96)}))
-    assert (found.acceleration, found.offset, found.acquired_lines) == (3, 0, (18, 124))
+    assert (found.acceleration, found.offset, found.acquired_range) == (3, 0, (18, 124))
     assert found.acs_lines == (48, 97), "line 96 is of the lattice and continues the block"
     assert found.net_acceleration == pytest.approx(106 / 68)
 
@@ -86,4 +86,4 @@ def test_a_line_counts_as_acquired_if_any_coil_of_any_slice_holds_a_number():
     kspace = torch.zeros(2, 3, 8, 4, dtype=torch.complex64)
     kspace[1, 2, 5, 0] = 1j
     kspace[0, 0, 2] = torch.nan
-    assert acquired_lines(kspace).nonzero().flatten().tolist() == [5]
+    assert sampled_lines(kspace).nonzero().flatten().tolist() == [5]

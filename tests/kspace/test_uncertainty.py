@@ -6,7 +6,8 @@ from torch.nn.functional import avg_pool2d
 
 from raki.coils.combination import root_sum_of_squares
 from raki.images.metrics import object_mask
-from raki.kspace.grappa import Kernel, calibrate, calibration_examples, interpolate, magnitude
+from raki.kspace.linear_fit import calibrate
+from raki.kspace.patches import Kernel, acs_examples, interpolate, magnitude
 from raki.kspace.sampling import find_sampling
 from raki.kspace.uncertainty import SMOOTHING_PIXELS, assess
 from raki.phantom.phantom import phantom_kspace
@@ -143,7 +144,7 @@ def filled_by_grappa(full, sampled):
     sampling = find_sampling(sampled)
     first, stop = sampling.acs_lines
     fit = calibrate(
-        calibration_examples(full[:, first:stop], KERNEL, sampling.acceleration),
+        acs_examples(full[:, first:stop], KERNEL, sampling.acceleration),
         ridge=1e-3,
     )
     filled = interpolate(torch.where(sampled[:, None], full, 0), sampling, KERNEL, fit.predict)

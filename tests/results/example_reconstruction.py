@@ -3,8 +3,8 @@
 import numpy as np
 
 from raki.images.reconstruction import Reconstruction, ScanSummary
-from raki.kspace.training import TrainingPoint
-from raki.kspace.verdict import Verdict
+from raki.kspace.cross_validation import CrossValidation
+from raki.kspace.method import TrainingPoint
 from raki.scan import Frame, Geometry
 
 HEADER_XML = "<ismrmrdHeader><studyInformation/></ismrmrdHeader>"
@@ -23,8 +23,8 @@ TILTED = Geometry(
 WARNING = "The scan has no noise samples; the noise level was estimated from the ACS."
 
 
-def example_verdict(n_slices: int) -> Verdict:
-    return Verdict(
+def example_cross_validation(n_slices: int) -> CrossValidation:
+    return CrossValidation(
         n_slices_by_choice={"raki with branch": n_slices - 1, "grappa": 1} if n_slices > 1 else {"raki": 1},
         held_out_error=0.012,
         grappa_held_out_error=3.4,
@@ -57,7 +57,7 @@ def example_reconstruction(
         images={"zero_filled": result * np.float32(0.5), "grappa": result * np.float32(1.01), "raki": result},
         # A g-factor that grows from 1 to 3 along the readout, and an error that is a tenth of it.
         maps={"g_factor": ramp, "standard_error": ramp / 10} if with_maps else {},
-        verdict=example_verdict(shape[0]),
+        cross_validation=example_cross_validation(shape[0]),
         scan=ScanSummary(
             n_slices=n_slices,
             frames=frames,

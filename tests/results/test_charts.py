@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from raki.kspace.training import TrainingPoint
+from raki.kspace.method import TrainingPoint
 from raki.results.charts import mask_paths, training_chart
 
 

@@ -99,7 +99,7 @@ def example_reconstruction(n_slices=3, frames=ONE_FRAME):
         n_virtual_coils=None,
         images={"raki": volume},
         maps={},
-        verdict=None,
+        cross_validation=None,
         scan=scan,
         seed=3,
         device="cpu",

@@ -13,7 +13,7 @@ import pytest
 import raki.results.provenance
 from raki.formats import read_scan
 from raki.images.reconstruction import reconstruct
-from raki.kspace.training import TrainingPoint
+from raki.kspace.method import TrainingPoint
 from raki.prepare.preparation import preprocess
 from raki.results.folder import Source, write_results
 from raki.results.provenance import provenance
@@ -138,10 +138,11 @@ def test_the_g_factor_is_that_inside_the_object(tmp_path):
 
 
 def test_provenance_is_json_whatever_the_verdict_could_not_tell(tmp_path):
-    verdict = dataclasses.replace(example_reconstruction().verdict, held_out_error=math.nan, grappa_held_out_error=None)
-    facts = strict_json(write(tmp_path / "unjudged", verdict=verdict)[-1].read_text())
+    known = example_reconstruction().cross_validation
+    unknown = dataclasses.replace(known, held_out_error=math.nan, grappa_held_out_error=None)
+    facts = strict_json(write(tmp_path / "unjudged", cross_validation=unknown)[-1].read_text())
     assert (facts["verdict"]["held_out_error"], facts["verdict"]["grappa_held_out_error"]) == (None, None)
-    facts = strict_json(write(tmp_path / "without", verdict=None, maps={})[-1].read_text())
+    facts = strict_json(write(tmp_path / "without", cross_validation=None, maps={})[-1].read_text())
     assert (facts["verdict"], facts["g_factor"]) == (None, None)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from raki.kspace.completion import METHODS
+from raki.kspace import methods
 from raki.results.image_files import window_top
 from raki.results.pictures import IMAGES_SHOWN, difference_factor, images_shown
 from raki.results.provenance import provenance
@@ -253,7 +253,7 @@ def test_each_slice_shown_has_its_maps_with_the_values_of_black_and_white():
 
 
 def test_nothing_is_said_of_trust_where_nothing_is_known():
-    example = dataclasses.replace(example_reconstruction(with_maps=False), verdict=None)
+    example = dataclasses.replace(example_reconstruction(with_maps=False), cross_validation=None)
     facts = provenance(example, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
     assert "How far to trust" not in render_report(example, facts, source_name="head.h5")
     assert "maps-" not in report(with_maps=False)
@@ -268,6 +268,6 @@ def test_with_adaptive_combination_it_says_what_the_standard_error_is_of():
 
 
 def test_every_method_has_a_name_for_a_text():
-    labels = [method_label(method) for method in METHODS]
+    labels = [method_label(method) for method in methods()]
     assert len(set(labels)) == len(labels)
-    assert not set(labels) & set(METHODS)
+    assert not set(labels) & set(methods())

@@ -9,7 +9,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from raki.kspace.adam import Adam
-from raki.kspace.training import TrainingPoint
+from raki.kspace.method import TrainingPoint
 
 STEPS_PER_POINT = 10
 

@@ -1,17 +1,18 @@
 """Iterative RAKI as published: one complex network for all coils, trained again and again on its own result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Complex64
 from torch import Tensor, nn
 
 from raki.kspace.adam import Adam
-from raki.kspace.grappa import Kernel, calibration_examples, interpolate
+from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
+from raki.kspace.patches import Kernel, acs_examples, interpolate
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, restore_acs, windows
 from raki.kspace.sampling import Sampling
-from raki.kspace.training import TrainingPoint
+from raki.kspace.self_calibration import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 FIRST_RATE = 5e-4
@@ -64,11 +65,10 @@ def fill_by_iraki(
     kspace: SliceKSpace,
     acs: SliceAcs,
     sampling: Sampling,
+    settings: FillSettings,
     *,
-    seed: int,
-    device: torch.device,
     schedule: Sequence[Schedule] | None = None,
-) -> tuple[SliceKSpace, tuple[TrainingPoint, ...]]:
+) -> tuple[SliceKSpace, SliceReport]:
     """Iterative RAKI: trains on the 65 central lines of a GRAPPA result, then on those of its own, round after round.
 
     As in the authors' code: layers, start, mean squared error, the rounds with their learning rates, GRAPPA before
@@ -88,7 +88,7 @@ def fill_by_iraki(
     Args:
         kspace: zero where nothing was acquired.
         acs: neighbouring fully sampled lines, inside `kspace` or apart from it.
-        seed: of the network's start.
+        settings: the seed is that of the network's start.
         schedule: the rounds; by default `published_rounds`.
 
     Raises:
@@ -98,16 +98,16 @@ def fill_by_iraki(
     Dawood et al. 2023, Magn Reson Med 89:812-827, arXiv:2201.03560.
     """
     acceleration = sampling.acceleration
-    measured = kspace.to(device)
+    measured = kspace.to(settings.device)
     scale = scale_to_smallest(measured)
-    network = ComplexNetwork(len(acs), acceleration, torch.Generator().manual_seed(seed)).to(device)
+    network = ComplexNetwork(len(acs), acceleration, torch.Generator().manual_seed(settings.seed)).to(settings.device)
     adam = Adam(list(network.parameters()))
-    filled = fill_by_truncated_grappa(measured, acs.to(device), sampling)
+    filled = fill_by_truncated_grappa(measured, acs.to(settings.device), sampling)
     curve: tuple[TrainingPoint, ...] = ()
     for one_round in published_rounds(acceleration) if schedule is None else schedule:
         curve += train(network, adam, extended_acs(filled, sampling) * scale, acceleration, one_round)
         filled = fill_gaps(measured, sampling, FIELD, lambda lines: network.predict(lines * scale) / scale)
-    return filled.cpu(), curve
+    return filled.cpu(), SliceReport(curve=curve)
 
 
 def published_rounds(acceleration: int) -> tuple[Schedule, ...]:
@@ -149,7 +149,7 @@ def fill_by_truncated_grappa(kspace: SliceKSpace, acs: SliceAcs, sampling: Sampl
 
     Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
-    examples = calibration_examples(acs * scale_to_peak(acs, 1.0), GRAPPA_KERNEL, sampling.acceleration)
+    examples = acs_examples(acs * scale_to_peak(acs, 1.0), GRAPPA_KERNEL, sampling.acceleration)
     inverse = torch.linalg.pinv(examples.sources.flatten(0, 1), rtol=GRAPPA_CUTOFF)
     weights = inverse @ examples.targets.flatten(0, 1)
     filled = interpolate(kspace, sampling, GRAPPA_KERNEL, lambda sources: sources @ weights)
@@ -172,3 +172,18 @@ def uniform(shape: tuple[int, int], generator: torch.Generator) -> nn.Parameter:
     """The start that torch gives a convolution: both parts uniform, up to 1/√features either way."""
     real, imaginary = (2 * torch.rand(2, *shape, generator=generator) - 1) / shape[1] ** 0.5
     return nn.Parameter(torch.complex(real, imaginary))
+
+
+def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
+    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
+    yield from kernel_obstacle(GRAPPA_KERNEL, sampling, n_lines, n_ro)
+    acceleration = sampling.acceleration
+    n_central = extended_acs(torch.zeros(1, sampling.n_pe, 1, dtype=torch.complex64), sampling).shape[1]
+    if n_central < FIELD.n_lines_needed(acceleration) or n_ro < FIELD.n_ro:
+        yield (
+            f"needs at least {FIELD.n_lines_needed(acceleration)} central lines of {FIELD.n_ro} samples at "
+            f"R={acceleration} to train on; there are {n_central} of {n_ro}"
+        )
+
+
+IRAKI = Method(name="iraki", label="Iterative RAKI", fill=fill_by_iraki, obstacles=_obstacles, seconds_a_slice=1000.0)

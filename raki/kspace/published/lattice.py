@@ -12,7 +12,7 @@ from jaxtyping import Complex64, Inexact
 from torch import Tensor
 
 from raki.errors import NoCalibration
-from raki.kspace.grappa import Kernel
+from raki.kspace.patches import Kernel
 from raki.kspace.sampling import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 

@@ -1,15 +1,18 @@
 """RAKI as first published: every real channel of every coil has a network of its own."""
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor, nn
 
 from raki.kspace.adam import Adam
-from raki.kspace.grappa import Kernel
+from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
+from raki.kspace.patches import Kernel
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
 from raki.kspace.sampling import Sampling
-from raki.kspace.training import TrainingPoint
+from raki.kspace.self_calibration import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PAPER = Schedule(n_steps=1000, learning_rate=3e-3)
@@ -59,23 +62,22 @@ def fill_by_raki2019(
     kspace: SliceKSpace,
     acs: SliceAcs,
     sampling: Sampling,
+    settings: FillSettings,
     *,
-    seed: int,
-    device: torch.device,
     schedule: Schedule = PAPER,
-) -> tuple[SliceKSpace, tuple[TrainingPoint, ...]]:
+) -> tuple[SliceKSpace, SliceReport]:
     """RAKI: one small network for each real channel, trained on the ACS by Adam.
 
     All as in the authors' code: layers, start, the peak of k-space at 0.015, the loss of each network (the L2 norm
     of its error, not squared), step size and number of steps. Their code leaves the last gap and three samples at
     either end of the readout zero; here these are filled too, with zeros for the neighbours that aren't there.
 
-    Returns the filled k-space on the CPU, acquired lines untouched, and the training curve.
+    Returns the filled k-space on the CPU, acquired lines untouched, and the training curve in its report.
 
     Args:
         kspace: zero where nothing was acquired.
         acs: neighbouring fully sampled lines, inside `kspace` or apart from it.
-        seed: of the networks' start.
+        settings: the seed is that of the networks' start.
         schedule: other than published only to save time.
 
     Raises:
@@ -85,11 +87,13 @@ def fill_by_raki2019(
     """
     # The peak of k-space is in the ACS; where that is a scan of its own, it is what is trained on.
     scale = scale_to_peak(acs, PEAK_MAGNITUDE)
-    generator = torch.Generator().manual_seed(seed)
-    networks = RakiNetworks(len(acs), sampling.acceleration, generator).to(device)
-    curve = train(networks, (acs * scale).to(device), sampling.acceleration, schedule)
-    filled = fill_gaps(kspace.to(device), sampling, FIELD, lambda lines: networks.predict(lines * scale) / scale)
-    return filled.cpu(), curve
+    generator = torch.Generator().manual_seed(settings.seed)
+    networks = RakiNetworks(len(acs), sampling.acceleration, generator).to(settings.device)
+    curve = train(networks, (acs * scale).to(settings.device), sampling.acceleration, schedule)
+    filled = fill_gaps(
+        kspace.to(settings.device), sampling, FIELD, lambda lines: networks.predict(lines * scale) / scale
+    )
+    return filled.cpu(), SliceReport(curve=curve)
 
 
 def train(networks: RakiNetworks, acs: SliceAcs, acceleration: int, schedule: Schedule) -> tuple[TrainingPoint, ...]:
@@ -125,3 +129,13 @@ def as_coils(channels: Float32[Tensor, "channel *missing line ro"]) -> Complex64
 def truncated_normal(shape: tuple[int, ...], generator: torch.Generator) -> nn.Parameter:
     """Weights of standard deviation 0.1 before those beyond two of it are drawn anew."""
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.1, a=-0.2, b=0.2, generator=generator))
+
+
+def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
+    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
+    yield from kernel_obstacle(FIELD, sampling, n_lines, n_ro)
+
+
+RAKI2019 = Method(
+    name="raki2019", label="RAKI (2019)", fill=fill_by_raki2019, obstacles=_obstacles, seconds_a_slice=120.0
+)

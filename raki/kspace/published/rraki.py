@@ -1,9 +1,12 @@
 """Residual RAKI as published: a linear convolution beside the networks of RAKI, both trained by gradient descent."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from raki.kspace.adam import Adam
+from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
 from raki.kspace.published.raki2019 import (
@@ -18,7 +21,7 @@ from raki.kspace.published.raki2019 import (
     truncated_normal,
 )
 from raki.kspace.sampling import Sampling
-from raki.kspace.training import TrainingPoint
+from raki.kspace.self_calibration import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PAPER = Schedule(n_steps=2000, learning_rate=1e-3)
@@ -55,11 +58,10 @@ def fill_by_rraki(
     kspace: SliceKSpace,
     acs: SliceAcs,
     sampling: Sampling,
+    settings: FillSettings,
     *,
-    seed: int,
-    device: torch.device,
     schedule: Schedule = PAPER,
-) -> tuple[SliceKSpace, tuple[TrainingPoint, ...]]:
+) -> tuple[SliceKSpace, SliceReport]:
     """Residual RAKI: a linear and a nonlinear prediction of each real channel, trained together by Adam.
 
     All as in the authors' code for fastMRI data: layers, start, the peak of k-space at 1, the loss (L2 norm of the
@@ -67,12 +69,12 @@ def fill_by_rraki(
     code leaves the last gap and three samples at either end of the readout zero; here these are filled too, with
     zeros for the neighbours that aren't there.
 
-    Returns the filled k-space on the CPU, acquired lines untouched, and the training curve.
+    Returns the filled k-space on the CPU, acquired lines untouched, and the training curve in its report.
 
     Args:
         kspace: zero where nothing was acquired.
         acs: neighbouring fully sampled lines, inside `kspace` or apart from it.
-        seed: of the networks' start.
+        settings: the seed is that of the networks' start.
         schedule: other than published only to save time.
 
     Raises:
@@ -81,11 +83,13 @@ def fill_by_rraki(
     Zhang et al. 2022, NeuroImage 256:119248, doi:10.1016/j.neuroimage.2022.119248.
     """
     scale = scale_to_peak(acs, PEAK_MAGNITUDE)
-    generator = torch.Generator().manual_seed(seed)
-    networks = ResidualNetworks(len(acs), sampling.acceleration, generator).to(device)
-    curve = train(networks, (acs * scale).to(device), sampling.acceleration, schedule)
-    filled = fill_gaps(kspace.to(device), sampling, FIELD, lambda lines: networks.predict(lines * scale) / scale)
-    return filled.cpu(), curve
+    generator = torch.Generator().manual_seed(settings.seed)
+    networks = ResidualNetworks(len(acs), sampling.acceleration, generator).to(settings.device)
+    curve = train(networks, (acs * scale).to(settings.device), sampling.acceleration, schedule)
+    filled = fill_gaps(
+        kspace.to(settings.device), sampling, FIELD, lambda lines: networks.predict(lines * scale) / scale
+    )
+    return filled.cpu(), SliceReport(curve=curve)
 
 
 def train(
@@ -102,3 +106,11 @@ def train(
         return norms(error).sum() + norms(left).sum(), error
 
     return descend(Adam(list(networks.parameters())), objective, targets, schedule)
+
+
+def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
+    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
+    yield from kernel_obstacle(FIELD, sampling, n_lines, n_ro)
+
+
+RRAKI = Method(name="rraki", label="Residual RAKI", fill=fill_by_rraki, obstacles=_obstacles, seconds_a_slice=260.0)

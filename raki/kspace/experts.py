@@ -1,22 +1,20 @@
-"""Two experts and a gate: bright gaps by one fit, faint ones by another."""
+"""Two fits behind a gate: bright gaps by one, faint ones by another."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from raki.kspace.grappa import Sources, Targets, magnitude
+from raki.kspace.patches import Predict, Sources, Targets, magnitude
 
 # The error of the faint expert counts by so much on held-out rows, which favour the bright one (see best_threshold).
+# Measured on seven scans of several scanners (benchmarks/README.md).
 PREFERENCE = 0.8
-
-Predict = Callable[[Sources], Targets]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gated:
+class Experts:
     """`bright` where the magnitude of the sources is at least `threshold`, else `faint`.
 
     The gaps beside the centre of k-space are few and bright, the rest is many and faint; a fit that serves one of them

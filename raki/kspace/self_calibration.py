@@ -6,27 +6,23 @@ missing. Many thousand examples, faint ones among them, leave a fit of a few hun
 Its own mistakes are in those examples as well, but spread over all of k-space, where nothing keeps them alike.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from raki.kspace.grappa import (
-    Calibration,
-    Kernel,
-    LinearFit,
-    Sources,
-    Targets,
-    calibrate,
-    calibration_examples,
-    examples_at,
-    interpolate,
-)
+from raki.coils import estimate_sigma
+from raki.kspace.linear_fit import LinearFit, calibrate
+from raki.kspace.patches import Examples, Kernel, Predict, acs_examples, examples_at, interpolate
 from raki.kspace.sampling import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
+# Two lines, one on either side of the gap. Four predict better only where the ACS is far longer than the
+# gap: just outside a short one, the outer lines read the centre of k-space, which calibration never saw there.
+N_KERNEL_LINES = 2
+N_KERNEL_SAMPLES = 7
 # Plain GRAPPA gives the first filling.
 FIRST_RIDGE = 1e-3
 EXAMPLES_PER_FEATURE = 12
@@ -69,11 +65,11 @@ class MeasuredSlice:
     sigma: float
     """Standard deviation of the noise of a complex sample."""
 
-    def acs_examples(self) -> Calibration:
+    def examples(self) -> Examples:
         """Every place of the ACS where sources and targets were both acquired."""
-        return calibration_examples(self.acs, self.kernel, self.sampling.acceleration)
+        return acs_examples(self.acs, self.kernel, self.sampling.acceleration)
 
-    def filled_by(self, predict: Callable[[Sources], Targets]) -> SliceKSpace:
+    def filled_by(self, predict: Predict) -> SliceKSpace:
         """The slice with its gaps filled by `predict`, known lines as they are."""
         return torch.where(
             self.known[:, None], self.kspace, interpolate(self.kspace, self.sampling, self.kernel, predict)
@@ -85,19 +81,13 @@ def first_fit(measured: MeasuredSlice) -> LinearFit:
 
     Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
-    return calibrate(measured.acs_examples(), ridge=FIRST_RIDGE, sigma=measured.sigma)
+    return calibrate(measured.examples(), ridge=FIRST_RIDGE, sigma=measured.sigma)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Experts:
-    """Two fits to the same examples, weighed for bright gaps and for faint ones."""
-
-    bright: LinearFit
-    faint: LinearFit
-
-
-def self_calibrated(measured: MeasuredSlice, fit: LinearFit, *, n_rounds: int, seed: int) -> Experts:
-    """The experts after `n_rounds` of filling with the last fit and calibrating on what was filled.
+def self_calibrated(
+    measured: MeasuredSlice, fit: LinearFit, *, n_rounds: int, seed: int
+) -> tuple[LinearFit, LinearFit]:
+    """Fits for bright and for faint gaps, after `n_rounds` of filling with the last and calibrating on what was filled.
 
     Solves in closed form what iterative RAKI trains for, and on all lines instead of the central ones. `seed` chooses
     the examples: a fixed number for each unknown, however large the slice.
@@ -107,10 +97,10 @@ def self_calibrated(measured: MeasuredSlice, fit: LinearFit, *, n_rounds: int, s
     for number in range(n_rounds):
         examples = _examples(measured, measured.filled_by(fit.predict), torch.Generator().manual_seed(seed + number))
         fit = _weighed(measured, examples, FAINT)
-    return Experts(bright=_weighed(measured, examples, BRIGHT), faint=fit)
+    return _weighed(measured, examples, BRIGHT), fit
 
 
-def _weighed(measured: MeasuredSlice, examples: Calibration, weighting: Weighting) -> LinearFit:
+def _weighed(measured: MeasuredSlice, examples: Examples, weighting: Weighting) -> LinearFit:
     return calibrate(
         examples,
         ridge=weighting.ridge,
@@ -120,7 +110,7 @@ def _weighed(measured: MeasuredSlice, examples: Calibration, weighting: Weightin
     )
 
 
-def _examples(measured: MeasuredSlice, filled: SliceKSpace, generator: torch.Generator) -> Calibration:
+def _examples(measured: MeasuredSlice, filled: SliceKSpace, generator: torch.Generator) -> Examples:
     """Places chosen at random over the filled lines; and all of the ACS where it is no part of them."""
     acceleration, kernel = measured.sampling.acceleration, measured.kernel
     n_coils, _, n_ro = filled.shape
@@ -132,7 +122,38 @@ def _examples(measured: MeasuredSlice, filled: SliceKSpace, generator: torch.Gen
     examples = examples_at(filled, lines, samples, kernel, acceleration)
     if measured.acs_inside:
         return examples
-    separate = measured.acs_examples().flat()
-    return Calibration(
+    separate = measured.examples().flat()
+    return Examples(
         sources=torch.cat([examples.sources, separate.sources]), targets=torch.cat([examples.targets, separate.targets])
     )
+
+
+def slice_kernel(n_ro: int) -> Kernel:
+    """The kernel of `raki`; narrower where it would be longer than half the readout."""
+    return Kernel(n_pe=N_KERNEL_LINES, n_ro=min(N_KERNEL_SAMPLES, n_ro // 4 * 2 + 1))
+
+
+def measured_slice(
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, *, sigma: float | None, device: torch.device
+) -> MeasuredSlice:
+    """A slice on the device that it is filled on; the arrays have a peak of about 1 (see `unit_scale`)."""
+    known = torch.zeros(sampling.n_pe, dtype=torch.bool)
+    known[sampling.lattice_lines()] = True
+    first, stop = sampling.acs_lines or (0, 0)
+    known[first:stop] = True
+    inside = stop > first and acs.shape == kspace[:, first:stop].shape and torch.equal(acs, kspace[:, first:stop])
+    return MeasuredSlice(
+        kspace=kspace.to(device),
+        acs=acs.to(device),
+        known=known.to(device),
+        acs_inside=inside,
+        sampling=sampling,
+        kernel=slice_kernel(acs.shape[-1]),
+        sigma=estimate_sigma(acs.to(device)) if sigma is None else sigma,
+    )
+
+
+def unit_scale(acs: SliceAcs) -> float:
+    """A power of two near the peak: dividing by it costs no accuracy, and keeps squares in range."""
+    peak = float(acs.abs().max())
+    return 2.0 ** math.floor(math.log2(peak)) if peak > 0 else 1.0

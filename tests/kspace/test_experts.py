@@ -5,14 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raki.kspace.gating import PREFERENCE, Gated, best_threshold
-from raki.kspace.grappa import magnitude
+from raki.kspace.experts import PREFERENCE, Experts, best_threshold
+from raki.kspace.patches import magnitude
 
 INFINITE = float("inf")
 
 
 def gated(threshold):
-    return Gated(bright=lambda rows: 2 * rows[..., :1], faint=lambda rows: 3 * rows[..., :1], threshold=threshold)
+    return Experts(bright=lambda rows: 2 * rows[..., :1], faint=lambda rows: 3 * rows[..., :1], threshold=threshold)
 
 
 def rows(shape=(5, 4, 6)):

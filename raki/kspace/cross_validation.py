@@ -1,11 +1,12 @@
-"""How far to trust a filled scan: which candidate was chosen, what held-out lines say, and warnings."""
+"""What held-out lines say of a filled scan: which candidates were chosen, how far they erred, and warnings."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 
-from raki.kspace.filling import Judgement
+from raki.kspace.method import SliceReport
+from raki.kspace.raki import PLAIN_GRAPPA, WITH_BRANCH
 from raki.kspace.sampling import Sampling
 
 FEW_ACS_LINES = 16
@@ -13,8 +14,8 @@ HIGH_ACCELERATION = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What is known of the choice between candidates; errors are relative energies, means over the slices judged."""
+class CrossValidation:
+    """The choice between candidates over all slices; errors are relative energies, means over the slices judged."""
 
     n_slices_by_choice: Mapping[str, int]
     """"raki", "raki with branch" or "grappa" -> slices filled by it."""
@@ -29,9 +30,9 @@ class Verdict:
     """Sentences for the report."""
 
     def notes(self) -> tuple[str, ...]:
-        """The verdict as sentences."""
+        """The same as sentences."""
         n_slices = sum(self.n_slices_by_choice.values())
-        n_branch = self.n_slices_by_choice.get("raki with branch", 0)
+        n_branch = self.n_slices_by_choice.get(WITH_BRANCH, 0)
         kept = f"in {n_branch} of {n_slices} slices" if n_branch else "in no slice"
         branch = (
             f"The network's nonlinear branch was kept {kept}; where it doesn't predict held-out ACS lines better, the "
@@ -46,25 +47,17 @@ class Verdict:
         )
 
 
-def verdict_of(
-    judgements: Sequence[Judgement],
-    sigmas: Sequence[float],
-    sampling: Sampling,
-    *,
-    n_coils: int,
-    n_acs_lines: int,
-    noise_measured: bool,
-) -> Verdict:
-    """The verdict on a scan from those on its slices."""
-    judged = [(one.errors, one.chosen) for one in judgements if one.errors is not None]
-    choices = Counter(one.chosen for one in judgements)
-    return Verdict(
+def cross_validation_of(slices: Sequence[SliceReport], sampling: Sampling, *, noise_measured: bool) -> CrossValidation:
+    """That of a scan from the reports on its slices, each of which has chosen a candidate."""
+    judged = [(report.held_out_errors, str(report.chosen)) for report in slices if report.held_out_errors]
+    choices = Counter(str(report.chosen) for report in slices)
+    return CrossValidation(
         n_slices_by_choice=dict(choices),
-        held_out_error=mean(errors.of(chosen) for errors, chosen in judged) if judged else None,
-        grappa_held_out_error=mean(errors.grappa for errors, _ in judged) if judged else None,
+        held_out_error=mean(errors[chosen] for errors, chosen in judged) if judged else None,
+        grappa_held_out_error=mean(errors[PLAIN_GRAPPA] for errors, _ in judged) if judged else None,
         noise_measured=noise_measured,
-        noise_sigma=median(sigmas),
-        warnings=tuple(_warnings(choices, sampling, n_coils, n_acs_lines, noise_measured)),
+        noise_sigma=median(report.sigma for report in slices),
+        warnings=tuple(_warnings(choices, sampling, slices[0].n_coils, slices[0].n_acs_lines, noise_measured)),
     )
 
 
@@ -84,8 +77,8 @@ def _warnings(
         found.append(f"R={acceleration} is high: look for residual folding and noise in the middle of the object.")
     if not noise_measured:
         found.append("The scan has no noise samples; the noise level was estimated from the ACS.")
-    if "grappa" in choices:
+    if PLAIN_GRAPPA in choices:
         found.append(
-            f"In {choices['grappa']} slices held-out ACS lines spoke against the network; plain GRAPPA filled them."
+            f"In {choices[PLAIN_GRAPPA]} slices held-out ACS lines spoke against the network; plain GRAPPA filled them."
         )
     return found

@@ -1,0 +1,161 @@
+"""Linear interpolation: what it reads, where it writes, and that it finds a linear relation that exists."""
+
+import pytest
+import torch
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
+
+from raki.coils.noise_level import estimate_sigma
+from raki.errors import NoCalibration
+from raki.kspace.linear_fit import LEVELS_PER_DOUBLING, NormalEquations, calibrate, noise_ratio
+from raki.kspace.patches import Examples, Kernel, acs_examples, examples_at, interpolate, magnitude, sources_at
+from raki.kspace.sampling import find_sampling
+
+KERNEL = Kernel(n_pe=2, n_ro=5)
+
+
+def complex_noise(shape, number=0):
+    return torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(number))
+
+
+def few_waves(n_coils, n_pe, n_ro, n_waves=4, number=0):
+    """A few point objects seen by coils of any sensitivity: as many sources predict every gap exactly."""
+    generator = torch.Generator().manual_seed(number)
+    y, x = torch.rand(2, n_waves, generator=generator)
+    strength = torch.randn(n_coils, n_waves, dtype=torch.complex64, generator=generator)
+    along_pe = torch.exp(2j * torch.pi * torch.outer(y, torch.arange(n_pe)))
+    along_ro = torch.exp(2j * torch.pi * torch.outer(x, torch.arange(n_ro)))
+    return torch.einsum("cw,wp,wr->cpr", strength, along_pe, along_ro)
+
+
+@seed(0)
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 5), st.integers(1, 6), st.integers(0, 100))
+def test_point_objects_are_recovered_whatever_the_acceleration_and_offset(acceleration, n_coils, number):
+    full = few_waves(n_coils, 40, 24, number=number)
+    sampled = torch.zeros(40, dtype=torch.bool)
+    sampled[number % acceleration :: acceleration] = True
+    sampled[14:28] = True
+    sampling = find_sampling(sampled)
+    first, stop = sampling.acs_lines
+    fit = calibrate(acs_examples(full[:, first:stop], KERNEL, acceleration), ridge=1e-6)
+    filled = interpolate(torch.where(sampled[:, None], full, 0), sampling, KERNEL, fit.predict)
+    between = slice(*sampling.acquired_range)
+    inner = slice(KERNEL.n_ro // 2, -(KERNEL.n_ro // 2))  # at the ends of the readout a neighbour is missing
+    error = (filled - full)[:, between, inner].norm() / full[:, between, inner].norm()
+    assert error < 0.02
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, Kernel(n_pe=4, n_ro=3)])
+def test_sources_are_the_neighbours_that_the_kernel_names(kernel):
+    kspace = complex_noise((3, 20, 9))
+    sources = sources_at(kspace, [3, 6], kernel, 3)
+    assert sources.shape == (2, 9, 3 * kernel.n_pe * kernel.n_ro)
+    half = kernel.n_ro // 2
+    lines = [6 + 3 * tap for tap in range(kernel.first_tap(), kernel.first_tap() + kernel.n_pe)]
+    torch.testing.assert_close(sources[1, 4], kspace[:, lines, 4 - half : 5 + half].flatten())
+
+
+def test_sources_beyond_the_edge_are_zero():
+    sources = sources_at(torch.ones(1, 4, 5, dtype=torch.complex64), [3], KERNEL, 2)
+    assert sources[0, 2].tolist() == [1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
+    assert sources[0, 0].tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 0, 0]
+
+
+def test_only_gaps_change():
+    sampled = torch.zeros(30, dtype=torch.bool)
+    sampled[5:24:4] = True
+    kspace = torch.where(sampled[:, None], complex_noise((2, 30, 12)), 0)
+    filled = interpolate(kspace, find_sampling(sampled), KERNEL, lambda rows: torch.ones(*rows.shape[:2], 6) + 0j)
+    assert torch.equal(filled[:, sampled], kspace[:, sampled])
+    assert not filled[:, :5].any()
+    assert not filled[:, 22:].any(), "line 21 is the last of the lattice, farther than R from the border"
+    assert (filled[:, 5:22][:, ~sampled[5:22]] == 1).all()
+
+
+def test_the_gaps_at_the_borders_get_the_targets_that_belong_there():
+    sampled = torch.zeros(12, dtype=torch.bool)
+    sampled[2::4] = True
+    kspace = torch.where(sampled[:, None], torch.ones(1, 12, 5), 0) + 0j
+    filled = interpolate(
+        kspace, find_sampling(sampled), KERNEL, lambda rows: torch.tensor([2.0, 3, 4]).expand(*rows.shape[:2], 3) + 0j
+    )
+    assert filled[0, :, 0].real.tolist() == [3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
+
+
+@pytest.mark.parametrize("sigma", [0.03, 0.3])
+def test_weights_shared_by_level_are_those_of_each_row_within_a_level(sigma):
+    brightness = torch.logspace(-3, 1, 300)[:, None]
+    fit = calibrate(acs_examples(complex_noise((2, 12, 30)), KERNEL, 2), ridge=1e-3, shrinkage=0.5, sigma=sigma)
+    sources = brightness * complex_noise((300, 20), 1)
+    gains = fit.gains(noise_ratio(magnitude(sources), sigma))
+    exact = ((sources @ fit.basis) * gains) @ fit.weights
+    # The next level is at most half a level away, and what is regularised changes by no more than the regularisation.
+    error = (fit.predict(sources) - exact).norm(dim=1) / exact.norm(dim=1)
+    assert error.max() < 2 ** (1 / (2 * LEVELS_PER_DOUBLING)) - 1 + 1e-3
+    assert (fit.predict(sources) - exact).norm() < 0.05 * exact.norm()
+    torch.testing.assert_close(fit.predict(sources.unflatten(0, (3, 100))).flatten(0, 1), fit.predict(sources))
+
+
+@pytest.mark.parametrize(("shrinkage", "sigma"), [(0.0, 0.0), (0.5, 0.1)])
+def test_no_rows_have_no_targets(shrinkage, sigma):
+    examples = acs_examples(complex_noise((2, 12, 30)), KERNEL, 2)
+    fit = calibrate(examples, ridge=1e-3, shrinkage=shrinkage, sigma=sigma)
+    assert fit.predict(torch.zeros(0, 20, dtype=torch.complex64)).shape == (0, 2)
+    assert fit.predict(torch.zeros(0, 7, 20, dtype=torch.complex64)).shape == (0, 7, 2)
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
+def test_rows_without_signal_have_targets_without_signal(sigma):
+    examples = acs_examples(complex_noise((2, 12, 30)), KERNEL, 2)
+    fit = calibrate(examples, ridge=1e-3, shrinkage=0.5, sigma=sigma)
+    assert not fit.predict(torch.zeros(3, 20, dtype=torch.complex64)).any()
+
+
+@pytest.mark.parametrize("row_floor", [None, 0.3])
+def test_sums_of_two_sets_are_those_of_both_together(row_floor):
+    one, other = (Examples(sources=complex_noise((n, 6), n), targets=complex_noise((n, 4), n + 1)) for n in (30, 50))
+    together = Examples(
+        sources=torch.cat([one.sources, other.sources]), targets=torch.cat([one.targets, other.targets])
+    )
+    added = NormalEquations.of(one, row_floor).plus(NormalEquations.of(other, row_floor))
+    wanted = NormalEquations.of(together, row_floor)
+    torch.testing.assert_close(added.covariance, wanted.covariance)
+    torch.testing.assert_close(added.correlation, wanted.correlation)
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, Kernel(n_pe=4, n_ro=3)])
+def test_examples_at_every_place_of_a_block_are_those_of_the_block(kernel):
+    block = complex_noise((3, 14, 11))
+    wanted = acs_examples(block, kernel, 3)
+    n_lines, n_samples = wanted.sources.shape[:2]
+    places = torch.arange(n_lines * n_samples)
+    first_line, first_sample = -kernel.first_tap() * 3, kernel.n_ro // 2
+    found = examples_at(block, first_line + places // n_samples, first_sample + places % n_samples, kernel, 3)
+    torch.testing.assert_close(found.sources, wanted.flat().sources)
+    torch.testing.assert_close(found.targets, wanted.flat().targets)
+
+
+def test_noise_shrinks_the_prediction_and_no_noise_leaves_grappa():
+    fit = calibrate(acs_examples(complex_noise((2, 12, 30)), KERNEL, 2), ridge=1e-2, shrinkage=1.0, sigma=0.0)
+    sources = complex_noise((7, 20), 1)
+    torch.testing.assert_close(fit.predict(sources), fit.with_regularisation(1e-2, 0.0).predict(sources))
+    norms = [fit.gains(torch.tensor([ratio])).norm() for ratio in (0.0, 0.5, 1.0, 10.0)]
+    assert norms == sorted(norms, reverse=True)
+
+
+def test_noise_to_signal_ratio_takes_the_noise_out_of_the_signal():
+    # Energies: 4 of signal and 1 of noise make a magnitude of sqrt(5).
+    torch.testing.assert_close(noise_ratio(torch.tensor([5.0**0.5]), 1.0), torch.tensor([0.5]))
+    assert torch.isfinite(noise_ratio(torch.tensor([0.1]), 1.0)).all()
+
+
+def test_too_short_an_acs_names_the_lines_needed():
+    with pytest.raises(NoCalibration, match=r"ACS has 4 lines .* at least 5 lines"):
+        acs_examples(complex_noise((2, 4, 20)), KERNEL, 4)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.1])
+def test_noise_level_is_found_beside_the_signal(sigma):
+    acs = few_waves(8, 24, 64) + sigma * complex_noise((8, 24, 64), 1)
+    assert estimate_sigma(acs) == pytest.approx(sigma, rel=0.15)
