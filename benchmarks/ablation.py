@@ -16,12 +16,11 @@ from benchmarks.quality import chosen_exams, sit
 from benchmarks.ratios import TUNED, Aggregate, aggregates
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.undersampling import Undersampling
-from raki.kspace import complete
+from raki.kspace import complete, find_sampling
 from raki.kspace.linear_fit import calibrate
 from raki.kspace.method import FillSettings
 from raki.kspace.patches import Predict
 from raki.kspace.raki import N_ROUNDS, fill_by_raki
-from raki.kspace.sampling import find_sampling
 from raki.kspace.self_calibration import FAINT, MeasuredSlice, first_fit, measured_slice, self_calibrated, unit_scale
 from raki.kspace.training import N_STEPS, noise_levels, trained_network
 from raki.scan.fourier import KSpace

@@ -16,10 +16,10 @@ from benchmarks.plots import colour
 from benchmarks.quality import Exam, chosen_exams
 from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from raki.coils.combination import root_sum_of_squares
-from raki.images.metrics import object_mask
+from raki.coils import root_sum_of_squares
+from raki.images import object_mask
+from raki.kspace import find_sampling
 from raki.kspace.raki import calibrated_raki
-from raki.kspace.sampling import find_sampling
 from raki.kspace.self_calibration import measured_slice, unit_scale
 from raki.kspace.uncertainty import assess
 from raki.scan.fourier import to_image

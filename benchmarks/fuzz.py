@@ -26,8 +26,7 @@ from benchmarks.scans import REAL_SCANS
 from raki.archive import open_local
 from raki.errors import RakiError
 from raki.formats import formats
-from raki.prepare.containment import Allowance, contained
-from raki.prepare.preparation import prepare_here
+from raki.prepare import Allowance, contained, prepare_here
 from raki.scan import Scan
 from raki.scan.prepared import read_prepared
 

@@ -16,8 +16,8 @@ from benchmarks.plots import plot_stages
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.synthetic import noisy_slices
 from benchmarks.undersampling import Undersampling
-from raki.coils.combination import Image, root_sum_of_squares
-from raki.kspace.completion import complete
+from raki.coils import Image, root_sum_of_squares
+from raki.kspace import complete
 from raki.scan.fourier import KSpace, to_image
 
 GIGABYTE = 10**9

@@ -18,8 +18,8 @@ from benchmarks.scans import load_scan
 from benchmarks.scores import score
 from benchmarks.synthetic import noisy_slices
 from benchmarks.undersampling import Undersampling
-from raki.coils.combination import root_sum_of_squares
-from raki.images.metrics import object_mask
+from raki.coils import root_sum_of_squares
+from raki.images import object_mask
 from raki.scan.fourier import KSpace, to_image
 
 # Who has taken this long is timed well enough, and isn't run again.

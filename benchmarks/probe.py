@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.memory import peak_bytes
 from benchmarks.undersampling import Undersampling
-from raki.kspace.completion import complete_kspace
+from raki.kspace import complete_kspace
 
 
 def measure(method: str, path: Path) -> dict[str, float | None]:

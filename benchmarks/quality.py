@@ -19,8 +19,8 @@ from benchmarks.scans import REAL_SCANS, FullScan, find_scans, load_scan
 from benchmarks.scores import score
 from benchmarks.tuned import tuned_grappa
 from benchmarks.undersampling import Undersampling
-from raki.coils.combination import root_sum_of_squares
-from raki.images.metrics import object_mask
+from raki.coils import root_sum_of_squares
+from raki.images import object_mask
 from raki.scan.fourier import KSpace, to_image
 
 

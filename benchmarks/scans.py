@@ -8,7 +8,7 @@ import torch
 
 from raki.errors import PermanentError, UnsupportedScan
 from raki.formats import read_scan
-from raki.prepare.preparation import preprocess
+from raki.prepare import preprocess
 from raki.scan import in_memory
 from raki.scan.fourier import KSpace
 

@@ -1,7 +1,8 @@
 """How far a filled k-space is from the full one, in every figure that is reported."""
 
-from raki.coils.combination import Image, root_sum_of_squares
-from raki.images.metrics import Mask, high_frequency_error, nmse, psnr, ssim
+from raki.coils import Image, root_sum_of_squares
+from raki.images import nmse, psnr, ssim
+from raki.images.metrics import Mask, high_frequency_error
 from raki.scan.fourier import KSpace, to_image
 
 # All inside the object. The root-sum-of-squares background is the reference's own noise floor.

@@ -6,7 +6,7 @@ from itertools import cycle, islice
 import numpy as np
 from jaxtyping import Complex64
 
-from raki.phantom.phantom import phantom_kspace
+from raki.phantom import phantom_kspace
 from raki.phantom.simulation import complex_noise
 
 # Standard deviation in a coil's k-space and image; white matter has a root-sum-of-squares near 1.

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.memory import peak_bytes
 from raki.archive import unpack
 from raki.formats import formats
-from raki.prepare.preparation import prepare_here
+from raki.prepare import prepare_here
 
 
 def main(archive: Path, folder: Path) -> None:

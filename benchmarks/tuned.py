@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from benchmarks.undersampling import Undersampling, lattice_gaps
-from raki.coils.combination import Image, root_sum_of_squares
-from raki.images.metrics import Mask, nmse
+from raki.coils import Image, root_sum_of_squares
+from raki.images import nmse
+from raki.images.metrics import Mask
 from raki.scan.fourier import to_image
 
 SliceKSpace = Complex64[Tensor, "coil pe ro"]

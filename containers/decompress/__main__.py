@@ -12,7 +12,7 @@ from botocore.client import BaseClient
 from containers import command_line
 from raki.archive import Limits, unpack
 from raki.formats import formats
-from raki.prepare.preparation import prepare
+from raki.prepare import prepare
 from raki.service import handover, metrics
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 from containers import command_line
 from containers.scratch import clear_leftovers, scan_folder
 from raki.errors import TransientError
-from raki.images.reconstruction import reconstruct
-from raki.results.folder import Source, write_results
+from raki.images import reconstruct
+from raki.results import Source, write_results
 from raki.scan.prepared import open_prepared
 from raki.service import handover
 from raki.service.lease import Consumer, Message

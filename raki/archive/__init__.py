@@ -6,7 +6,7 @@ together. Nothing is written but raw data and its companions, under names of our
 
 from raki.archive.dropped import open_local, unpack
 from raki.archive.limits import Limits
-from raki.archive.raw_data import START_BYTES, RawData
+from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import Readable
 
-__all__ = ["START_BYTES", "Limits", "RawData", "Readable", "open_local", "unpack"]
+__all__ = ["START_BYTES", "Limits", "RawData", "Readable", "open_local", "refusal", "unpack"]

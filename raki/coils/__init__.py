@@ -1,7 +1,12 @@
 """The receiver coils: combine their images, compress them to fewer; their sensitivities and noise level."""
 
 from raki.coils.combination import Image, adaptive_combination, coil_covariance, root_sum_of_squares
-from raki.coils.compression import CoilCompression, principal_compression, svd_compression
+from raki.coils.compression import (
+    CoilCompression,
+    geometric_compression,
+    principal_compression,
+    svd_compression,
+)
 from raki.coils.noise_level import estimate_sigma
 from raki.coils.sensitivities import Sensitivities, espirit
 
@@ -13,6 +18,7 @@ __all__ = [
     "coil_covariance",
     "espirit",
     "estimate_sigma",
+    "geometric_compression",
     "principal_compression",
     "root_sum_of_squares",
     "svd_compression",

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from raki.commands.images import Method
+from raki.commands.images import DEFAULT, Method
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
 
 
@@ -21,11 +21,11 @@ def compare(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
 ) -> None:
     """Undersample a fully sampled scan, and hold each method against the image of all its lines."""
+    from raki.results import method_label
     from raki.results.comparison import compare as compare_methods
     from raki.results.comparison import write_comparison
-    from raki.results.report import method_label
 
-    methods = tuple(one.value for one in method or [Method.RAKI])
+    methods = tuple(each.value for each in method or [DEFAULT])
     with progress_bar() as show, prepared_scan(file, show) as (scan, _):
         comparison = compare_methods(
             scan,

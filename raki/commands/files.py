@@ -43,7 +43,7 @@ def convert(
     from raki.archive import open_local
     from raki.export import WRITERS, export
     from raki.formats import formats
-    from raki.prepare.containment import Allowance, contained
+    from raki.prepare import Allowance, contained
 
     write = WRITERS.get(target.suffix)
     if write is None:

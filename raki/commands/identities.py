@@ -19,11 +19,10 @@ def deidentify(
     keep_gender: Annotated[bool, typer.Option(help="Keep the patient's gender.")] = False,
 ) -> None:
     """Write a copy of a raw scan that names nobody: a token stands for patient and study."""
+    from raki.identity import Policy, read_identity
     from raki.identity import deidentify as write_copy
-    from raki.identity import read_identity
-    from raki.identity.header import Policy
     from raki.identity.tokens import TokenMap
-    from raki.prepare.containment import Allowance, contained
+    from raki.prepare import Allowance, contained
 
     if target.exists() and target.samefile(file):
         raise typer.BadParameter("source and target are the same file; raw files are never changed: name another")

@@ -1,23 +1,24 @@
 """`raki reconstruct` and `raki simulate`: images of a scan, and a scan to try it on."""
 
 from enum import StrEnum
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
 
+if TYPE_CHECKING:
 
-class Method(StrEnum):
-    """What fills in the lines that were not acquired."""
+    class Method(StrEnum):
+        """What fills in the lines that were not acquired."""
 
-    RAKI = "raki"
-    GRAPPA = "grappa"
-    ZERO_FILLED = "zero_filled"
-    RAKI_2019 = "raki2019"
-    RESIDUAL_RAKI = "rraki"
-    ITERATIVE_RAKI = "iraki"
+else:
+    # By their names alone: to load a method is to load torch, and `--help` needs none.
+    Method = StrEnum("Method", {name: name for name in sorted(entry_points(group="raki.methods").names)})
+
+DEFAULT = Method("raki")
 
 
 class Combination(StrEnum):
@@ -29,14 +30,16 @@ class Combination(StrEnum):
 
 MethodChoice = Annotated[
     Method,
-    typer.Option(help="What fills in the lines that were not acquired; the last three as published, and slow."),
+    typer.Option(
+        help="What fills in the lines that were not acquired; iraki, raki2019 and rraki as published, and slow."
+    ),
 ]
 
 
 def reconstruct(
     file: RawFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images and the report.")],
-    method: MethodChoice = Method.RAKI,
+    method: MethodChoice = DEFAULT,
     combine: Annotated[
         Combination, typer.Option(help="Coils to one image: root sum of squares, or by the sensitivities they show.")
     ] = Combination.RSS,
@@ -48,9 +51,9 @@ def reconstruct(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
 ) -> None:
     """Reconstruct one raw scan on this machine, without any cloud."""
-    from raki.images.reconstruction import reconstruct as reconstruct_scan
+    from raki.images import reconstruct as reconstruct_scan
+    from raki.results import write_results
     from raki.results.dicom import write_dicom
-    from raki.results.folder import write_results
 
     with progress_bar() as show, prepared_scan(file, show) as (scan, source):
         n_coils = scan.kspace.shape[1]
@@ -84,7 +87,7 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Write the raw scan of a head phantom, as a scanner would."""
-    from raki.phantom.simulation import simulate_scan
+    from raki.phantom import simulate_scan
 
     try:
         with progress_bar() as show:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from raki.results.folder import Source
+    from raki.results import Source
     from raki.scan import Scan
 
 CONSOLE = Console(stderr=True)
@@ -43,7 +43,7 @@ def prepared_scan(file: Path, show: Callable[[str, float], None]) -> "Iterator[t
     """The scan of a raw file, an archive or a folder, prepared on this machine; its slices are read on demand."""
     from raki.archive import open_local
     from raki.formats import formats
-    from raki.prepare.preparation import prepare
+    from raki.prepare import prepare
     from raki.scan.prepared import open_prepared
 
     show("reading", 0.0)
@@ -59,7 +59,7 @@ def prepared_scan(file: Path, show: Callable[[str, float], None]) -> "Iterator[t
 
 def _source(file: Path) -> "Source":
     """A folder's digest is that of its files' contents one after the other, in the order of their names."""
-    from raki.results.folder import Source
+    from raki.results import Source
 
     files = [file] if file.is_file() else sorted(one for one in file.iterdir() if one.is_file())
     digest = hashlib.sha256()

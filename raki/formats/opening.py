@@ -6,11 +6,11 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from raki.archive.raw_data import START_BYTES, refusal
+from raki.archive import START_BYTES, refusal
 from raki.errors import NotAScan
 from raki.formats.acquisitions import Acquisitions, Format
+from raki.formats.scan_reader import sorted_scan
 from raki.formats.sorting.joining import joined
-from raki.formats.sorting.scan_reader import sorted_scan
 from raki.scan import Scan
 
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from raki.formats.acquisitions import Format
+from raki.formats import Format
 
 
 def copy_arrays(source: Path, target: Path, format_: Format) -> None:

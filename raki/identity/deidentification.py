@@ -10,8 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from raki.errors import UnsupportedScan
-from raki.formats import candidates, open_raw
-from raki.formats.acquisitions import Format
+from raki.formats import Format, candidates, open_raw
 from raki.identity.arrays import copy_arrays
 from raki.identity.header import NOTHING_OF_A_PERSON, Policy, identity_in_header
 from raki.identity.ismrmrd import scrub_ismrmrd

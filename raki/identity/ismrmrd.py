@@ -9,7 +9,8 @@ from ismrmrd import xsd
 from ismrmrd.hdf5 import acquisition_dtype
 
 from raki.errors import UnsupportedScan
-from raki.formats.acquisitions import HEAD, Format
+from raki.formats import Format
+from raki.formats.acquisitions import HEAD
 from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.identity.header import Policy, identity_in_header, scrub_header
 from raki.identity.words import require_gone, telling_words

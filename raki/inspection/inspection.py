@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from raki.errors import PermanentError, UnsupportedScan
-from raki.formats.acquisitions import Acquisitions
+from raki.formats import Acquisitions
 from raki.inspection.feasibility import Feasibility, feasibility_of
 from raki.inspection.survey.facts import Counts, Noise, Origin, PhaseLines, Placement, Readout, Sorted, Survey, Timing
 from raki.inspection.survey.header import text
 from raki.inspection.survey.survey import survey, survey_acquisitions
-from raki.kspace.sampling import Sampling, find_sampling
+from raki.kspace import Sampling, find_sampling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ Each way to fill them is a `Method`, an entry point in the group `raki.methods`.
 from raki.kspace.completion import FillReport, complete, complete_kspace, complete_slices
 from raki.kspace.cross_validation import HIGH_ACCELERATION, CrossValidation
 from raki.kspace.method import ADVISED_ACS_LINES, Method, TrainingPoint
-from raki.kspace.methods import find_method, methods
 from raki.kspace.patches import Kernel
+from raki.kspace.registry import find_method, methods
 from raki.kspace.sampling import Sampling, find_sampling
 from raki.kspace.self_calibration import slice_kernel
 

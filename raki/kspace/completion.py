@@ -15,8 +15,8 @@ from torch import Tensor
 from raki.errors import DamagedScan, NoCalibration
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
 from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint
-from raki.kspace.methods import find_method
 from raki.kspace.raki import WITH_BRANCH
+from raki.kspace.registry import find_method
 from raki.kspace.sampling import SampledLines, Sampling, find_sampling, sampled_lines
 from raki.kspace.self_calibration import slice_kernel
 from raki.kspace.uncertainty import UncertaintyMaps

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from raki.errors import TransientError
 from raki.formats import open_scan
-from raki.identity.header import scrub_header, token_in_header
+from raki.identity import scrub_header, token_in_header
 from raki.prepare.containment import Allowance, contained
 from raki.prepare.oversampling import remove_readout_oversampling
 from raki.prepare.whitening import prewhiten

@@ -16,8 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
-from raki.identity.header import identity_in_header
-from raki.identity.person import DICOM_KEYWORDS, Identity, derived_uid
+from raki.identity import DICOM_KEYWORDS, Identity, derived_uid, identity_in_header
 from raki.images import Reconstruction, ScanSummary
 from raki.results.image_files import window_top
 from raki.scan import Geometry

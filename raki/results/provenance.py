@@ -2,7 +2,7 @@
 
 Keys, all always there; `null` where nothing is known:
 
-    schema               "raki.results.provenance/1"; grows by new keys only, else the number changes
+    schema               "raki.provenance/1"; grows by new keys only, else the number changes
     created_utc          ISO 8601, end of the reconstruction
     scan_id              the service's opaque name of the scan
     input                sha256 and n_bytes of the raw file
@@ -44,7 +44,7 @@ from raki.images import Reconstruction, ScanSummary, object_mask
 from raki.kspace import CrossValidation
 from raki.results.image_files import evenly_spaced
 
-SCHEMA = "raki.results.provenance/1"
+SCHEMA = "raki.provenance/1"
 
 # The object is found on coarse copies of some images: its median needs no more, and all of it takes minutes.
 IMAGES_SUMMED_UP = 8

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from raki.errors import DamagedScan, NotAScan
-from raki.identity.person import Identity
+from raki.identity import Identity
 from raki.identity.tokens import TokenMap
 from raki.results.dicom import set_identity
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-LOG = logging.getLogger("raki.images.metrics")
+LOG = logging.getLogger("raki.metrics")
 
 NAMESPACE = "raki"
 

@@ -13,7 +13,7 @@ from raki.formats.ge.pfile import GE_PFILE
 from raki.formats.ismrmrd.hdf5 import ISMRMRD_HDF5, open_ismrmrd
 from raki.formats.ismrmrd.stream import ISMRMRD_STREAM, open_stream
 from raki.formats.ismrmrd.stream_writer import write_stream
-from raki.formats.sorting.scan_reader import sorted_scan
+from raki.formats.scan_reader import sorted_scan
 from raki.formats.twix.reader import TWIX
 from raki.identity import deidentify, read_identity
 from raki.identity.person import Identity
@@ -30,7 +30,7 @@ WORDS = ("Mustermann", "PID-4711-XY", "1957-08-13", "Südstadt", "Herzkatheter",
 def all_formats(monkeypatch):
     """Whatever formats are installed, these are the ones meant here."""
     known = (BART_CFL, GE_PFILE, ISMRMRD_HDF5, ISMRMRD_STREAM, TWIX, NUMPY_NPZ)
-    monkeypatch.setattr("raki.formats.formats", lambda: known)
+    monkeypatch.setattr("raki.formats.opening.formats", lambda: known)
 
 
 def header_with_identity():

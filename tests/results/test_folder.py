@@ -76,6 +76,7 @@ def test_provenance_has_the_documented_keys_and_the_facts(tmp_path):
     facts = strict_json(write(tmp_path)[-1].read_text())
     documented = re.findall(r"^    ([a-z]\w+(?:, \w+)*)(?:  |$)", raki.results.provenance.__doc__, re.MULTILINE)
     assert set(facts) == {key for keys in documented for key in keys.split(", ")}
+    assert facts["schema"] == "raki.provenance/1"
     assert facts["input"] == {"sha256": "cd" * 32, "n_bytes": 98765}
     assert (facts["scan_id"], facts["method"], facts["seed"], facts["device"]) == ("7f3a", "raki", 3, "cpu")
     assert facts["scan"]["acceleration"] == 4

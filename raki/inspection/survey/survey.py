@@ -11,15 +11,13 @@ import numpy as np
 from ismrmrd import xsd
 
 from raki.errors import PermanentError
-from raki.formats import open_raw
-from raki.formats.acquisitions import Acquisitions
-from raki.formats.sorting.scan_reader import sorted_scan
+from raki.formats import Acquisitions, open_raw
+from raki.formats.scan_reader import sorted_scan
 from raki.inspection.survey.facts import Sorted, Survey
 from raki.inspection.survey.header import announced_acceleration, count, kind_of, origin_of, timing_of, trajectory_of
 from raki.inspection.survey.lines import counts_of, is_image, noise_of, phase_lines_of, readout_of
 from raki.inspection.survey.placement import placement_of
-from raki.prepare.containment import Allowance, contained
-from raki.prepare.preparation import preprocess
+from raki.prepare import Allowance, contained, preprocess
 from raki.scan.header import parse_header
 
 GRIDS = ("cartesian", "epi")

@@ -12,7 +12,7 @@ from raki.formats import open_scan
 from raki.formats.acquisitions import HEAD
 from raki.formats.epi.ghost import ghost_level
 from raki.formats.epi.trains import straightened
-from raki.formats.sorting.scan_reader import sorted_scan
+from raki.formats.scan_reader import sorted_scan
 from raki.phantom.phantom import phantom_kspace
 from raki.phantom.simulation import scan_header
 from raki.prepare.preparation import preprocess

@@ -11,7 +11,7 @@ from raki.archive import START_BYTES
 from raki.errors import DamagedScan, PermanentError, UnsupportedScan
 from raki.formats.acquisitions import HEAD, Acquisitions
 from raki.formats.ge.pfile import GE_PFILE
-from raki.formats.sorting.scan_reader import sorted_scan
+from raki.formats.scan_reader import sorted_scan
 from raki.scan.header import parse_header
 from tests.formats.ge.ge_files import FOV_MM, HEADER_BYTES, SPACING_MM, p_file
 

@@ -18,7 +18,7 @@ from raki.formats.acquisitions import HEAD, Acquisitions
 from raki.formats.ismrmrd.hdf5 import ISMRMRD_HDF5
 from raki.formats.ismrmrd.stream import ISMRMRD_STREAM
 from raki.formats.ismrmrd.stream_writer import write_stream
-from raki.formats.sorting.scan_reader import sorted_scan
+from raki.formats.scan_reader import sorted_scan
 from raki.scan.header import parse_header
 
 ANY_BYTE = [HealthCheck.function_scoped_fixture]
