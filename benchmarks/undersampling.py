@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from raki.kspace.sampling import SampledLines
+from raki.scan import lattice_and_acs
 from raki.scan.fourier import KSpace
 
 
@@ -28,10 +29,8 @@ class Undersampling:
     @property
     def sampled(self) -> SampledLines:
         """The acquired lines."""
-        lines = torch.arange(self.n_pe)
-        first = self.n_pe // 2 - self.n_acs_lines // 2
-        in_acs = (lines >= first) & (lines < first + self.n_acs_lines)
-        return in_acs | (lines % self.acceleration == self.lattice_offset)
+        lattice, acs = lattice_and_acs(self.n_pe, self.acceleration, self.n_acs_lines, offset=self.offset)
+        return torch.from_numpy(lattice | acs)
 
     @property
     def calibration_lines(self) -> slice:

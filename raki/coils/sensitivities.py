@@ -9,6 +9,7 @@ from torch import Tensor
 from raki.coils.combination import coil_covariance, in_phase_with, principal_components
 from raki.coils.noise_level import estimate_sigma
 from raki.errors import NoCalibration
+from raki.scan import cubic_weights
 from raki.scan.fourier import SliceAcs
 
 # Patches come from so many lines and samples around the brightest one; further out there is little but noise.
@@ -184,10 +185,7 @@ def _cubic_weights(n_pixels: int, device: torch.device) -> Complex64[Tensor, "pi
     pixels = torch.arange(n_pixels, dtype=torch.float64)
     position = (pixels - n_pixels // 2) * n_grid / n_pixels + n_grid // 2
     first = position.floor().long() - 1
-    t = position - first
     weights = torch.zeros(n_pixels, n_grid, dtype=torch.float64)
-    for node in range(4):
-        others = [other for other in range(4) if other != node]
-        factors = torch.stack([(t - other) / (node - other) for other in others])
-        weights[pixels.long(), (first + node) % n_grid] += factors.prod(dim=0)
+    for node, of_node in enumerate(torch.from_numpy(cubic_weights((position - first).numpy()))):
+        weights[pixels.long(), (first + node) % n_grid] += of_node
     return weights.to(torch.complex64).to(device)

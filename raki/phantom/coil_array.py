@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Complex64, Float64
 
+from raki.scan import cubic_weights
+
 # The loops stand about 33 mm off the head, in two staggered rows, as in a head coil for 3 T.
 RING_SEMI_AXES_MM = (112.0, 130.0)  # left-right, anterior-posterior
 ROW_OFFSET_MM = 28.0
@@ -78,11 +80,7 @@ def _cubic_interpolation(at_mm: np.ndarray, grid_mm: np.ndarray) -> np.ndarray:
     """Weights `point grid` of Lagrange's cubic through the four grid points around each point."""
     position = (at_mm - grid_mm[0]) / COARSE_PITCH_MM
     first = np.clip(np.floor(position).astype(int) - 1, 0, len(grid_mm) - 4)
-    t = position - first
     weights = np.zeros((len(at_mm), len(grid_mm)))
-    for node in range(4):
-        others = [other for other in range(4) if other != node]
-        weights[np.arange(len(at_mm)), first + node] = np.prod(
-            [(t - other) / (node - other) for other in others], axis=0
-        )
+    for node, of_node in enumerate(cubic_weights(position - first)):
+        weights[np.arange(len(at_mm)), first + node] = of_node
     return weights

@@ -14,6 +14,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 
 from raki.phantom.coil_array import noise_correlation
 from raki.phantom.phantom import FOV_MM, SLICE_THICKNESS_MM, phantom_slices, slice_positions_mm
+from raki.scan import lattice_and_acs
 
 READOUT_OVERSAMPLING = 2
 DWELL_TIME_US, NOISE_DWELL_TIME_US = 5.0, 10.0
@@ -71,10 +72,7 @@ def simulate_scan(
 
 def sampled_lines(matrix: int, acceleration: int, n_acs_lines: int) -> tuple[np.ndarray, np.ndarray]:
     """The acquired lines in ascending order, and the ISMRMRD flags that say which of them calibrate."""
-    every = np.arange(matrix)
-    first_acs = matrix // 2 - n_acs_lines // 2
-    on_lattice = (every - matrix // 2) % acceleration == 0
-    in_acs = (every >= first_acs) & (every < first_acs + n_acs_lines)
+    on_lattice, in_acs = lattice_and_acs(matrix, acceleration, n_acs_lines)
     flags = np.zeros(matrix, np.uint64)
     flags[in_acs & on_lattice] = _bit(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
     flags[in_acs & ~on_lattice] = _bit(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)

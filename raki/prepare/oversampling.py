@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Complex64
 
-from raki.scan import ChangedLines, LinesOfSlice, Scan, each_slice
+from raki.scan import ChangedLines, LinesOfSlice, Scan, each_slice, to_lines, to_profiles
 
 
 def remove_readout_oversampling(scan: Scan) -> Scan:
@@ -43,6 +43,4 @@ def _crop_image(lines: Complex64[np.ndarray, "line ro"], n_kept: int) -> Complex
         halves = [profiles[..., : n_kept // 2], profiles[..., n_ro - n_kept // 2 :]]
         return np.fft.fft(np.concatenate(halves, axis=-1), norm="ortho").astype(np.complex64, copy=False)
     first = n_ro // 2 - n_kept // 2
-    profiles = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(lines, axes=-1), norm="ortho"), axes=-1)
-    kept = np.fft.ifftshift(profiles[..., first : first + n_kept], axes=-1)
-    return np.fft.fftshift(np.fft.fft(kept, norm="ortho"), axes=-1).astype(np.complex64, copy=False)
+    return to_lines(to_profiles(lines)[..., first : first + n_kept]).astype(np.complex64, copy=False)

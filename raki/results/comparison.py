@@ -12,8 +12,8 @@ from raki.errors import UnsupportedScan
 from raki.images import nmse, object_mask, psnr, reconstruct, ssim
 from raki.results.image_files import write_preview
 from raki.results.report import method_label
-from raki.scan import Scan
-from raki.scan.arrays import LineMask, Volume
+from raki.scan import Scan, lattice_and_acs
+from raki.scan.arrays import Volume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +77,11 @@ def compare(
 
 def undersampled(scan: Scan, acceleration: int, n_acs_lines: int) -> Scan:
     """The scan as if only every R-th line and the central ones had been acquired; DC stays in."""
-    keep = kept_lines(len(scan.sampled), acceleration, n_acs_lines) & scan.sampled
+    lattice, acs = lattice_and_acs(len(scan.sampled), acceleration, n_acs_lines)
+    keep = (lattice | acs) & scan.sampled
     first = len(keep) // 2 - n_acs_lines // 2
     acs_lines = (first, first + n_acs_lines) if n_acs_lines > 1 else None
     return replace(scan, sampled=keep, acs_lines=(0, len(keep)) if keep.all() else acs_lines)
-
-
-def kept_lines(n_pe: int, acceleration: int, n_acs_lines: int) -> LineMask:
-    """Every R-th line, counted from the centre, and `n_acs_lines` in the centre."""
-    from_centre = np.arange(n_pe) - n_pe // 2
-    in_acs = (from_centre >= -(n_acs_lines // 2)) & (from_centre < n_acs_lines - n_acs_lines // 2)
-    return (from_centre % acceleration == 0) | in_acs
 
 
 def score(images: Volume, reference: Volume) -> Score:

@@ -7,6 +7,9 @@ header that a scan carries, `raki.scan.prepared` the file between the stages.
 
 from raki.scan.frames import COUNTERS, ONE_FRAME, Frame, frame_labels, frames_in_words, slices_of_a_frame
 from raki.scan.geometry import Geometry
+from raki.scan.interpolation import cubic_weights
+from raki.scan.pattern import lattice_and_acs
+from raki.scan.profiles import to_lines, to_profiles
 from raki.scan.scan import Scan
 from raki.scan.slices import (
     ChangedLines,
@@ -30,10 +33,14 @@ __all__ = [
     "Scan",
     "SliceOfKSpace",
     "Slices",
+    "cubic_weights",
     "each_slice",
     "frame_labels",
     "frames_in_words",
     "in_memory",
+    "lattice_and_acs",
     "lines_of_slices",
     "slices_of_a_frame",
+    "to_lines",
+    "to_profiles",
 ]

@@ -11,7 +11,8 @@ from raki.errors import UnsupportedScan
 from raki.formats import read_scan
 from raki.phantom.simulation import simulate_scan
 from raki.prepare.preparation import preprocess
-from raki.results.comparison import compare, kept_lines, undersampled, write_comparison
+from raki.results.comparison import compare, undersampled, write_comparison
+from raki.scan import lattice_and_acs
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def full(tmp_path_factory):
 
 @given(n_pe=st.integers(1, 200), acceleration=st.integers(1, 12), n_acs_lines=st.integers(0, 40))
 def test_dc_and_the_acs_are_always_kept(n_pe, acceleration, n_acs_lines):
-    keep = kept_lines(n_pe, acceleration, n_acs_lines)
+    keep = np.logical_or(*lattice_and_acs(n_pe, acceleration, n_acs_lines))
     assert keep[n_pe // 2]
     assert keep.sum() >= min(n_pe, n_acs_lines)
     assert np.all(np.diff(np.flatnonzero(keep)) <= acceleration)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Complex64, Complex128, Float, Float64
 
 from raki.errors import UnsupportedScan
+from raki.scan import to_lines, to_profiles
 
 # Slopes tried lie pi over this apart: less than a hundredth of a radian at the edge of 256 pixels.
 N_SLOPES = 2**16
@@ -60,7 +61,7 @@ def nyquist_phase(
     Heid 2000, US patent 6043651; Bruder et al. 1992, Magn Reson Med 23:311-323, doi:10.1002/mrm.1910230211;
     Ahn and Cho 1987, IEEE Trans Med Imaging 6:32-36, doi:10.1109/TMI.1987.4307795.
     """
-    profiles = _to_profiles(navigators)
+    profiles = to_profiles(navigators.astype(np.complex128))
     doubled = np.zeros(profiles.shape[1:], np.complex128)
     single = np.zeros(profiles.shape[1:], np.complex128)
     for before, middle, after in _echoes_compared(is_reversed):
@@ -81,8 +82,7 @@ def correct_nyquist(
     """Removes the phase between forward and reversed lines, half from each: delays shift both, oppositely."""
     half = np.exp(0.5j * phase.along_readout(lines.shape[-1]))
     factors = np.where(is_reversed[:, None, None], half, half.conj())
-    corrected = np.fft.ifftshift(_to_profiles(lines) * factors, axes=-1)
-    return np.fft.fftshift(np.fft.fft(corrected, norm="ortho"), axes=-1).astype(np.complex64)
+    return to_lines(to_profiles(lines.astype(np.complex128)) * factors).astype(np.complex64)
 
 
 def ghost_level(image: Float[np.ndarray, "pe ro"]) -> float:
@@ -136,9 +136,3 @@ def _fit_line(doubled: Complex128[np.ndarray, " ro"], single: Complex128[np.ndar
     agreement = np.sum(single * np.exp(-1j * line.along_readout(n_ro))).real
     turned = line.offset_rad + (0 if agreement >= 0 else np.pi)
     return NyquistPhase(slope_rad_per_pixel=float(slope), offset_rad=float(np.angle(np.exp(1j * turned))))
-
-
-def _to_profiles(lines: Complex64[np.ndarray, "line coil ro"]) -> Complex128[np.ndarray, "line coil ro"]:
-    """To image space along the readout alone; centred and unitary, as `raki.scan.fourier`."""
-    shifted = np.fft.ifftshift(lines.astype(np.complex128), axes=-1)
-    return np.asarray(np.fft.fftshift(np.fft.ifft(shifted, norm="ortho"), axes=-1))
