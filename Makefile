@@ -2,6 +2,7 @@
 #   make demo             a scan goes through the whole service on this machine; images and a report come out
 #   make demo SCAN=FILE   the same with a raw scan of your own
 #   make test             everything that continuous integration runs
+# And for who works on it: make lint, make types, make docs
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
@@ -10,7 +11,7 @@ SCAN ?=
 # Where this is set, every process compiles PyTorch anew: seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test clean
+.PHONY: demo test lint types docs clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready-local
@@ -24,12 +25,19 @@ else
 endif
 
 # Three processes, however few the cores: the end-to-end tests mostly wait.
-test: .venv/.ready-test
+test: lint types
+	$(BIN)/pytest --numprocesses 3 --dist loadfile
+
+lint: .venv/.ready-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses 3 --dist loadfile
+
+types: .venv/.ready-test
+	$(BIN)/mypy
+
+docs: .venv/.ready-test
+	$(BIN)/python docs/draw.py
 
 clean:
 	rm -rf .venv demo

@@ -1,4 +1,4 @@
-"""The README's commands and code are run here or, where they run long, by the test that is named."""
+"""Every command and code of the README is run, here or by the test that is named; every link leads somewhere."""
 
 import re
 import shutil
@@ -9,9 +9,17 @@ import pytest
 
 from infra.deployment import Deployment
 from raki.errors import PermanentError, TransientError
+from raki.kspace import methods
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+FILES = (REPOSITORY / "docs/files.md").read_text(encoding="utf-8")
+PAGES = [
+    *REPOSITORY.glob("*.md"),
+    *(REPOSITORY / "docs").rglob("*.md"),
+    REPOSITORY / "infra/README.md",
+    REPOSITORY / "benchmarks/README.md",
+]
 
 RUN_ELSEWHERE = {
     ".venv/bin/raki local": "tests/test_end_to_end.py",
@@ -65,14 +73,19 @@ def test_the_code_runs():
 
 def test_every_exit_code_is_in_the_table():
     for kind in [*PermanentError.__subclasses__(), TransientError]:
-        assert re.search(rf"^\| {kind.exit_code} \| `{kind.__name__}` \|", README, re.MULTILINE), kind
+        assert re.search(rf"^\| {kind.exit_code} \| `{kind.__name__}` \|", FILES, re.MULTILINE), kind
 
 
 def test_the_settings_that_are_named_exist():
-    for name in re.findall(r"raki:(\w+)", README):
+    for name in re.findall(r"raki:(\w+)", README + FILES):
         assert name in Deployment.__annotations__
 
 
-def test_pictures_and_links_lead_somewhere():
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
-        assert (REPOSITORY / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_pictures_and_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_method_is_named():
+    assert all(f"`{name}`" in README for name in methods())
