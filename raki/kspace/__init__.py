@@ -3,7 +3,8 @@
 Each way to fill them is a `Method`, an entry point in the group `raki.methods`.
 """
 
-from raki.kspace.completion import FillReport, complete, complete_kspace, complete_slices
+from raki.kspace.arrays import complete_kspace
+from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import HIGH_ACCELERATION, CrossValidation
 from raki.kspace.method import ADVISED_ACS_LINES, Method, TrainingPoint
 from raki.kspace.patches import Kernel

@@ -9,7 +9,7 @@ import pytest
 import raki
 from raki import errors
 from raki.commands import images
-from raki.images.reconstruction import COMBINATIONS
+from raki.images import COMBINATIONS
 from raki.kspace import methods
 from raki.phantom.simulation import simulate_scan
 

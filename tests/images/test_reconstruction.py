@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raki.errors import DamagedScan, NoCalibration
-from raki.images.reconstruction import COMBINATIONS, COMPARED_WITH, reconstruct
+from raki.images import COMBINATIONS, COMPARED_WITH, reconstruct
 from raki.images.resampling import fit_matrix, on_image_matrix
 from raki.kspace.completion import complete
 from raki.phantom.phantom import phantom_kspace

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from raki.images.reconstruction import Reconstruction, ScanSummary
+from raki.images import Reconstruction, ScanSummary
 from raki.kspace.cross_validation import CrossValidation
 from raki.kspace.method import TrainingPoint
 from raki.scan import Frame, Geometry

@@ -12,7 +12,7 @@ from raki.errors import DamagedScan, NotAScan
 from raki.identity.header import identity_in_header, scrub_header
 from raki.identity.person import DICOM_KEYWORDS, Identity, derived_uid
 from raki.identity.tokens import TokenMap, UnknownToken
-from raki.images.reconstruction import Reconstruction, ScanSummary
+from raki.images import Reconstruction, ScanSummary
 from raki.phantom.simulation import scan_header
 from raki.results.dicom import write_dicom
 from raki.results.image_files import write_nifti

@@ -12,7 +12,7 @@ import pytest
 
 import raki.results.provenance
 from raki.formats import read_scan
-from raki.images.reconstruction import reconstruct
+from raki.images import reconstruct
 from raki.kspace.method import TrainingPoint
 from raki.prepare.preparation import preprocess
 from raki.results.folder import Source, write_results

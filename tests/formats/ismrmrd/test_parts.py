@@ -10,7 +10,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats import read_scan
 from raki.formats.sorting.lines import find_acs
-from raki.images.reconstruction import reconstruct
+from raki.images import reconstruct
 from raki.prepare.preparation import preprocess
 from raki.scan import Frame
 from tests.formats.ismrmrd.conftest import images

@@ -7,7 +7,7 @@ from ismrmrd import xsd
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats import read_scan
-from raki.images.reconstruction import reconstruct
+from raki.images import reconstruct
 from raki.phantom.phantom import FOV_MM, phantom_kspace
 from raki.phantom.simulation import scan_header
 from raki.prepare.preparation import preprocess

@@ -1,0 +1,96 @@
+"""What a reconstruction hands on: images, maps, and what is known of the scan and of how it was filled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from raki.kspace import CrossValidation, TrainingPoint
+from raki.scan import Frame, Geometry
+from raki.scan.arrays import LineMask, Volume
+
+COMBINATIONS = ("rss", "adaptive")
+"""How coils become one magnitude image: root sum of squares, or with the sensitivities that the images show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSummary:
+    """What is known of a scan without its samples, as received: before any coil compression.
+
+    `acs_lines` are the first and one past the last line.
+    """
+
+    n_slices: int
+    """Of one frame."""
+    frames: tuple[Frame, ...]
+    """Images have the slices of the first frame, then those of the next."""
+    n_coils: int
+    n_ro: int
+    sampled: LineMask
+    encoded_lines: tuple[int, int]
+    """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
+    (zero-padding, partial Fourier) and stay zero."""
+    acceleration: int
+    acs_lines: tuple[int, int] | None
+    n_acs_lines_apart: int
+    """Calibration lines that were acquired apart from the image; 0 where there are none."""
+    prewhitened: bool
+    geometry: Geometry
+    header_xml: str
+
+    @property
+    def n_images(self) -> int:
+        """Slices of all frames."""
+        return len(self.frames) * self.n_slices
+
+    @property
+    def effective_acceleration(self) -> float:
+        """All phase-encode lines over the acquired ones: what the ACS lines leave of R."""
+        return self.sampled.size / int(np.count_nonzero(self.sampled))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """Magnitude images by the methods in `COMPARED_WITH` and, as the last of `images`, by `method`.
+
+    The value of a pixel is the root sum of squares over the coils, or the magnitude of their adaptive combination,
+    which is as bright. Where the scan was prewhitened, its unit is the standard deviation of the complex noise that
+    one coil's fully sampled image would have in a pixel; otherwise it is the scanner's own unit.
+
+    Raises:
+        ValueError: images or maps are not one for each slice of each frame, or not of the geometry's matrix, or hold a
+            value that is not finite.
+    """
+
+    method: str
+    combination: str
+    """One of `COMBINATIONS`."""
+    n_virtual_coils: int | None
+    """Coils that were left of the receiver's before filling; None where none were compressed."""
+    images: Mapping[str, Volume]
+    maps: Mapping[str, Volume]
+    """`g_factor` (dimensionless) and `standard_error` (in units of the images, of the root sum of squares), on the
+    pixels of the images; empty where none were made."""
+    cross_validation: CrossValidation | None
+    """Of the choice that `method` made; only of `raki`, and where lines were missing."""
+    scan: ScanSummary
+    seed: int
+    device: str
+    training_curve: tuple[TrainingPoint, ...]
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        needed = (self.scan.n_images, *self.scan.geometry.matrix)
+        named = {f"{method} images": volume for method, volume in self.images.items()}
+        for name, volume in {**named, **{f"{name} maps": volume for name, volume in self.maps.items()}}.items():
+            if volume.shape != needed:
+                raise ValueError(f"the {name} have shape {volume.shape}; the scan's geometry needs {needed}")
+            n_bad = int(np.count_nonzero(~np.isfinite(volume)))
+            if n_bad:
+                raise ValueError(f"{n_bad} pixels of the {name} are not finite; no image is made of them")
+
+    @property
+    def result(self) -> Volume:
+        """The images by `method`."""
+        return self.images[self.method]
