@@ -12,14 +12,14 @@ REPOSITORY = Path(__file__).parents[1]
 
 # Read as a .dockerignore: everything is out but what is named, so that an asset's hash changes with its code alone.
 _LAMBDA_FILES = ["*", "!lambdas", "!raki/__init__.py", "!raki/errors.py", "!raki/service"]
-_IMAGE_FILES = ["*", "!raki", "!pyproject.toml", "!containers/*.py", "!containers/*.txt"]
+_IMAGE_FILES = ["*", "!raki", "!pyproject.toml", "!LICENSE", "!NOTICE", "!containers/*.py", "!containers/*.txt"]
 _NO_FILES = ["**/__pycache__", "**/*.pyc"]
 
 _PLATFORMS = {"x86_64": Platform.LINUX_AMD64, "arm64": Platform.LINUX_ARM64}
 
 
 def lambda_code() -> lambda_.Code:
-    """All three handlers and `raki.service`: one archive, no dependency but the runtime's own boto3."""
+    """All handlers and `raki.service`: one archive, no dependency but the runtime's own boto3."""
     return lambda_.Code.from_asset(str(REPOSITORY), exclude=[*_LAMBDA_FILES, *_NO_FILES], ignore_mode=IgnoreMode.DOCKER)
 
 

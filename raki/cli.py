@@ -1,7 +1,9 @@
 """The command line: the commands of the library, and what other packages add (`raki local`)."""
 
 import sys
-from importlib.metadata import entry_points
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 
 import typer
 from rich.markup import escape
@@ -26,7 +28,7 @@ for command in (reconstruct, inspect, compare, convert, deidentify, reidentify, 
 
 def main() -> None:
     """Entry point: a known error is one sentence and its own exit code, never a traceback."""
-    for plugin in entry_points(group="raki.commands"):
+    for plugin in plugins():
         app.command(name=plugin.name)(plugin.load())
     try:
         app()
@@ -35,3 +37,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def plugins() -> Iterator[EntryPoint]:
+    """The commands that other packages add. Those of a checkout of the repository are named in every install of it."""
+    for plugin in entry_points(group="raki.commands"):
+        if find_spec(plugin.module.partition(".")[0]):
+            yield plugin

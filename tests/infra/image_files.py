@@ -23,6 +23,13 @@ def last(name: str, instruction: str) -> str:
     return [rest for found, rest in read_dockerfile(name) if found == instruction][-1]
 
 
+def copied_to(name: str, root: str) -> list[tuple[str, str]]:
+    """The files that the build stage copies below a folder, as patterns, and where below it."""
+    copies = [rest.split() for found, rest in read_dockerfile(name) if found == "COPY" and "--from" not in rest]
+    return [(source, target[len(root) + 1 :]) for *sources, target in copies for source in sources
+            if target.startswith(f"{root}/")]  # fmt: skip
+
+
 def requirements(file: str) -> dict[str, Requirement]:
     lines = re.sub(r"\\\n", " ", (REPOSITORY / file).read_text()).splitlines()
     found = [Requirement(line.split(" --hash")[0].split("#")[0]) for line in lines if re.match(r"[A-Za-z]", line)]

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import venv
@@ -16,7 +17,7 @@ from aws_cdk import aws_ecs as ecs
 from infra.local.deploy import assembly as cloud_assembly
 from infra.sources import REPOSITORY, image
 from raki.service.settings import DecompressSettings, ReconstructSettings
-from tests.infra.image_files import CUDA, NAMES, locked, read_dockerfile
+from tests.infra.image_files import CUDA, NAMES, copied_to, locked, read_dockerfile
 
 SETTINGS = {"decompress": DecompressSettings, "reconstruct": ReconstructSettings}
 every_image = pytest.mark.parametrize("name", NAMES)
@@ -51,7 +52,8 @@ def test_docker_gets_the_code_of_one_image_alone(images, name):
     root = images[name][0].directory
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("raki/**/*.py")} <= files
-    assert {file.split("/")[0] for file in files} - {"README.md"} == {"raki", "containers", "pyproject.toml"}
+    at_the_root = {file.split("/")[0] for file in files} - {"README.md", "LICENSE", "NOTICE"}
+    assert at_the_root == {"raki", "containers", "pyproject.toml"}
     (other,) = set(NAMES) - {name}
     assert not [file for file in files if "__pycache__" in file or file.startswith(f"containers/{other}/")]
 
@@ -82,11 +84,15 @@ class Container:
 
 
 def install(name: str, context: Path, site: Path) -> None:
-    """What the build stage does: the code by its own command, and the packages as links to those that are here."""
+    """What the build stage does: the code by its own commands, and the packages as links to those that are here."""
     (command,) = [rest for found, rest in read_dockerfile(name) if found == "RUN" and "README.md" in rest]
     pip = f"{shlex.quote(sys.executable)} -m pip --quiet install --no-index"
     command = command.replace("pip install", pip).replace("/site", shlex.quote(str(site)))
     subprocess.run(command, shell=True, cwd=context, check=True)
+    for pattern, folder in copied_to(name, "/site"):
+        (site / folder).mkdir(parents=True, exist_ok=True)
+        for file in context.glob(pattern):
+            shutil.copy(file, site / folder)
     for package in (one for one in locked(name) if not CUDA.match(one)):
         installed = distribution(package)
         for top in {file.parts[0] for file in installed.files} - {"..", "__pycache__"}:
