@@ -81,7 +81,7 @@ def _fill_of(name: str, public_raki: Path | None) -> Fill:
     return lambda measured, lines: _each_slice(fill_slice, measured, lines)
 
 
-def _each_slice(fill_slice: Callable, measured: KSpace, lines: Undersampling) -> KSpace:
+def _each_slice(fill_slice: Callable[..., np.ndarray], measured: KSpace, lines: Undersampling) -> KSpace:
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         filled = [torch.from_numpy(np.ascontiguousarray(fill_slice(one.numpy(), lines))) for one in measured]
     return lines.with_acquired(torch.stack(filled).to(torch.complex64), measured)
@@ -116,7 +116,7 @@ def _public_iraki(measured: np.ndarray, lines: Undersampling) -> np.ndarray:
     return _from_first_lattice_line(_run_iraki, measured, lines)
 
 
-def _from_first_lattice_line(run: Callable, measured: np.ndarray, lines: Undersampling) -> np.ndarray:
+def _from_first_lattice_line(run: Callable[..., np.ndarray], measured: np.ndarray, lines: Undersampling) -> np.ndarray:
     """The public code wants line 0 acquired and a smallest sample between 1 and 10; lines before stay zero."""
     first = lines.lattice_offset
     smallest = np.abs(measured[measured != 0]).min()

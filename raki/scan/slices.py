@@ -54,7 +54,7 @@ class LazySlices:
     def each_lines(self) -> Iterator[LinesOfSlice]:
         """The acquired lines of all slices, in order. While one is used, the next is changed, and a third is read."""
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as changer:
-            ahead: deque[Future] = deque()
+            ahead: deque[Future[LinesOfSlice]] = deque()
             try:
                 for index in range(len(self)):
                     raw = reader.submit(self._read, index)
@@ -71,7 +71,7 @@ class LazySlices:
         with self.lock:
             return self.load(index)
 
-    def _changed(self, raw: Future) -> LinesOfSlice:
+    def _changed(self, raw: Future[LinesOfSlice]) -> LinesOfSlice:
         return self.change(raw.result())
 
     def _whole(self, lines: LinesOfSlice) -> SliceOfKSpace:

@@ -9,7 +9,7 @@ https://ismrmrd.readthedocs.io/en/latest/mrd_streaming_protocol.html.
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from math import prod
@@ -100,7 +100,7 @@ def looks_like_stream(start: bytes) -> bool:
     return at > 0
 
 
-def _walk(file: BinaryIO) -> tuple[str, np.ndarray, array]:
+def _walk(file: BinaryIO) -> tuple[str, np.ndarray, Sequence[int]]:
     """The header, the heads, and where each acquisition's samples begin."""
     n_file_bytes = file.seek(0, 2)
     file.seek(0)
