@@ -1,13 +1,13 @@
 """A scan as BART's pair of files, see `raki.formats.arrays.bart`."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from raki.export.known import frame_grid, replaced
+from raki.export.known import frame_grid
 from raki.formats.arrays.bart import AXES, DIMENSIONS, FIRST_LINE, SAMPLES
 from raki.scan import Scan
+from raki.whole_file import whole_file
 
 # From the slowest to the fastest; BART has no dimension for sets.
 FRAME_COUNTERS = ("phase", "repetition", "contrast")
@@ -31,12 +31,9 @@ def write_bart(scan: Scan, path: Path) -> None:
         **dict(zip(FRAME_COUNTERS, n_each, strict=True)),
     }
     dimensions = [sizes.get(AXES.get(name, ""), 1) for name in DIMENSIONS]
-    with ExitStack() as stack:
-        # The pair is recognised by its header, so that comes to its place last.
-        header = stack.enter_context(replaced(path.with_suffix(".hdr")))
+    with whole_file(path.with_suffix(".hdr"), ".cfl") as header:
         header.write_text(f"{FIRST_LINE.decode()}\n{' '.join(map(str, dimensions))}\n")
-        samples = stack.enter_context(replaced(path.with_suffix(".cfl")))
-        with samples.open("wb") as file:
+        with header.with_suffix(".cfl").open("wb") as file:
             # READ, PHS1 and COIL run fastest and SLICE slowest of all, so slices are written one after the other.
             for slice_index in range(scan.n_slices):
                 for frame in frames:

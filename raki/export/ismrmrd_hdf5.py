@@ -14,9 +14,10 @@ from ismrmrd import xsd
 from ismrmrd.hdf5 import acquisition_dtype
 from jaxtyping import Shaped
 
-from raki.export.known import dwell_times_s, known_header, replaced
+from raki.export.known import dwell_times_s, known_header
 from raki.formats.arrays.header import NOISE_SAMPLES, acs_heads, line_heads, noise_heads, with_encoding
 from raki.scan import Frame, Scan
+from raki.whole_file import whole_file
 
 CHUNK = 64
 
@@ -34,7 +35,7 @@ def write_ismrmrd(scan: Scan, path: Path) -> None:
     sizes = {"slice": scan.n_slices, "coil": n_coils, "pe": n_pe, "ro": n_ro}
     n_frames = {name: 1 + max(asdict(frame)[name] for frame in scan.frames) for name in asdict(Frame())}
     xml = with_encoding(known_header(scan), scan.geometry, sizes | n_frames, _calibration(scan))
-    with replaced(path) as part, h5py.File(part, "w") as file:
+    with whole_file(path) as part, h5py.File(part, "w") as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
         table = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(CHUNK,))

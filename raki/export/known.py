@@ -1,10 +1,8 @@
 """What all writers ask of a scan: the order of its frames, its dwell times, its header."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from pathlib import Path
 
 from ismrmrd import xsd
 
@@ -15,17 +13,6 @@ from raki.scan.header import parse_header
 
 # A sorted scan knows the ratio of its dwell times alone: the noise scan's is written as this one.
 NOISE_DWELL_TIME_S = 10e-6
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A path to write to; what is there at the end takes the place of `path` at once, unless something failed."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def frame_grid(scan: Scan, counters: Sequence[str]) -> tuple[tuple[int, ...], list[int]]:

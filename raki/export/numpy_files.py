@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from raki.export.known import dwell_times_s, frame_grid, known_header, replaced
+from raki.export.known import dwell_times_s, frame_grid, known_header
 from raki.formats.arrays.description import QUANTITIES
 from raki.scan import Frame, Scan
 from raki.scan.header import receiver_noise_bandwidth
+from raki.whole_file import whole_file
 
 SAMPLES = np.dtype("<c8")
 
@@ -27,7 +27,7 @@ def write_npz(scan: Scan, path: Path) -> None:
         UnsupportedScan: the frames aren't all combinations of their counters.
     """
     axes, shape, frames = _layout(scan)
-    with replaced(path) as part, zipfile.ZipFile(part, "w") as archive:
+    with whole_file(path) as part, zipfile.ZipFile(part, "w") as archive:
         with _member(archive, "kspace") as file:
             _write_kspace(file, scan, shape, frames)
         if scan.noise is not None:
@@ -52,10 +52,8 @@ def write_npy(scan: Scan, path: Path) -> None:
         UnsupportedScan: the frames aren't all combinations of their counters.
     """
     axes, shape, frames = _layout(scan)
-    with ExitStack() as stack:
-        array = stack.enter_context(replaced(path))
-        beside = stack.enter_context(replaced(path.with_suffix(".json")))
-        beside.write_text(json.dumps(_fields(scan, axes), indent=2) + "\n")
+    with whole_file(path, ".json") as array:
+        array.with_suffix(".json").write_text(json.dumps(_fields(scan, axes), indent=2) + "\n")
         with array.open("wb") as file:
             _write_kspace(file, scan, shape, frames)
 

@@ -4,10 +4,7 @@ A raw file goes out under a random token; the token map, which says whom a token
 under the token and get their patient again on site. The model is YarraCloud's.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from raki.errors import UnsupportedScan
 from raki.formats import Format, candidates, open_raw
@@ -16,6 +13,7 @@ from raki.identity.header import NOTHING_OF_A_PERSON, Policy, identity_in_header
 from raki.identity.ismrmrd import scrub_ismrmrd
 from raki.identity.person import Identity, require_token
 from raki.identity.twix import identity_in_twix, scrub_twix
+from raki.whole_file import whole_file
 
 TWIX = "Siemens twix"
 ISMRMRD = ("ISMRMRD HDF5", "ISMRMRD stream")
@@ -63,7 +61,7 @@ def deidentify(source: Path, target: Path, *, token: str, policy: Policy = NOTHI
         raise ValueError("source and target are the same file; raw files are never changed: name another target")
     identity = read_identity(source)
     format_ = _format(source)
-    with _put_in_place(target, format_) as part:
+    with whole_file(target, *format_.companions) as part:
         if format_.name == TWIX:
             scrub_twix(source, part, token=token, policy=policy)
         elif format_.name in ARRAYS:
@@ -84,15 +82,3 @@ def _format(source: Path) -> Format:
             f"identity out of {', '.join(ISMRMRD)} and {TWIX}: convert the scan to ISMRMRD and de-identify that"
         )
     return found
-
-
-@contextmanager
-def _put_in_place(target: Path, format_: Format) -> Iterator[Path]:
-    """A path in a folder beside the target; what is written there and beside it gets its place at the end."""
-    with TemporaryDirectory(dir=target.parent) as folder:
-        part = Path(folder) / target.name
-        yield part
-        for suffix in format_.companions:
-            if part.with_suffix(suffix).exists():
-                part.with_suffix(suffix).replace(target.with_suffix(suffix))
-        part.replace(target)

@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from filelock import FileLock
 
 from raki.errors import PermanentError
 from raki.identity.person import Identity
+from raki.whole_file import whole_file
 
 # Read and written by its owner alone.
 OWNER_ONLY = 0o600
@@ -84,19 +84,12 @@ class TokenMap:
         return {token: _identity(stored) for token, stored in content.items()}
 
     def _write(self, identities: Mapping[str, Identity]) -> None:
-        """Replaces the file at once. Temporary files are created for their owner alone (mkstemp)."""
         content = {token: identity.known for token, identity in identities.items()}
-        with NamedTemporaryFile("w", dir=self._path.parent, encoding="utf-8", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                json.dump(content, file, indent=1, ensure_ascii=False)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.chmod(OWNER_ONLY)
-                temporary.replace(self._path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        with whole_file(self._path) as part, part.open("w", encoding="utf-8") as file:
+            part.chmod(OWNER_ONLY)
+            json.dump(content, file, indent=1, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _token_of(identities: Mapping[str, Identity], identity: Identity) -> str | None:

@@ -4,7 +4,6 @@ import gzip
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import h5py
 import ismrmrd
@@ -15,6 +14,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 from raki.phantom.coil_array import noise_correlation
 from raki.phantom.phantom import FOV_MM, SLICE_THICKNESS_MM, phantom_slices, slice_positions_mm
 from raki.scan import lattice_and_acs
+from raki.whole_file import whole_file
 
 READOUT_OVERSAMPLING = 2
 DWELL_TIME_US, NOISE_DWELL_TIME_US = 5.0, 10.0
@@ -51,8 +51,8 @@ def simulate_scan(
     rng = np.random.default_rng(seed)
     mixing = noise_level * _noise_mixing(n_coils, rng)
     lines, flags = sampled_lines(matrix, acceleration, n_acs_lines)
-    with TemporaryDirectory(dir=path.parent) as folder:
-        raw = Path(folder) / "scan.h5"
+    with whole_file(path) as part:
+        raw = part if path.suffix == ".h5" else part.with_name("scan.h5")
         with h5py.File(raw, "w") as file:
             group = file.create_group("dataset")
             header = scan_header(n_slices, n_coils, matrix, acceleration)
@@ -67,7 +67,8 @@ def simulate_scan(
                 _append(acquisitions, _image_acquisitions(measured, lines, flags, n_done, n_slices))
                 if progress:
                     progress((n_done + 1) / n_slices)
-        _store(raw, path)
+        if raw != part:
+            _pack(raw, part)
 
 
 def sampled_lines(matrix: int, acceleration: int, n_acs_lines: int) -> tuple[np.ndarray, np.ndarray]:
@@ -189,13 +190,9 @@ def _append(dataset: h5py.Dataset, acquisitions: np.ndarray) -> None:
     dataset[start:] = acquisitions
 
 
-def _store(raw: Path, path: Path) -> None:
-    """Puts the finished file, packed if the name asks for it, in its place at once. Same scan, same bytes."""
-    if path.suffix == ".h5":
-        raw.replace(path)
-        return
-    packed = raw.with_name("packed")
-    with packed.open("wb") as file:
+def _pack(raw: Path, path: Path) -> None:
+    """Writes an archive of the file, compressed if its name asks for it. Same scan, same bytes."""
+    with path.open("wb") as file:
         stream = file if path.suffix == ".tar" else gzip.GzipFile("", "wb", 1, file, mtime=0)
         with (
             stream,
@@ -205,7 +202,6 @@ def _store(raw: Path, path: Path) -> None:
             member = tarfile.TarInfo(path.name.split(".")[0] + ".h5")
             member.size = raw.stat().st_size
             archive.addfile(member, f)
-    packed.replace(path)
 
 
 def _bit(flag: int) -> np.uint64:

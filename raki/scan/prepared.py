@@ -29,6 +29,7 @@ from raki.scan.frames import Frame
 from raki.scan.geometry import Geometry
 from raki.scan.scan import Scan
 from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
+from raki.whole_file import whole_file
 
 FORMAT = "raki prepared scan"
 VERSION = 3
@@ -40,17 +41,12 @@ def write_prepared(scan: Scan, path: Path) -> None:
 
     Same scan, same bytes.
     """
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with h5py.File(unfinished, "w") as file:
-            unit = "noise standard deviation" if scan.prewhitened else "arbitrary, as received"
-            _write_kspace(file, "kspace", scan.kspace, scan.sampled, unit)
-            if scan.acs is not None:
-                _write_kspace(file, "acs", scan.acs, np.ones(scan.acs.shape[2], bool), unit)
-            _write_rest(file, scan)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as part, h5py.File(part, "w") as file:
+        unit = "noise standard deviation" if scan.prewhitened else "arbitrary, as received"
+        _write_kspace(file, "kspace", scan.kspace, scan.sampled, unit)
+        if scan.acs is not None:
+            _write_kspace(file, "acs", scan.acs, np.ones(scan.acs.shape[2], bool), unit)
+        _write_rest(file, scan)
 
 
 def read_prepared(path: Path) -> Scan:

@@ -9,6 +9,7 @@ from jaxtyping import Complex64
 
 from raki.formats.acquisitions import HEAD
 from raki.formats.ismrmrd.stream import Message
+from raki.whole_file import whole_file
 
 
 def write_stream(
@@ -25,21 +26,16 @@ def write_stream(
     Raises:
         ValueError: samples of another shape than their head announces, or more or fewer of them than heads.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            xml = header_xml.encode()
-            file.write(struct.pack("<HI", Message.HEADER, len(xml)) + xml)
-            for head, kept in zip(_kept_heads(heads), samples, strict=True):
-                wanted = int(head["active_channels"]), int(head["number_of_samples"])
-                if kept.shape != wanted:
-                    raise ValueError(f"samples of shape {kept.shape} were given for a head that announces {wanted}")
-                file.write(struct.pack("<H", Message.ACQUISITION) + head.tobytes())
-                file.write(np.ascontiguousarray(kept, np.dtype("<c8")).tobytes())
-            file.write(struct.pack("<H", Message.CLOSE))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("wb") as file:
+        xml = header_xml.encode()
+        file.write(struct.pack("<HI", Message.HEADER, len(xml)) + xml)
+        for head, kept in zip(_kept_heads(heads), samples, strict=True):
+            wanted = int(head["active_channels"]), int(head["number_of_samples"])
+            if kept.shape != wanted:
+                raise ValueError(f"samples of shape {kept.shape} were given for a head that announces {wanted}")
+            file.write(struct.pack("<H", Message.ACQUISITION) + head.tobytes())
+            file.write(np.ascontiguousarray(kept, np.dtype("<c8")).tobytes())
+        file.write(struct.pack("<H", Message.CLOSE))
 
 
 def _kept_heads(heads: np.ndarray) -> np.ndarray:
