@@ -4,13 +4,11 @@ from math import ceil
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
 
-from raki.service import log, metrics
-from raki.service.depth import QueueDepth, depth
+from raki.service import log
 from raki.service.ledger import State
+from raki.service.scheduling import PATIENT, QueueDepth, schedule
 from raki.service.settings import DispatchSettings, from_environment
-from raki.service.throttling import PATIENT, reason_to_wait
 
 log.configure()
 BATCH = boto3.client("batch", config=PATIENT)
@@ -36,15 +34,9 @@ def jobs_to_submit(queue: QueueDepth, *, unfinished_jobs: int, scans_per_job: in
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Counts messages and unfinished jobs, and submits the difference."""
     settings = from_environment(DispatchSettings)
-    queue = depth(SQS, settings.reconstruct_queue_url)
-    decision = {"Waiting": queue.waiting, "InFlight": queue.in_flight}
-    try:
-        decision |= _dispatch(queue, settings)
-        event, reason = "decided", {}
-    except ClientError as error:
-        event, reason = "unchanged", {"reason": reason_to_wait(error)}
-    metrics.emit(event, decision, Stage=State.RECONSTRUCTING, **reason)
-    return decision
+    return schedule(
+        SQS, settings.reconstruct_queue_url, lambda queue: _dispatch(queue, settings), stage=State.RECONSTRUCTING
+    )
 
 
 def _dispatch(queue: QueueDepth, settings: DispatchSettings) -> dict[str, int]:

@@ -4,13 +4,11 @@ from math import ceil
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
 
-from raki.service import log, metrics
-from raki.service.depth import QueueDepth, depth
+from raki.service import log
 from raki.service.ledger import Ledger, State
+from raki.service.scheduling import PATIENT, QueueDepth, schedule
 from raki.service.settings import ScaleSettings, from_environment
-from raki.service.throttling import PATIENT, reason_to_wait
 
 log.configure()
 ECS = boto3.client("ecs", config=PATIENT)
@@ -41,15 +39,7 @@ def desired_workers(queue: QueueDepth, *, current: int, quiet_polls: int, max_wo
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Reads the queue's depth and the service, and changes the desired count where it has to change."""
     settings = from_environment(ScaleSettings)
-    queue = depth(SQS, settings.ingest_queue_url)
-    decision = {"Waiting": queue.waiting, "InFlight": queue.in_flight}
-    try:
-        decision |= _scale(queue, settings)
-        event, reason = "decided", {}
-    except ClientError as error:
-        event, reason = "unchanged", {"reason": reason_to_wait(error)}
-    metrics.emit(event, decision, Stage=State.DECOMPRESSING, **reason)
-    return decision
+    return schedule(SQS, settings.ingest_queue_url, lambda queue: _scale(queue, settings), stage=State.DECOMPRESSING)
 
 
 def _scale(queue: QueueDepth, settings: ScaleSettings) -> dict[str, int]:

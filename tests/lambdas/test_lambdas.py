@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lambdas import dispatch_reconstruction as dispatch
 from lambdas import refresh_gateway as refresh
 from lambdas import scale_decompression as scale
-from raki.service.depth import QueueDepth
+from raki.service.scheduling import QueueDepth
 from tests.embedded_metrics import logged, metrics_in, named
 
 counts = st.integers(min_value=0, max_value=500)
