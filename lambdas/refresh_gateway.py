@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     ledger = Ledger(DYNAMODB, settings.ledger_table)
     manifests = {record["messageId"]: _manifests(record["body"]) for record in event["Records"]}
     keys = [key for found in manifests.values() for _, key in found]
-    if keys and settings.results_share_arn != "none" and not _refresh(settings.results_share_arn, keys, ledger):
+    if keys and settings.results_share_arn and not _refresh(settings.results_share_arn, keys, ledger):
         return {"batchItemFailures": [{"itemIdentifier": message} for message in manifests]}
     delivered = {message: [_deliver(ledger, *place) for place in found] for message, found in manifests.items()}
     return {"batchItemFailures": [{"itemIdentifier": name} for name, all_of in delivered.items() if not all(all_of)]}

@@ -72,7 +72,7 @@ class Job:
         """The prepared scan as a file: where it is mounted already, or else downloaded."""
         place = request.prepared_bucket, request.prepared_key
         mirror = self._settings.prepared_folder
-        if mirror != "none" and (found := handover.find(self._s3, *place, Path(mirror))):
+        if mirror and (found := handover.find(self._s3, *place, Path(mirror))):
             return found
         prepared = scratch / "prepared.h5"
         self._s3.download_file(*place, str(prepared))

@@ -20,7 +20,7 @@ class Delivery(Construct):
         self, scope: Construct, construct_id: str, *, storage: StorageStack, deployment: Deployment, gateway_arn: str
     ) -> None:
         super().__init__(scope, construct_id)
-        self.results_share_arn = NO_SHARE
+        self.results_share_arn: str | None = None
         self.gateway_roles: tuple[iam.Role, ...] = ()
         if gateway_arn:
             shares = Shares(self, "Shares", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
@@ -30,7 +30,10 @@ class Delivery(Construct):
             self,
             "Refresh",
             name="refresh_gateway",
-            environment={"LEDGER_TABLE": storage.ledger.table_name, "RESULTS_SHARE_ARN": self.results_share_arn},
+            environment={
+                "LEDGER_TABLE": storage.ledger.table_name,
+                "RESULTS_SHARE_ARN": self.results_share_arn or NO_SHARE,
+            },
             key=storage.operations_key,
         )
         # A gateway takes one refresh a minute, of up to 50 folders: what ends within a minute is refreshed together.

@@ -7,7 +7,7 @@ from infra.deployment import Deployment
 from infra.network.stack import NetworkStack
 from infra.permissions import allow, consume, publish_results, read_objects, send, use_ledger, write_objects
 from infra.pipeline.decompression import Decompression
-from infra.pipeline.delivery import NO_SHARE, Delivery
+from infra.pipeline.delivery import Delivery
 from infra.pipeline.reconstruction import Reconstruction
 from infra.storage.stack import StorageStack
 
@@ -90,5 +90,5 @@ class PipelineStack(Stack):
         consume(refresh, storage.refresh_queue)
         read_objects(refresh, storage.results, "*/manifest.json")
         use_ledger(refresh, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        if self.delivery.results_share_arn != NO_SHARE:
+        if self.delivery.results_share_arn:
             allow(refresh, "storagegateway:RefreshCache", on=[self.delivery.results_share_arn])

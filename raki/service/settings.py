@@ -1,19 +1,27 @@
 """What each Lambda, task and job is told by its environment. Read once, in a handler's module or a container's main."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
 Settings = TypeVar("Settings")
+
+# A variable that is empty looks like one that was forgotten, so what there isn't has a word.
+_READ: dict[object, Callable[[str], object]] = {
+    bool: lambda text: bool(int(text)),
+    int: int,
+    str: str,
+    str | None: lambda text: None if text == "none" else text,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecompressSettings:
     """The decompression worker's environment."""
 
-    deidentify: int
-    """1 where patient, study and institution are taken out of a scan's header before it leaves the worker, else 0."""
+    deidentify: bool
+    """Whether patient, study and institution are taken out of a scan's header before it leaves the worker."""
     ingest_queue_url: str
     ledger_table: str
     prepared_bucket: str
@@ -27,8 +35,8 @@ class ReconstructSettings:
     """The reconstruction job's environment."""
 
     ledger_table: str
-    prepared_folder: str
-    """Where FSx for Lustre shows the prepared bucket, or "none" where scratch is the instance's own disk."""
+    prepared_folder: str | None
+    """Where FSx for Lustre shows the prepared bucket; None where scratch is the instance's own disk."""
     raw_bucket: str
     reconstruct_queue_url: str
     results_bucket: str
@@ -61,8 +69,8 @@ class RefreshSettings:
     """The environment of the Lambda refresh_gateway."""
 
     ledger_table: str
-    results_share_arn: str
-    """ARN of the file share, or "none" where the deployment has no gateway."""
+    results_share_arn: str | None
+    """ARN of the file share; None where the deployment has no gateway."""
 
 
 def from_environment(cls: type[Settings], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -77,7 +85,7 @@ def from_environment(cls: type[Settings], environment: Mapping[str, str] = os.en
         if name not in environment:
             raise RuntimeError(f"{cls.__name__} needs the environment variable {name}, which is not set")
         try:
-            values[field.name] = field.type(environment[name])  # type: ignore[operator]
+            values[field.name] = _READ[field.type](environment[name])
         except ValueError:
             raise RuntimeError(f"{name} is {environment[name]!r}; a whole number is needed") from None
     return cls(**values)

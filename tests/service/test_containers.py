@@ -34,7 +34,7 @@ def reconstruct_queue(site):
 def prepared(site, reconstruct_queue, agent, written):
     """The worker has done its part; gives the prepared scan's key."""
     settings = DecompressSettings(
-        deidentify=0,
+        deidentify=False,
         ingest_queue_url=site.queue_url,
         ledger_table=site.bucket,
         prepared_bucket=site.bucket,
@@ -67,7 +67,7 @@ def state_of_the_scan(site):
     return scan.state
 
 
-@pytest.mark.parametrize("job", ["none"], indirect=True)
+@pytest.mark.parametrize("job", [None], indirect=True)
 def test_a_scan_is_measured_on_its_way_and_leaves_no_name_behind(site, prepared, job, agent, raw, written):
     job.drain()
     assert state_of_the_scan(site) is State.RECONSTRUCTED
