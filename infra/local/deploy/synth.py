@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 REPOSITORY = Path(__file__).parents[3]
 # Everything that ends in a template or an asset. Named one by one, so that nothing else of a checkout is read.
-INPUTS = ("app.py", "cdk.json", "pyproject.toml", "infra", "lambdas", "containers", "raki")
+INPUTS = ("app.py", "cdk.json", "pyproject.toml", "LICENSE", "NOTICE", "infra", "lambdas", "containers", "raki")
 _DIGEST_FILE = "inputs.sha256"
 _NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 
