@@ -1,4 +1,4 @@
-"""What an archive may ask of the machine that unpacks it, and the account of what it has asked for so far."""
+"""What an archive may ask of the machine that unpacks it, and what it has used of that so far."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
@@ -32,7 +32,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-class Account:
+class Spending:
     """Counts what one archive unpacks to, over all that is packed in it, and stops it at the limits."""
 
     def __init__(self, limits: Limits) -> None:

@@ -9,7 +9,7 @@ IEEE Std 1003.1-2017, pax, "ustar Interchange Format" and "pax Extended Header";
 import tarfile
 from collections.abc import Iterator
 
-from raki.archive.limits import Account
+from raki.archive.limits import Spending
 from raki.archive.streams import BLOCK_BYTES, Content, Part
 from raki.errors import DamagedScan, UnsafeArchive
 
@@ -30,7 +30,7 @@ def is_tar(start: bytes) -> bool:
     return True
 
 
-def tar_members(source: Content, account: Account) -> Iterator[tuple[str, Content]]:
+def tar_members(source: Content, spending: Spending) -> Iterator[tuple[str, Content]]:
     """Name and content of each plain file in turn; what is left of a content is skipped at the next step.
 
     Raises:
@@ -45,7 +45,7 @@ def tar_members(source: Content, account: Account) -> Iterator[tuple[str, Conten
                 "the archive holds a link, a device or a sparse file; raki takes plain files and folders only: pack "
                 "the scan itself"
             )
-        account.pass_member(member.name, n_bytes)
+        spending.pass_member(member.name, n_bytes)
         part = Part(source, n_bytes)
         if is_file:
             yield member.name, Content(part)

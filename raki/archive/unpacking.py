@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from raki.archive.limits import Account, Limits
+from raki.archive.limits import Limits, Spending
 from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import BLOCK_BYTES, Content, Decompressed, Readable, decompressor_for
 from raki.archive.tar import is_tar, tar_members
@@ -23,7 +23,7 @@ COMPRESSION_SUFFIXES = (".gz", ".zst", ".xz")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RawFile:
+class UnpackedFile:
     """A file of raw data that was taken out, under a passing name."""
 
     path: Path
@@ -39,8 +39,8 @@ class Unpacking:
     def __init__(self, folder: Path, limits: Limits, formats: Sequence[RawData]) -> None:
         self._folder, self._formats = folder, tuple(formats)
         self._suffixes_of_companions = {suffix for one in self._formats for suffix in one.companions}
-        self._account = Account(limits)
-        self._raw: list[RawFile] = []
+        self._spending = Spending(limits)
+        self._raw: list[UnpackedFile] = []
         # In a stream the companion may come before the raw data that it is a part of.
         self._companions: dict[PurePosixPath, Path] = {}
         self._only_start: bytes | None = None
@@ -48,11 +48,11 @@ class Unpacking:
 
     def take_stream(self, stream: Readable) -> None:
         """Takes the raw data out of a stream, and reads it to its end where there is any."""
-        self._take(Content(stream, partial(self._account.pass_bytes, 0)), PurePosixPath("scan"), 0)
+        self._take(Content(stream, partial(self._spending.pass_bytes, 0)), PurePosixPath("scan"), 0)
 
     def take_zip(self, file: BinaryIO, n_bytes: int) -> None:
         """Takes the raw data out of a zip archive that is a file of so many bytes, which can be sought in."""
-        self._account.pass_bytes(0, n_bytes)
+        self._spending.pass_bytes(0, n_bytes)
         self._take_zip(ZipArchive(file), PurePosixPath("scan"), 1)
 
     def place(self, into: Path) -> list[Path]:
@@ -78,7 +78,7 @@ class Unpacking:
         if self._only_start is not None:
             return refusal(self._only_start, self._formats)
         return NotAScan(
-            f"none of the {self._account.n_members} entries of the archive is raw data that raki reads; "
+            f"none of the {self._spending.n_members} entries of the archive is raw data that raki reads; "
             "pack the scan itself"
         )
 
@@ -90,8 +90,8 @@ class Unpacking:
         elif is_tar(start):
             self._take_tar(content, name, level + 1)
         elif decompressor_for(start):
-            self._account.open_level(level + 1)
-            unpacked = Content(Decompressed(content), partial(self._account.pass_bytes, level + 1))
+            self._spending.open_level(level + 1)
+            unpacked = Content(Decompressed(content), partial(self._spending.pass_bytes, level + 1))
             if is_tar(unpacked.peek(START_BYTES)):
                 self._take_tar(unpacked, name, level + 1)
             else:
@@ -101,12 +101,12 @@ class Unpacking:
             self._keep(content, name, start)
 
     def _take_tar(self, content: Content, name: PurePosixPath, level: int) -> None:
-        self._account.open_level(level)
-        self._take_members(tar_members(content, self._account), name, level)
+        self._spending.open_level(level)
+        self._take_members(tar_members(content, self._spending), name, level)
 
     def _take_zip(self, archive: ZipArchive, name: PurePosixPath, level: int) -> None:
-        self._account.open_level(level)
-        self._take_members(archive.members(self._account, partial(self._account.pass_bytes, level)), name, level)
+        self._spending.open_level(level)
+        self._take_members(archive.members(self._spending, partial(self._spending.pass_bytes, level)), name, level)
 
     def _take_spooled(self, content: Content, name: PurePosixPath, level: int) -> None:
         """The directory of a zip archive stands at its end, so that the archive has to be on the disk first."""
@@ -114,8 +114,8 @@ class Unpacking:
         with path.open("rb") as file:
             archive = ZipArchive(file)
             if archive.is_numpy:
-                self._account.pass_file()
-                self._raw.append(RawFile(path=path, member=name, suffix=".npz"))
+                self._spending.pass_file()
+                self._raw.append(UnpackedFile(path=path, member=name, suffix=".npz"))
                 return
             self._take_zip(archive, name, level + 1)
         path.unlink()
@@ -128,12 +128,12 @@ class Unpacking:
 
     def _keep(self, content: Content, name: PurePosixPath, start: bytes) -> None:
         """Writes the file if it is raw data, or may be a part of some."""
-        if not self._account.n_members:
+        if not self._spending.n_members:
             self._only_start = start
         suffix = name.suffix.lower()
         formats = [one for one in self._formats if one.recognises(start)]
         if formats:
-            self._account.pass_file()
+            self._spending.pass_file()
         if not formats and suffix not in self._suffixes_of_companions:
             return
         path = self._write(content)
@@ -141,7 +141,7 @@ class Unpacking:
             self._companions[name.with_suffix(suffix)] = path
         if formats:
             self._raw.append(
-                RawFile(
+                UnpackedFile(
                     path=path,
                     member=name,
                     suffix=written_suffix(suffix, formats),
@@ -162,7 +162,7 @@ class Unpacking:
         return path
 
     def _require_free_disk(self) -> None:
-        needed = self._account.limits.free_bytes
+        needed = self._spending.limits.free_bytes
         free = shutil.disk_usage(self._folder).free
         if free < needed + DISK_CHECK_BYTES:
             raise full_disk(f"it has {free >> 20} MiB left, of which {needed >> 20} stay free")

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from raki.archive.limits import Account
+from raki.archive.limits import Spending
 from raki.archive.streams import Content, Readable
 from raki.errors import DamagedScan, PermanentError, UnsafeArchive, UnsupportedScan
 
@@ -55,7 +55,7 @@ class ZipArchive:
         names = {info.filename for info in self._infos}
         return "kspace.npy" in names and all(name.endswith(".npy") and "/" not in name for name in names)
 
-    def members(self, account: Account, count: Callable[[int], None]) -> Iterator[tuple[str, Content]]:
+    def members(self, spending: Spending, count: Callable[[int], None]) -> Iterator[tuple[str, Content]]:
         """Name and content of each plain file in turn; what is unpacked is counted.
 
         A content that is read to its end has the right checksum.
@@ -67,7 +67,7 @@ class ZipArchive:
         """
         for info in self._infos:
             _require_plain(info)
-            account.pass_member(info.orig_filename, info.file_size)
+            spending.pass_member(info.orig_filename, info.file_size)
         for info in self._infos:
             if not info.is_dir():
                 with _Member(self._archive, info) as member:

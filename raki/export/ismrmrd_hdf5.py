@@ -21,7 +21,7 @@ from raki.whole_file import whole_file
 
 CHUNK = 64
 
-Lines = Iterable[np.ndarray]
+Samples = Iterable[np.ndarray]
 """Samples of acquisitions, each `coil ro`."""
 
 
@@ -47,7 +47,7 @@ def write_ismrmrd(scan: Scan, path: Path) -> None:
             _append(table, heads, lines)
 
 
-def _append(table: h5py.Dataset, heads: Shaped[np.ndarray, " acquisition"], lines: Lines) -> None:
+def _append(table: h5py.Dataset, heads: Shaped[np.ndarray, " acquisition"], lines: Samples) -> None:
     """Adds acquisitions to the end, counting them as a scanner does."""
     start = len(table)
     rows = np.zeros(len(heads), acquisition_dtype)
@@ -60,7 +60,7 @@ def _append(table: h5py.Dataset, heads: Shaped[np.ndarray, " acquisition"], line
     table[start:] = rows
 
 
-def _noise(scan: Scan) -> Iterator[tuple[np.ndarray, Lines]]:
+def _noise(scan: Scan) -> Iterator[tuple[np.ndarray, Samples]]:
     if scan.noise is not None:
         n_coils, n_samples = scan.noise.shape
         starts = range(0, n_samples, NOISE_SAMPLES)
@@ -68,7 +68,7 @@ def _noise(scan: Scan) -> Iterator[tuple[np.ndarray, Lines]]:
         yield heads, [scan.noise[:, start : start + NOISE_SAMPLES] for start in starts]
 
 
-def _separate_calibration(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Lines]]:
+def _separate_calibration(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Samples]]:
     """The calibration lines of one slice at a time; those of the first frame serve all."""
     if scan.acs is not None:
         heads = acs_heads(scan.geometry, (scan.n_slices, *scan.acs.shape[1:]), sizes, dwell_times_s(scan)[0])
@@ -76,7 +76,7 @@ def _separate_calibration(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[n
             yield of_slice, scan.acs[index].transpose(1, 0, 2)
 
 
-def _image(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Lines]]:
+def _image(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Samples]]:
     """The acquired lines of one slice at a time."""
     lines = np.flatnonzero(scan.sampled)
     first_acs, end_acs = scan.acs_lines or (0, 0)

@@ -27,7 +27,7 @@ from raki.formats.twix.blocks import (
     Measurement,
     find_measurements,
 )
-from raki.formats.twix.layout import VD, Layout
+from raki.formats.twix.layout import VD, BlockLayout
 from raki.identity.header import NOTHING_OF_A_PERSON, Policy
 from raki.identity.person import Identity
 from raki.identity.twix_text import TextScrubber
@@ -167,7 +167,7 @@ def _copy_blocks(file: BinaryIO, copy: BinaryIO, measurement: Measurement, clock
         at += copy.write(ZEROS[: measurement.end - at])
 
 
-def _block_bytes(head: np.void, layout: Layout, n_left: int) -> int:
+def _block_bytes(head: np.void, layout: BlockLayout, n_left: int) -> int:
     """Length of a block with its head. Where several lines were packed into one, what it announces is all of them."""
     n_coils, n_samples = int(head["n_channels"]), int(head["n_samples"])
     is_line = not int(head["mask"]) & SYNCDATA
@@ -180,7 +180,7 @@ def _block_bytes(head: np.void, layout: Layout, n_left: int) -> int:
     return n_bytes
 
 
-def _anonymous(block: bytearray, layout: Layout, clock: _Clock, number: int, *, n_coils: int | None) -> bytearray:
+def _anonymous(block: bytearray, layout: BlockLayout, clock: _Clock, number: int, *, n_coils: int | None) -> bytearray:
     """Changes the heads of a block in place: one before all coils, or one a coil; no coils where it holds no line."""
     heads = np.frombuffer(block, layout.header, count=1)
     n_coils = int(heads["n_channels"][0]) if n_coils is None else n_coils

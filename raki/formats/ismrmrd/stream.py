@@ -35,7 +35,7 @@ BYTES_PER_NUMBER = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
 """By ISMRMRD's code for the type of an image's or array's numbers."""
 
 
-class Message(IntEnum):
+class MessageKind(IntEnum):
     """The kinds of messages, as little-endian 16-bit numbers."""
 
     CONFIG_FILE = 1
@@ -87,11 +87,11 @@ def looks_like_stream(start: bytes) -> bool:
     at = 0
     while at + 6 <= min(len(start), START_BYTES):
         kind, n_bytes = struct.unpack_from("<HI", start, at)
-        if kind == Message.HEADER:
+        if kind == MessageKind.HEADER:
             return b"ismrmrdHeader" in start[at:]
-        if kind == Message.CONFIG_FILE:
+        if kind == MessageKind.CONFIG_FILE:
             text, at = start[at + 2 : at + 2 + CONFIG_FILE_BYTES].split(b"\0")[0], at + 2 + CONFIG_FILE_BYTES
-        elif kind in (Message.CONFIG_TEXT, Message.TEXT):
+        elif kind in (MessageKind.CONFIG_TEXT, MessageKind.TEXT):
             text, at = start[at + 6 : at + 6 + n_bytes], at + 6 + n_bytes
         else:
             return False
@@ -105,11 +105,11 @@ def _walk(file: BinaryIO) -> tuple[str, np.ndarray, Sequence[int]]:
     n_file_bytes = file.seek(0, 2)
     file.seek(0)
     headers, heads, places = list[str](), bytearray(), array("Q")
-    while (kind := _kind(file)) != Message.CLOSE:
-        if kind == Message.HEADER:
+    while (kind := _kind(file)) != MessageKind.CLOSE:
+        if kind == MessageKind.HEADER:
             headers.append(_header(file))
             n_bytes = 0
-        elif kind == Message.ACQUISITION:
+        elif kind == MessageKind.ACQUISITION:
             head = _read(file, HEAD.itemsize)
             heads += head
             n_trajectory_bytes, n_bytes = _acquisition_bytes(head)
@@ -131,11 +131,11 @@ def _walk(file: BinaryIO) -> tuple[str, np.ndarray, Sequence[int]]:
     return headers[0], np.frombuffer(heads, HEAD), places
 
 
-def _kind(file: BinaryIO) -> Message:
+def _kind(file: BinaryIO) -> MessageKind:
     at = file.tell()
     (number,) = struct.unpack("<H", _read(file, 2))
     try:
-        return Message(number)
+        return MessageKind(number)
     except ValueError:
         raise DamagedScan(
             f"the ISMRMRD stream holds no message at byte {at} but the number {number}; a part of it is overwritten or "
@@ -159,17 +159,17 @@ def _acquisition_bytes(head: bytes) -> tuple[int, int]:
     return 4 * n_dimensions * n_samples, (4 * n_dimensions + 8 * n_coils) * n_samples
 
 
-def _other_bytes(file: BinaryIO, kind: Message) -> int:
+def _other_bytes(file: BinaryIO, kind: MessageKind) -> int:
     """How many bytes a message goes on for that holds no raw data, once its own head is read."""
-    if kind == Message.CONFIG_FILE:
+    if kind == MessageKind.CONFIG_FILE:
         return CONFIG_FILE_BYTES
-    if kind in (Message.CONFIG_TEXT, Message.TEXT):
+    if kind in (MessageKind.CONFIG_TEXT, MessageKind.TEXT):
         (n_bytes,) = struct.unpack("<I", _read(file, 4))
         return int(n_bytes)
-    if kind == Message.WAVEFORM:
+    if kind == MessageKind.WAVEFORM:
         n_samples, n_channels = struct.unpack_from("<HH", _read(file, WAVEFORM_HEAD_BYTES), 28)
         return int(4 * n_samples * n_channels)
-    if kind == Message.IMAGE:
+    if kind == MessageKind.IMAGE:
         head = _read(file, IMAGE_HEAD_BYTES)
         (number_type,), matrix = struct.unpack_from("<H", head, 2), struct.unpack_from("<3H", head, 16)
         (n_channels,), (n_text,) = struct.unpack_from("<H", head, 34), struct.unpack("<Q", _read(file, 8))

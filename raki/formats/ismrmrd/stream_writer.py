@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex64
 
 from raki.formats.acquisitions import HEAD
-from raki.formats.ismrmrd.stream import Message
+from raki.formats.ismrmrd.stream import MessageKind
 from raki.whole_file import whole_file
 
 
@@ -28,14 +28,14 @@ def write_stream(
     """
     with whole_file(path) as part, part.open("wb") as file:
         xml = header_xml.encode()
-        file.write(struct.pack("<HI", Message.HEADER, len(xml)) + xml)
+        file.write(struct.pack("<HI", MessageKind.HEADER, len(xml)) + xml)
         for head, kept in zip(_kept_heads(heads), samples, strict=True):
             wanted = int(head["active_channels"]), int(head["number_of_samples"])
             if kept.shape != wanted:
                 raise ValueError(f"samples of shape {kept.shape} were given for a head that announces {wanted}")
-            file.write(struct.pack("<H", Message.ACQUISITION) + head.tobytes())
+            file.write(struct.pack("<H", MessageKind.ACQUISITION) + head.tobytes())
             file.write(np.ascontiguousarray(kept, np.dtype("<c8")).tobytes())
-        file.write(struct.pack("<H", Message.CLOSE))
+        file.write(struct.pack("<H", MessageKind.CLOSE))
 
 
 def _kept_heads(heads: np.ndarray) -> np.ndarray:

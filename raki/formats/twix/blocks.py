@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.twix.layout import VB, VD, Layout
+from raki.formats.twix.layout import VB, VD, BlockLayout
 
 ACQEND, SYNCDATA = 1 << 0, 1 << 5  # of the evaluation mask
 DMA_LENGTH, PACKED = (1 << 25) - 1, 1 << 25  # of the first word of a block
@@ -35,16 +35,16 @@ class Measurement:
 
     start: int
     end: int
-    layout: Layout
+    layout: BlockLayout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lines:
+class StoredLines:
     """All lines of a measurement: their scan headers, and where in the file each begins."""
 
     headers: np.ndarray
     places: Int[np.ndarray, " line"]
-    layout: Layout
+    layout: BlockLayout
 
 
 def is_twix(start: bytes) -> bool:
@@ -117,7 +117,7 @@ def read_buffers(fd: int, measurement: Measurement) -> tuple[dict[str, str], int
     )
 
 
-def read_lines(fd: int, measurement: Measurement, first_line: int) -> Lines:
+def read_lines(fd: int, measurement: Measurement, first_line: int) -> StoredLines:
     """Walks from line to line up to the mark of the end; reads their headers only.
 
     Raises:
@@ -132,10 +132,11 @@ def read_lines(fd: int, measurement: Measurement, first_line: int) -> Lines:
         headers += header
         places.append(at)
     layout = measurement.layout
-    return Lines(headers=np.frombuffer(headers, layout.header), places=np.array(places, dtype=np.int64), layout=layout)
+    heads = np.frombuffer(headers, layout.header)
+    return StoredLines(headers=heads, places=np.array(places, dtype=np.int64), layout=layout)
 
 
-def read_line(fd: int, lines: Lines, index: int) -> np.ndarray:
+def read_line(fd: int, lines: StoredLines, index: int) -> np.ndarray:
     """One line's bytes, coil by coil: `coil byte`, channel headers included. Raises DamagedScan at the file's end."""
     header, layout = lines.headers[index], lines.layout
     n_channels, n_samples = int(header["n_channels"]), int(header["n_samples"])
@@ -144,7 +145,7 @@ def read_line(fd: int, lines: Lines, index: int) -> np.ndarray:
     return np.frombuffer(stored, np.uint8).reshape(n_channels, -1)
 
 
-def coil_numbers(fd: int, lines: Lines, index: int) -> tuple[int, ...]:
+def coil_numbers(fd: int, lines: StoredLines, index: int) -> tuple[int, ...]:
     """The receiver channels of one line, as the scanner counts them."""
     at = lines.layout.channel_at
     numbers = np.ascontiguousarray(read_line(fd, lines, index)[:, at : at + 2]).view("<u2")

@@ -43,7 +43,7 @@ VB_HEADER = _record(START, ENCODED, VB_ICE, PLACE, VB_END)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class BlockLayout:
     """How one generation of scanners writes a line."""
 
     header: np.dtype
@@ -60,5 +60,5 @@ class Layout:
         return self.n_line_bytes + n_channels * (self.n_channel_bytes + 8 * n_samples)
 
 
-VD = Layout(header=VD_HEADER, n_line_bytes=192, n_channel_bytes=32, channel_at=24)
-VB = Layout(header=VB_HEADER, n_line_bytes=0, n_channel_bytes=128, channel_at=124)
+VD = BlockLayout(header=VD_HEADER, n_line_bytes=192, n_channel_bytes=32, channel_at=24)
+VB = BlockLayout(header=VB_HEADER, n_line_bytes=0, n_channel_bytes=128, channel_at=124)

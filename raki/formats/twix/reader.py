@@ -21,8 +21,8 @@ from raki.errors import DamagedScan, NotAScan
 from raki.formats.acquisitions import Format, require_measured
 from raki.formats.sorting.lines import NOT_IMAGE, has_flag
 from raki.formats.twix.blocks import (
-    Lines,
     Measurement,
+    StoredLines,
     coil_numbers,
     find_measurements,
     is_twix,
@@ -81,14 +81,14 @@ class TwixFile:
             require_measured(values, int(index))
             yield values.view(np.complex64)
 
-    def _read(self, measurement: Measurement) -> tuple[Protocol, Lines, np.ndarray]:
+    def _read(self, measurement: Measurement) -> tuple[Protocol, StoredLines, np.ndarray]:
         buffers, first_line = read_buffers(self._fd, measurement)
         protocol, lines = Protocol(buffers), read_lines(self._fd, measurement, first_line)
         return protocol, lines, to_heads(lines.headers, protocol, is_vb=lines.layout is VB)
 
     def _noise(
         self, measurement: Measurement, coils: tuple[int, ...], names: dict[int, str]
-    ) -> tuple[Lines, np.ndarray]:
+    ) -> tuple[StoredLines, np.ndarray]:
         """The noise lines of an adjustment that were recorded with these coils on these channels."""
         protocol, lines, heads = self._read(measurement)
         theirs = protocol.coil_names()
@@ -96,7 +96,7 @@ class TwixFile:
         candidates = np.flatnonzero(has_mark(lines.headers, NOISE) & is_same)
         keep = np.array([n for n in candidates if coil_numbers(self._fd, lines, int(n)) == coils], dtype=np.int64)
         _require_samples(heads[keep])
-        return Lines(headers=lines.headers[keep], places=lines.places[keep], layout=lines.layout), heads[keep]
+        return StoredLines(headers=lines.headers[keep], places=lines.places[keep], layout=lines.layout), heads[keep]
 
 
 @contextmanager
