@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.plots import plot_stages
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
+from raki.formats.acquisitions import flag_bits
 from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.phantom.simulation import sampled_lines, scan_header
 
@@ -143,7 +144,7 @@ def _lines(n_bytes: float) -> tuple[str, np.ndarray, Callable[[], Iterator[np.nd
     heads["sample_time_us"] = 5.0
     noise = np.random.default_rng(0).standard_normal((NOISE_ACQUISITIONS, N_COILS, 2 * n_ro), dtype=np.float32)
     noise_heads = heads[:1].copy()
-    noise_heads["flags"] = 1 << (ismrmrd.ACQ_IS_NOISE_MEASUREMENT - 1)
+    noise_heads["flags"] = flag_bits(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
     heads = np.concatenate([noise_heads, heads])
     xml = xsd.ToXML(scan_header(n_slices, N_COILS, MATRIX, ACCELERATION))
     return xml, heads, lambda: (noise[n % NOISE_ACQUISITIONS].view(np.complex64) for n in range(len(heads)))

@@ -15,8 +15,9 @@ from ismrmrd.hdf5 import acquisition_dtype
 from jaxtyping import Shaped
 
 from raki.export.known import dwell_times_s, known_header
+from raki.formats.acquisitions import flag_bits
 from raki.formats.arrays.header import NOISE_SAMPLES, acs_heads, line_heads, noise_heads, with_encoding
-from raki.scan import Frame, Scan
+from raki.scan import COUNTERS, Scan
 from raki.whole_file import whole_file
 
 CHUNK = 64
@@ -33,7 +34,7 @@ def write_ismrmrd(scan: Scan, path: Path) -> None:
     """
     _, n_coils, n_pe, n_ro = scan.kspace.shape
     sizes = {"slice": scan.n_slices, "coil": n_coils, "pe": n_pe, "ro": n_ro}
-    n_frames = {name: 1 + max(asdict(frame)[name] for frame in scan.frames) for name in asdict(Frame())}
+    n_frames = {name: 1 + max(getattr(frame, name) for frame in scan.frames) for name in COUNTERS}
     xml = with_encoding(known_header(scan), scan.geometry, sizes | n_frames, _calibration(scan))
     with whole_file(path) as part, h5py.File(part, "w") as file:
         group = file.create_group("dataset")
@@ -87,11 +88,11 @@ def _image(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Samp
         values = {name: np.full(len(lines), value) for name, value in counters.items()}
         values["kspace_encode_step_1"] = lines
         heads = line_heads(scan.geometry, values, sizes, dwell_times_s(scan)[0])
-        heads["flags"][calibrates] |= _bit(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
-        heads["flags"][0] |= _bit(ismrmrd.ACQ_FIRST_IN_SLICE)
-        heads["flags"][-1] |= _bit(ismrmrd.ACQ_LAST_IN_SLICE)
+        heads["flags"][calibrates] |= flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+        heads["flags"][0] |= flag_bits(ismrmrd.ACQ_FIRST_IN_SLICE)
+        heads["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_SLICE)
         if number == len(scan.kspace) - 1:
-            heads["flags"][-1] |= _bit(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+            heads["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
         yield heads, scan.kspace[number][:, lines].transpose(1, 0, 2)
 
 
@@ -99,8 +100,3 @@ def _calibration(scan: Scan) -> xsd.calibrationModeType | None:
     if scan.acs is not None:
         return xsd.calibrationModeType.SEPARATE
     return None if scan.acs_lines is None else xsd.calibrationModeType.EMBEDDED
-
-
-def _bit(flag: int) -> np.uint64:
-    """ISMRMRD counts its flags from one."""
-    return np.uint64(1 << (flag - 1))

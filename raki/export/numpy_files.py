@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.lib import format as npy
 
 from raki.export.known import dwell_times_s, frame_grid, known_header
 from raki.formats.arrays.description import QUANTITIES
-from raki.scan import Frame, Scan
+from raki.scan import COUNTERS, Scan
 from raki.scan.header import receiver_noise_bandwidth
 from raki.whole_file import whole_file
 
@@ -60,7 +59,7 @@ def write_npy(scan: Scan, path: Path) -> None:
 
 def _layout(scan: Scan) -> tuple[str, tuple[int, ...], list[int]]:
     """The axes' names, their lengths and the order of the frames; counters that don't count have no axis."""
-    counters = [name for name in asdict(Frame()) if len({getattr(frame, name) for frame in scan.frames}) > 1]
+    counters = [name for name in COUNTERS if len({getattr(frame, name) for frame in scan.frames}) > 1]
     n_each, frames = frame_grid(scan, counters)
     return " ".join([*counters, "slice coil pe ro"]), (*n_each, scan.n_slices, *scan.kspace.shape[1:]), frames
 

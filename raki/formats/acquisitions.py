@@ -53,6 +53,11 @@ class Acquisitions(Protocol):
         """
 
 
+def flag_bits(*flags: int) -> np.uint64:
+    """Flags as they stand in a head. ISMRMRD counts them from one."""
+    return np.uint64(sum(1 << (flag - 1) for flag in flags))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """One format of raw data. Formats add themselves by an entry point in the group `raki.formats`."""

@@ -11,6 +11,7 @@ import numpy as np
 from ismrmrd import xsd
 from ismrmrd.hdf5 import acquisition_dtype
 
+from raki.formats.acquisitions import flag_bits
 from raki.phantom.coil_array import noise_correlation
 from raki.phantom.phantom import FOV_MM, SLICE_THICKNESS_MM, phantom_slices, slice_positions_mm
 from raki.scan import lattice_and_acs
@@ -75,8 +76,8 @@ def sampled_lines(matrix: int, acceleration: int, n_acs_lines: int) -> tuple[np.
     """The acquired lines in ascending order, and the ISMRMRD flags that say which of them calibrate."""
     on_lattice, in_acs = lattice_and_acs(matrix, acceleration, n_acs_lines)
     flags = np.zeros(matrix, np.uint64)
-    flags[in_acs & on_lattice] = _bit(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
-    flags[in_acs & ~on_lattice] = _bit(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+    flags[in_acs & on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+    flags[in_acs & ~on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
     lines = np.flatnonzero(on_lattice | in_acs)
     return lines, flags[lines]
 
@@ -144,7 +145,7 @@ def _noise_acquisitions(mixing: np.ndarray, n_samples: int, rng: np.random.Gener
     scale = np.sqrt(NOISE_BANDWIDTH_RATIO * DWELL_TIME_US / NOISE_DWELL_TIME_US)
     noise = scale * np.tensordot(mixing, complex_noise(rng, (len(mixing), N_NOISE_ACQUISITIONS, n_samples)), axes=1)
     acquisitions = _acquisitions(noise.transpose(1, 0, 2))
-    acquisitions["head"]["flags"] = _bit(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    acquisitions["head"]["flags"] = flag_bits(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
     acquisitions["head"]["sample_time_us"] = NOISE_DWELL_TIME_US
     return acquisitions
 
@@ -156,10 +157,10 @@ def _image_acquisitions(
     acquisitions = _acquisitions(kspace[:, lines].transpose(1, 0, 2))
     head = acquisitions["head"]
     head["flags"] = flags
-    head["flags"][0] |= _bit(ismrmrd.ACQ_FIRST_IN_SLICE)
-    head["flags"][-1] |= _bit(ismrmrd.ACQ_LAST_IN_SLICE)
+    head["flags"][0] |= flag_bits(ismrmrd.ACQ_FIRST_IN_SLICE)
+    head["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_SLICE)
     if slice_index == n_slices - 1:
-        head["flags"][-1] |= _bit(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+        head["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
     head["sample_time_us"] = DWELL_TIME_US
     head["position"][:, 2] = slice_positions_mm(n_slices)[slice_index]
     head["idx"]["kspace_encode_step_1"] = lines
@@ -202,8 +203,3 @@ def _pack(raw: Path, path: Path) -> None:
             member = tarfile.TarInfo(path.name.split(".")[0] + ".h5")
             member.size = raw.stat().st_size
             archive.addfile(member, f)
-
-
-def _bit(flag: int) -> np.uint64:
-    """ISMRMRD counts its flags from one."""
-    return np.uint64(1 << (flag - 1))

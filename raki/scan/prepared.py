@@ -17,7 +17,7 @@ a scan needs the memory of one slice, not its own size.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -25,7 +25,7 @@ import numpy as np
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.scan.arrays import LineMask
-from raki.scan.frames import Frame
+from raki.scan.frames import COUNTERS, Frame
 from raki.scan.geometry import Geometry
 from raki.scan.scan import Scan
 from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
@@ -33,7 +33,6 @@ from raki.whole_file import whole_file
 
 FORMAT = "raki prepared scan"
 VERSION = 3
-FRAME_COUNTERS = tuple(field.name for field in fields(Frame))
 
 
 def write_prepared(scan: Scan, path: Path) -> None:
@@ -88,7 +87,7 @@ def _read(file: h5py.File) -> Scan:
         geometry=_geometry(file["geometry"].attrs),
         header_xml=file["header_xml"][()].decode(),
         prewhitened=bool(file.attrs["prewhitened"]),
-        frames=tuple(Frame(**dict(zip(FRAME_COUNTERS, map(int, one), strict=True))) for one in file["frames"][:]),
+        frames=tuple(Frame(**dict(zip(COUNTERS, map(int, one), strict=True))) for one in file["frames"][:]),
     )
 
 
@@ -120,8 +119,8 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
     file.attrs["prewhitened"] = scan.prewhitened
     if scan.acs_lines is not None:
         file.attrs["acs_lines"] = scan.acs_lines
-    file["frames"] = [[getattr(frame, name) for name in FRAME_COUNTERS] for frame in scan.frames]
-    file["frames"].attrs["counters"] = FRAME_COUNTERS
+    file["frames"] = [[getattr(frame, name) for name in COUNTERS] for frame in scan.frames]
+    file["frames"].attrs["counters"] = COUNTERS
     file["sampled"] = scan.sampled
     file["sampled"].attrs["axes"] = "pe"
     if scan.noise is not None:

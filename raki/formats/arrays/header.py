@@ -11,7 +11,7 @@ import numpy as np
 from ismrmrd import xsd
 from jaxtyping import Int, Shaped
 
-from raki.formats.acquisitions import HEAD
+from raki.formats.acquisitions import HEAD, flag_bits
 from raki.formats.arrays.description import COUNTERS, n_partitions
 from raki.scan import Geometry
 
@@ -112,8 +112,7 @@ def _heads(n_acquisitions: int, n_coils: int, n_samples: int, dwell_time_s: floa
     heads["available_channels"] = heads["active_channels"] = n_coils
     heads["sample_time_us"] = 1e6 * dwell_time_s
     heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = np.eye(3)
-    # ISMRMRD counts its flags from one.
-    heads["flags"] = sum(1 << (flag - 1) for flag in flags)
+    heads["flags"] = flag_bits(*flags)
     return heads
 
 

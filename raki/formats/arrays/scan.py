@@ -9,7 +9,7 @@ from ismrmrd import xsd
 from jaxtyping import Bool, Complex64, Int
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
-from raki.formats.acquisitions import require_measured
+from raki.formats.acquisitions import flag_bits, require_measured
 from raki.formats.arrays.description import COMPLEX, COUNTERS, Description
 from raki.formats.arrays.header import NOISE_SAMPLES, acs_heads, bare_header, line_heads, noise_heads, with_encoding
 
@@ -174,7 +174,7 @@ def _calibration(
             "or leave it out"
         )
     lines = image["idx"]["kspace_encode_step_1"]
-    image["flags"][(first <= lines) & (lines < end)] = 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING - 1)
+    image["flags"][(first <= lines) & (lines < end)] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
     return xsd.calibrationModeType.EMBEDDED
 
 

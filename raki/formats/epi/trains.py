@@ -9,7 +9,7 @@ from ismrmrd import xsd
 from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.acquisitions import Acquisitions
+from raki.formats.acquisitions import Acquisitions, flag_bits
 from raki.formats.epi.ghost import NyquistPhase, correct_nyquist, flip_reversed, nyquist_phase
 from raki.formats.epi.ramps import RampSampling, readout_positions, regrid_ramps
 from raki.formats.sorting.lines import NOT_IMAGE, has_flag
@@ -68,8 +68,7 @@ class EchoTrains:
     def _straight_heads(self, heads: np.ndarray) -> np.ndarray:
         straight = heads.copy()
         lines = self._is_line
-        reverse = np.uint64(1 << (ismrmrd.ACQ_IS_REVERSE - 1))
-        straight["flags"][lines] &= ~reverse
+        straight["flags"][lines] &= ~flag_bits(ismrmrd.ACQ_IS_REVERSE)
         turned = lines & self._is_reversed
         straight["discard_pre"][turned] = heads["discard_post"][turned]
         straight["discard_post"][turned] = heads["discard_pre"][turned]

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan
-from raki.formats.acquisitions import HEAD, Format
+from raki.formats.acquisitions import HEAD, Format, flag_bits
 from raki.formats.ge.geometry import slice_geometry
 from raki.formats.ge.header import (
     CHOPPED_IN_SEQUENCE,
@@ -112,19 +112,14 @@ def _heads(fields: np.void, slices: np.ndarray) -> np.ndarray:
     if fields["half_bandwidth_khz"] > 0:
         heads["sample_time_us"] = 500 / fields["half_bandwidth_khz"]
     heads["idx"]["kspace_encode_step_1"][:, :n_image] = np.arange(n_image)
-    heads["flags"][:, 0] |= _bit(ismrmrd.ACQ_FIRST_IN_SLICE)
-    heads["flags"][:, n_image - 1] |= _bit(ismrmrd.ACQ_LAST_IN_SLICE)
+    heads["flags"][:, 0] |= flag_bits(ismrmrd.ACQ_FIRST_IN_SLICE)
+    heads["flags"][:, n_image - 1] |= flag_bits(ismrmrd.ACQ_LAST_IN_SLICE)
     # One echo of each place in the train, all through the centre: what fast spin echo corrects its phases by.
     heads["idx"]["kspace_encode_step_1"][:, n_image:] = n_image // 2
     heads["idx"]["segment"][:, n_image:] = np.arange(n_reference_lines(fields))
-    heads["flags"][:, n_image:] |= _bit(ismrmrd.ACQ_IS_PHASECORR_DATA)
+    heads["flags"][:, n_image:] |= flag_bits(ismrmrd.ACQ_IS_PHASECORR_DATA)
     heads["scan_counter"] = np.arange(heads.size).reshape(heads.shape)
     return heads.ravel()
-
-
-def _bit(flag: int) -> np.uint64:
-    """ISMRMRD counts flags from one."""
-    return np.uint64(1 << (flag - 1))
 
 
 GE_PFILE = Format(name="GE P-file", suffixes=(".7",), recognises=looks_like_pfile, open=open_pfile)

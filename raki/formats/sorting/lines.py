@@ -8,8 +8,9 @@ from ismrmrd import xsd
 from jaxtyping import Bool, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
+from raki.formats.acquisitions import flag_bits
 from raki.formats.sorting.placement import image_geometry
-from raki.scan import Frame, Geometry
+from raki.scan import COUNTERS, Frame, Geometry
 from raki.scan.arrays import LineMask
 from raki.scan.header import announced_slices, centre_line, matrix_size
 
@@ -26,7 +27,6 @@ NOT_IMAGE = (
     ismrmrd.ACQ_IS_PHASE_STABILIZATION,
 )
 COMPRESSED = (ismrmrd.ACQ_COMPRESSION1, ismrmrd.ACQ_COMPRESSION2, ismrmrd.ACQ_COMPRESSION3, ismrmrd.ACQ_COMPRESSION4)
-FRAME_COUNTERS = ("contrast", "phase", "repetition", "set")
 # Far more than any protocol has; a counter full of rubbish is not taken for frames.
 MOST_FRAMES = 4096
 
@@ -115,9 +115,8 @@ def lay_out(heads: np.ndarray, encoding: xsd.encodingType) -> Layout:
 
 
 def has_flag(heads: np.ndarray, *flags: int) -> Bool[np.ndarray, " acquisition"]:
-    """Which acquisitions carry at least one of the flags. ISMRMRD counts flags from one."""
-    bits = np.uint64(sum(1 << (flag - 1) for flag in flags))
-    return (heads["flags"] & bits) != 0
+    """Which acquisitions carry at least one of the flags."""
+    return (heads["flags"] & flag_bits(*flags)) != 0
 
 
 def find_acs(sampled: LineMask, flagged: LineMask) -> tuple[int, int] | None:
@@ -212,14 +211,14 @@ def _order_slices(heads: np.ndarray, encoding: xsd.encodingType) -> tuple[Places
 
 def _frames(heads: np.ndarray) -> tuple[tuple[Frame, ...], Places]:
     """The combinations of counters that were found, in ascending order, and which of them each acquisition is of."""
-    counters = np.stack([heads["idx"][name] for name in FRAME_COUNTERS], axis=1)
+    counters = np.stack([heads["idx"][name] for name in COUNTERS], axis=1)
     found, frame_of = np.unique(counters, axis=0, return_inverse=True)
     if len(found) > MOST_FRAMES:
         raise UnsupportedScan(
             f"the scan counts {len(found)} contrasts, phases, repetitions and sets; raki takes {MOST_FRAMES} at most: "
             "split the scan first"
         )
-    return tuple(Frame(**dict(zip(FRAME_COUNTERS, map(int, one), strict=True))) for one in found), frame_of.ravel()
+    return tuple(Frame(**dict(zip(COUNTERS, map(int, one), strict=True))) for one in found), frame_of.ravel()
 
 
 def _slices_apart(heads: np.ndarray, apart: Places, examples: Places) -> Places:

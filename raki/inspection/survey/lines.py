@@ -8,10 +8,11 @@ from ismrmrd import xsd
 from jaxtyping import Bool, Int, Shaped
 
 from raki.errors import PermanentError
-from raki.formats.acquisitions import HEAD
-from raki.formats.sorting.lines import FRAME_COUNTERS, NOT_IMAGE, has_flag, lay_out
+from raki.formats.acquisitions import HEAD, flag_bits
+from raki.formats.sorting.lines import NOT_IMAGE, has_flag, lay_out
 from raki.inspection.survey.facts import Counts, Noise, PhaseLines, Readout
 from raki.inspection.survey.header import count, number
+from raki.scan import COUNTERS
 from raki.scan.header import matrix_size
 
 Heads = Shaped[np.ndarray, " acquisition"]
@@ -124,11 +125,11 @@ def phase_lines_of(heads: Heads, encoding: xsd.encodingType) -> PhaseLines | Non
     Looks at nothing else: what the lines were recorded with, and where, may be as raki doesn't take it.
     """
     image = heads[is_image(heads)]
-    alike = np.all([image["idx"][name] == image["idx"][name][0] for name in FRAME_COUNTERS], axis=0)
+    alike = np.all([image["idx"][name] == image["idx"][name][0] for name in COUNTERS], axis=0)
     alike |= has_flag(image, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
     plain = np.zeros(len(image), HEAD)
     plain["idx"]["kspace_encode_step_1"] = image["idx"]["kspace_encode_step_1"]
-    plain["flags"] = image["flags"] & np.uint64(sum(1 << (flag - 1) for flag in CALIBRATION))
+    plain["flags"] = image["flags"] & flag_bits(*CALIBRATION)
     plain["active_channels"] = 1
     limits = encoding.encodingLimits and replace(encoding.encodingLimits, slice=None)
     try:
