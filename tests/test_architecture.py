@@ -15,7 +15,7 @@ from docs import draw
 
 # Types that every folder speaks, and what takes formats apart or writes them: these know the insides.
 OPEN = {"scan", "service", "commands"}
-INSIDERS_OF_FORMATS = {"identity", "export", "inspection"}
+INSIDERS_OF_FORMATS = {"identity", "export", "inspection", "phantom"}
 
 
 @pytest.fixture(scope="module")
