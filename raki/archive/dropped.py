@@ -89,8 +89,8 @@ def _raw(path: Path, formats: Sequence[RawData]) -> list[Path]:
             return [path] if ZipArchive(file).is_numpy else []
     if is_tar(start) or decompressor_for(start):
         return []
-    found = [one for one in formats if one.recognises(start)]
-    beside = {path.with_suffix(suffix) for one in found for suffix in one.companions}
+    found = [known for known in formats if known.recognises(start)]
+    beside = {path.with_suffix(suffix) for known in found for suffix in known.companions}
     return [path, *sorted(file for file in beside if file.is_file())] if found else []
 
 

@@ -38,7 +38,7 @@ class Unpacking:
 
     def __init__(self, folder: Path, limits: Limits, formats: Sequence[RawData]) -> None:
         self._folder, self._formats = folder, tuple(formats)
-        self._suffixes_of_companions = {suffix for one in self._formats for suffix in one.companions}
+        self._suffixes_of_companions = {suffix for known in self._formats for suffix in known.companions}
         self._spending = Spending(limits)
         self._raw: list[UnpackedFile] = []
         # In a stream the companion may come before the raw data that it is a part of.
@@ -131,7 +131,7 @@ class Unpacking:
         if not self._spending.n_members:
             self._only_start = start
         suffix = name.suffix.lower()
-        formats = [one for one in self._formats if one.recognises(start)]
+        formats = [known for known in self._formats if known.recognises(start)]
         if formats:
             self._spending.pass_file()
         if not formats and suffix not in self._suffixes_of_companions:
@@ -145,7 +145,7 @@ class Unpacking:
                     path=path,
                     member=name,
                     suffix=written_suffix(suffix, formats),
-                    companions=tuple(sorted({suffix for one in formats for suffix in one.companions})),
+                    companions=tuple(sorted({suffix for known in formats for suffix in known.companions})),
                 )
             )
 
@@ -170,7 +170,7 @@ class Unpacking:
 
 def written_suffix(suffix: str, formats: Sequence[RawData]) -> str:
     """The suffix that a file is written with: its own if its format has that, else its format's first, else none."""
-    known = [suffix for one in formats for suffix in one.suffixes]
+    known = [suffix for format_ in formats for suffix in format_.suffixes]
     return suffix if suffix in known else next(iter(known), "")
 
 

@@ -40,8 +40,8 @@ def compare(
     table = Table(title=f"R = {acceleration}, {acs} ACS lines; inside the object, against the image of all lines")
     for column in ("method", "NMSE", "PSNR / dB", "SSIM"):
         table.add_column(column, justify="left" if column == "method" else "right")
-    for name, one in comparison.scores.items():
-        table.add_row(method_label(name), f"{one.nmse:.5f}", f"{one.psnr_db:.2f}", f"{one.ssim:.4f}")
+    for name, score in comparison.scores.items():
+        table.add_row(method_label(name), f"{score.nmse:.5f}", f"{score.psnr_db:.2f}", f"{score.ssim:.4f}")
     Console().print(table)
     for path in written:
         typer.echo(path)

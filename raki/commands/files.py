@@ -54,6 +54,6 @@ def convert(
     else:
         with TemporaryDirectory() as scratch:
             files = open_local(file, Path(scratch), formats=formats())
-            allowance = Allowance.for_size(sum(one.stat().st_size for one in files))
+            allowance = Allowance.for_size(sum(file.stat().st_size for file in files))
             contained(export, files, target, allowance=allowance)
     typer.echo(target)

@@ -61,10 +61,10 @@ def _source(file: Path) -> "Source":
     """A folder's digest is that of its files' contents one after the other, in the order of their names."""
     from raki.results import Source
 
-    files = [file] if file.is_file() else sorted(one for one in file.iterdir() if one.is_file())
+    files = [file] if file.is_file() else sorted(entry for entry in file.iterdir() if entry.is_file())
     digest = hashlib.sha256()
-    for one in files:
-        with one.open("rb") as stream:
+    for part in files:
+        with part.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
-    return Source(name=file.name, sha256=digest.hexdigest(), n_bytes=sum(one.stat().st_size for one in files))
+    return Source(name=file.name, sha256=digest.hexdigest(), n_bytes=sum(each.stat().st_size for each in files))

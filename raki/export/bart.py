@@ -37,5 +37,5 @@ def write_bart(scan: Scan, path: Path) -> None:
             # READ, PHS1 and COIL run fastest and SLICE slowest of all, so slices are written one after the other.
             for slice_index in range(scan.n_slices):
                 for frame in frames:
-                    one = scan.kspace[frame * scan.n_slices + slice_index]
-                    file.write(np.ascontiguousarray(one, SAMPLES).data)
+                    kspace = scan.kspace[frame * scan.n_slices + slice_index]
+                    file.write(np.ascontiguousarray(kspace, SAMPLES).data)

@@ -18,7 +18,7 @@ from raki.scan import Scan
 def formats() -> tuple[Format, ...]:
     """All formats that raki reads, in the order of their names."""
     found = (point.load() for point in entry_points(group="raki.formats"))
-    return tuple(sorted(found, key=lambda one: one.name))
+    return tuple(sorted(found, key=lambda known: known.name))
 
 
 def read_scan(path: Path, *others: Path) -> Scan:
@@ -50,13 +50,13 @@ def open_raw(files: Sequence[Path]) -> Iterator[tuple[Format, Acquisitions]]:
 
     Arguments and errors are those of `open_scan`.
     """
-    with joined([(one, candidates(one)) for one in _leading(files)]) as opened:
+    with joined([(file, candidates(file)) for file in _leading(files)]) as opened:
         yield opened
 
 
 def _leading(files: Sequence[Path]) -> list[Path]:
     """The files without those that are a part of another one."""
-    parts = {lead.with_suffix(suffix) for lead in files for one in _recognised(lead) for suffix in one.companions}
+    parts = {lead.with_suffix(suffix) for lead in files for known in _recognised(lead) for suffix in known.companions}
     return [file for file in files if file not in parts]
 
 
@@ -74,7 +74,7 @@ def candidates(path: Path) -> list[Format]:
 
 def _recognised(path: Path) -> list[Format]:
     start = _start(path)
-    return [one for one in formats() if one.recognises(start)]
+    return [known for known in formats() if known.recognises(start)]
 
 
 def _start(path: Path) -> bytes:

@@ -171,7 +171,7 @@ def _kept(element: Any) -> Any:
     for name in KEPT.get(kind, frozenset()):
         value = getattr(element, name)
         if isinstance(value, list):
-            kept[name] = [one for one in (_kept(item) for item in value) if one is not None]
+            kept[name] = [kept_item for kept_item in (_kept(item) for item in value) if kept_item is not None]
         elif name in KEPT_TEXT:
             kept[name] = value if isinstance(value, str) and KEPT_TEXT[name].fullmatch(value) else None
         else:

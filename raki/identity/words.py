@@ -37,8 +37,8 @@ def require_gone(words: set[str], header: bytes) -> None:
         )
     lowered = header.lower()  # looked through first: a pattern takes far longer
     candidates = [(word, encoding) for word in sorted(words) for encoding in ENCODINGS if _fits(word, encoding)]
-    found = [one for one in candidates if one[0].encode(one[1]).lower() in lowered]
-    if any(re.search(_whole(*one), header, re.IGNORECASE) for one in found):
+    found = [candidate for candidate in candidates if candidate[0].encode(candidate[1]).lower() in lowered]
+    if any(re.search(_whole(*word), header, re.IGNORECASE) for word in found):
         raise IdentityLeft(
             "the header repeats the patient's, the institution's or the device's identity where raki doesn't know it; "
             "no file was written: convert the scan to ISMRMRD and de-identify that"

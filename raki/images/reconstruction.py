@@ -100,8 +100,8 @@ def _compressed(scan: Scan, n_virtual_coils: int | None) -> tuple[Scan, tuple[st
     calibration = scan.kspace if scan.acs is None else scan.acs
     lines = slice(None) if scan.acs is not None else scan.sampled if scan.acs_lines is None else slice(*scan.acs_lines)
     # Samples that are not finite are found, and named, where lines are filled.
-    finite = (_tensor(np.nan_to_num(one[:, lines], nan=0.0, posinf=0.0, neginf=0.0)) for one in calibration)
-    covariance = torch.stack([coil_covariance(one) for one in finite]).sum(dim=0)
+    finite = (_tensor(np.nan_to_num(slice_[:, lines], nan=0.0, posinf=0.0, neginf=0.0)) for slice_ in calibration)
+    covariance = torch.stack([coil_covariance(slice_) for slice_ in finite]).sum(dim=0)
     compression = principal_compression(covariance, n_coils=n_virtual_coils)
 
     acs = scan.acs

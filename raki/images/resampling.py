@@ -27,7 +27,9 @@ def _between(n_old: int, n_new: int) -> Float32[np.ndarray, "new old"]:
     """Weights of linear interpolation about the common centre; beyond its border an image begins anew."""
     positions = n_old // 2 + (np.arange(n_new) - n_new // 2) * (n_old / n_new)
     old = np.arange(n_old)
-    return np.stack([np.interp(positions, old, one, period=n_old) for one in np.eye(n_old)], axis=1).astype(np.float32)
+    return np.stack([np.interp(positions, old, unit, period=n_old) for unit in np.eye(n_old)], axis=1).astype(
+        np.float32
+    )
 
 
 def fit_matrix(kspace: Complex64[Tensor, "*coil pe ro"], matrix: tuple[int, int]) -> Complex64[Tensor, "*coil pe2 ro2"]:

@@ -104,7 +104,7 @@ def inspect_acquisitions(
 def _inspection(found: Survey, files: Sequence[Path], device: str | None) -> Inspection:
     sampling = _sampling(found)
     return Inspection(
-        files=tuple(RawFile(name=text(one.name) or "unnamed", n_bytes=one.stat().st_size) for one in files),
+        files=tuple(RawFile(name=text(file.name) or "unnamed", n_bytes=file.stat().st_size) for file in files),
         format=found.format,
         kind=found.kind,
         origin=found.origin,

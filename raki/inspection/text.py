@@ -17,7 +17,7 @@ Row = tuple[str, str]
 
 def describe(inspection: Inspection) -> RenderableType:
     """What is in the files, and above it in one sentence what can be done with them. Reads well from 60 columns on."""
-    names = ", ".join(f"{one.name} ({size(one.n_bytes)})" for one in inspection.files)
+    names = ", ".join(f"{file.name} ({size(file.n_bytes)})" for file in inspection.files)
     title = Text(", ".join(part for part in (names, inspection.format) if part), style="bold")
     return Group(title, Text(), _verdict(inspection), Text(), *_tables(inspection))
 
@@ -184,10 +184,10 @@ def _about_work(inspection: Inspection) -> Iterator[Row]:
     feasibility = inspection.feasibility
     lines = inspection.phase_encoding
     if feasibility.reconstructable and lines and lines.acceleration != 1:
-        yield "Methods", ", ".join(one.method for one in feasibility.methods if one.usable)
-        said = {one.reason for one in feasibility.methods if one.usable or one.method == "raki"}
-        for reason in dict.fromkeys(one.reason for one in feasibility.methods if one.reason not in said):
-            yield "", f"not {', '.join(one.method for one in feasibility.methods if one.reason == reason)}: {reason}"
+        yield "Methods", ", ".join(each.method for each in feasibility.methods if each.usable)
+        said = {each.reason for each in feasibility.methods if each.usable or each.method == "raki"}
+        for reason in dict.fromkeys(each.reason for each in feasibility.methods if each.reason not in said):
+            yield "", f"not {', '.join(each.method for each in feasibility.methods if each.reason == reason)}: {reason}"
     if feasibility.memory_mib:
         rounded = int(float(f"{feasibility.memory_mib << 20:.1e}"))
         yield "Takes", f"about {size(rounded)} of memory, on {feasibility.device}"

@@ -106,7 +106,7 @@ def write_comparison(comparison: Comparison, scan: Scan, folder: Path) -> list[P
     facts = {
         "acceleration": comparison.acceleration,
         "n_acs_lines": comparison.n_acs_lines,
-        "inside the object": {method: vars(one) for method, one in comparison.scores.items()},
+        "inside the object": {method: vars(score) for method, score in comparison.scores.items()},
     }
     figures.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return [picture, figures]

@@ -75,15 +75,15 @@ def write_dicom(reconstruction: Reconstruction, folder: Path, *, token: str | No
     written = []
     for index, pixels in enumerate(volume):
         frame, slice_index = divmod(index, scan.n_slices)
-        one = Dataset()
-        one.update(common)
-        one.update(_place(scan.geometry, slice_index))
-        one.update(_moment(scan, frame))
-        one.InstanceNumber = index + 1
-        one.SOPInstanceUID = UID(derived_uid("image", common.SeriesInstanceUID, str(index)))
-        one.PixelData = _stored(pixels, slope).tobytes()
+        image = Dataset()
+        image.update(common)
+        image.update(_place(scan.geometry, slice_index))
+        image.update(_moment(scan, frame))
+        image.InstanceNumber = index + 1
+        image.SOPInstanceUID = UID(derived_uid("image", common.SeriesInstanceUID, str(index)))
+        image.PixelData = _stored(pixels, slope).tobytes()
         path = folder / f"slice_{index + 1:04d}.dcm"
-        _save(one, path)
+        _save(image, path)
         written.append(path)
     return written
 
@@ -180,7 +180,8 @@ def _place(geometry: Geometry, index: int) -> Dataset:
     n_rows, n_columns = geometry.matrix
     row_mm, column_mm = geometry.fov_mm[1] / n_rows, geometry.fov_mm[0] / n_columns
     read, phase, normal = (
-        np.array(one) for one in (geometry.read_direction, geometry.phase_direction, geometry.slice_direction)
+        np.array(direction)
+        for direction in (geometry.read_direction, geometry.phase_direction, geometry.slice_direction)
     )
     centre_mm = np.array(geometry.position_mm) + index * geometry.slice_spacing_mm * normal
     corner_mm = centre_mm - read * column_mm * (n_columns // 2) - phase * row_mm * (n_rows // 2)

@@ -55,8 +55,13 @@ def images_shown(scan: ScanSummary) -> list[Shown]:
     slices = evenly_spaced(scan.n_slices, IMAGES_SHOWN // n_frames)
     labels = [f"{label}, " if label else "" for label in frame_labels(scan.frames)]
     return [
-        Shown(frame=frame, slice=one, index=frame * scan.n_slices + one, name=f"{labels[frame]}slice {one + 1}")
-        for frame, one in product(frames, slices)
+        Shown(
+            frame=frame,
+            slice=slice_index,
+            index=frame * scan.n_slices + slice_index,
+            name=f"{labels[frame]}slice {slice_index + 1}",
+        )
+        for frame, slice_index in product(frames, slices)
     ]
 
 
@@ -69,16 +74,18 @@ def pictures(images: Mapping[str, Volume], shown: Sequence[Shown]) -> Iterator[l
     top = window_top(result)
     factor = difference_factor(result, reference, top)
     change = f"|{method} − {before}| ×\N{NO-BREAK SPACE}{factor}"  # noqa: RUF001 -- typeset
-    for one in shown:
-        by_method = [_picture(label, volume[one.index], top, one) for label, volume in images.items()]
-        yield [*by_method, _picture(change, np.abs(result[one.index] - reference[one.index]), top / factor, one)]
+    for place in shown:
+        by_method = [_picture(label, volume[place.index], top, place) for label, volume in images.items()]
+        yield [*by_method, _picture(change, np.abs(result[place.index] - reference[place.index]), top / factor, place)]
 
 
 def map_pictures(maps: Mapping[str, Volume], shown: Sequence[Shown]) -> Iterator[list[Picture]]:
     """For each image shown: every map, in one window for all."""
     windows = {name: (float(np.percentile(volume, 0.3)), window_top(volume)) for name, volume in maps.items()}
-    for one in shown:
-        yield [_map_picture(_MAP_LABELS[name], volume[one.index], windows[name], one) for name, volume in maps.items()]
+    for place in shown:
+        yield [
+            _map_picture(_MAP_LABELS[name], volume[place.index], windows[name], place) for name, volume in maps.items()
+        ]
 
 
 def difference_factor(result: Volume, reference: Volume, top: float) -> int:

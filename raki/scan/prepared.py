@@ -87,7 +87,7 @@ def _read(file: h5py.File) -> Scan:
         geometry=_geometry(file["geometry"].attrs),
         header_xml=file["header_xml"][()].decode(),
         prewhitened=bool(file.attrs["prewhitened"]),
-        frames=tuple(Frame(**dict(zip(COUNTERS, map(int, one), strict=True))) for one in file["frames"][:]),
+        frames=tuple(Frame(**dict(zip(COUNTERS, map(int, counters), strict=True))) for counters in file["frames"][:]),
     )
 
 
@@ -105,8 +105,8 @@ def _write_kspace(file: h5py.File, name: str, kspace: Slices, sampled: LineMask,
     n_slices, n_coils, _, n_ro = kspace.shape
     shape = (n_slices, n_coils, int(sampled.sum()), n_ro)
     lines = file.create_dataset(name, shape, np.complex64, chunks=(1, *shape[1:]), fletcher32=True)
-    for index, one in enumerate(lines_of_slices(kspace, sampled)):
-        lines[index] = one
+    for index, of_slice in enumerate(lines_of_slices(kspace, sampled)):
+        lines[index] = of_slice
     lines.attrs["axes"] = "slice coil line ro"
     lines.attrs["dc"] = n_ro // 2
     lines.attrs["unit"] = unit

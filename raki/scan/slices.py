@@ -106,8 +106,8 @@ def each_slice(
         before = kspace.change
         return replace(kspace, shape=shape, change=lambda lines: change(before(lines)))
     changed = np.zeros(shape, np.complex64)
-    for index, one in enumerate(kspace):
-        changed[index][:, sampled] = change(one[:, sampled])
+    for index, slice_ in enumerate(kspace):
+        changed[index][:, sampled] = change(slice_[:, sampled])
     return changed
 
 
@@ -115,7 +115,7 @@ def lines_of_slices(kspace: Slices, sampled: LineMask) -> Iterator[LinesOfSlice]
     """The acquired lines of every slice, in the order of the slices."""
     if isinstance(kspace, LazySlices) and kspace.sampled is not None and np.array_equal(kspace.sampled, sampled):
         return kspace.each_lines()
-    return (one[:, sampled] for one in kspace)
+    return (slice_[:, sampled] for slice_ in kspace)
 
 
 def in_memory(kspace: Slices) -> ScanKSpace:
@@ -123,6 +123,6 @@ def in_memory(kspace: Slices) -> ScanKSpace:
     if not isinstance(kspace, LazySlices):
         return kspace
     whole = np.empty(kspace.shape, np.complex64)
-    for index, one in enumerate(kspace):
-        whole[index] = one
+    for index, slice_ in enumerate(kspace):
+        whole[index] = slice_
     return whole

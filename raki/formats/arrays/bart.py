@@ -73,12 +73,12 @@ def _dimensions(path: Path) -> tuple[int, ...]:
         raise UnsupportedScan("the file holds several arrays; raki reads one a file: write them apart with bart")
     numbers = lines[1].split() if len(lines) > 1 else []
     # Of more digits than any file's length they needn't be looked at.
-    if not 1 <= len(numbers) <= 64 or not all(re.fullmatch(rb"\d{1,12}", one) for one in numbers):
+    if not 1 <= len(numbers) <= 64 or not all(re.fullmatch(rb"\d{1,12}", number) for number in numbers):
         raise DamagedScan(
             "the second line of the header isn't a list of dimensions; raki needs up to sixteen whole numbers there: "
             "copy the file again"
         )
-    shape = [int(one) for one in numbers] + [1] * len(DIMENSIONS)
+    shape = [int(number) for number in numbers] + [1] * len(DIMENSIONS)
     if 0 in shape or any(size > 1 for size in shape[len(DIMENSIONS) :]):
         raise DamagedScan(
             f"the header announces {' x '.join(map(str, shape[: len(numbers)]))}; raki needs at least 1 along each of "

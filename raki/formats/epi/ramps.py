@@ -89,7 +89,10 @@ class RampSampling:
         description = encoding.trajectoryDescription
         if description is None or description.identifier != "ConventionalEPI":
             return None
-        numbers = {one.name: one.value for one in (*description.userParameterLong, *description.userParameterDouble)}
+        numbers = {
+            parameter.name: parameter.value
+            for parameter in (*description.userParameterLong, *description.userParameterDouble)
+        }
         if all(numbers.get(name) == 0 for name in ("rampUpTime", "flatTopTime", "rampDownTime")):
             return None
         ramps = cls(

@@ -82,7 +82,7 @@ class EchoTrains:
 
     def _on_grid(self, indices: np.ndarray) -> Complex64[np.ndarray, "line coil ro"]:
         recorded = list(self._acquisitions.samples(indices))
-        if len({one.shape for one in recorded}) > 1:
+        if len({line.shape for line in recorded}) > 1:
             raise DamagedScan(
                 "lines of one echo train have different numbers of coils or samples; raki needs them alike: export the "
                 "scan again"
@@ -106,7 +106,7 @@ def _navigator_runs(heads: np.ndarray) -> list[np.ndarray]:
     """Navigators that follow each other in the file, as they stand before each train of one slice."""
     navigators = np.flatnonzero(has_flag(heads, ismrmrd.ACQ_IS_PHASECORR_DATA))
     train = [heads["idx"][name][navigators] for name in ("slice", "repetition", "set", "contrast")]
-    changes = np.any([np.diff(one) != 0 for one in train], axis=0) | (np.diff(navigators) > 1)
+    changes = np.any([np.diff(counter) != 0 for counter in train], axis=0) | (np.diff(navigators) > 1)
     return [run for run in np.split(navigators, np.flatnonzero(changes) + 1) if len(run)]
 
 

@@ -48,7 +48,7 @@ def slice_geometry(fields: np.void, slices: np.ndarray) -> SliceGeometry:
     corners = slices["corners"].astype(float)
     image = _unturned(fields)
     # NaN compares as false.
-    if not all((np.abs(one) < FARTHEST_MM).all() for one in (corners, image)):
+    if not all((np.abs(points) < FARTHEST_MM).all() for points in (corners, image)):
         raise DamagedScan("a slice has no corners, or they lie outside any scanner: copy or export the scan again")
     read, phase = _directions(image, fields)
     normal = np.cross(*_directions(corners[0], fields))

@@ -33,7 +33,11 @@ def joined(files: Sequence[tuple[Path, Sequence[Format]]]) -> Iterator[tuple[For
         if len(opened) == 1:
             yield opened[0]
             return
-        measurements = [one for one in opened if not _is_noise(one[1].heads) and not _calibrates(one[1].heads)]
+        measurements = [
+            open_file
+            for open_file in opened
+            if not _is_noise(open_file[1].heads) and not _calibrates(open_file[1].heads)
+        ]
         if not measurements:
             raise NotAScan("the files hold noise and calibration lines only; raki needs the measurement itself")
         if len(measurements) > 1:

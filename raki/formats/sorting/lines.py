@@ -218,7 +218,7 @@ def _frames(heads: np.ndarray) -> tuple[tuple[Frame, ...], Places]:
             f"the scan counts {len(found)} contrasts, phases, repetitions and sets; raki takes {MOST_FRAMES} at most: "
             "split the scan first"
         )
-    return tuple(Frame(**dict(zip(COUNTERS, map(int, one), strict=True))) for one in found), frame_of.ravel()
+    return tuple(Frame(**dict(zip(COUNTERS, map(int, counters), strict=True))) for counters in found), frame_of.ravel()
 
 
 def _slices_apart(heads: np.ndarray, apart: Places, examples: Places) -> Places:

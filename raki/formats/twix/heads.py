@@ -106,13 +106,13 @@ def has_mark(headers: np.ndarray, bit: int) -> Bool[np.ndarray, " line"]:
 
 
 def _flags(masks: UInt64[np.ndarray, " line"]) -> UInt64[np.ndarray, " line"]:
-    one = np.uint64(1)
-    # A line that is both image and reference carries both marks of Siemens, but only one flag of ISMRMRD.
-    both = (masks >> np.uint64(CALIBRATION_AND_IMAGE)) & one > 0
-    masks = np.where(both, masks & ~(one << np.uint64(CALIBRATION)), masks)
+    bit_one = np.uint64(1)
+    # A line that is both image and reference carries both marks of Siemens, but only bit_one flag of ISMRMRD.
+    both = (masks >> np.uint64(CALIBRATION_AND_IMAGE)) & bit_one > 0
+    masks = np.where(both, masks & ~(bit_one << np.uint64(CALIBRATION)), masks)
     flags = np.zeros(len(masks), np.uint64)
     for bit, flag in FLAGS:
-        flags |= ((masks >> np.uint64(bit)) & one) << np.uint64(flag - 1)
+        flags |= ((masks >> np.uint64(bit)) & bit_one) << np.uint64(flag - 1)
     return flags
 
 

@@ -147,7 +147,7 @@ def _n_averages(image: Heads) -> int:
         return 0
     places = [image["idx"][name] for name in PLACE]
     order = np.lexsort(places)
-    is_other = np.any([np.diff(one[order]) != 0 for one in places], axis=0)
+    is_other = np.any([np.diff(counter[order]) != 0 for counter in places], axis=0)
     return int(np.diff(np.flatnonzero(is_other), prepend=-1, append=len(image) - 1).min())
 
 
@@ -158,7 +158,7 @@ def _finite(vectors: np.ndarray) -> np.ndarray:
 def _in_passes(places: Int[np.ndarray, " slice"]) -> bool:
     """Whether the slices were acquired in n passes, each of them every n-th slice."""
     passes = np.split(places, np.flatnonzero(np.diff(places) < 0) + 1)
-    steps = {int(step) for one in passes for step in np.diff(one)}
+    steps = {int(step) for positions in passes for step in np.diff(positions)}
     return steps == {len(passes)}
 
 
