@@ -96,6 +96,6 @@ def _write_hdf5(header_xml: str, heads: np.ndarray, samples: Iterable[np.ndarray
             rows = np.zeros(len(heads[start : start + n_rows]), acquisition_dtype)
             rows["head"] = heads[start : start + n_rows]
             for row in rows:
-                samples = np.ascontiguousarray(next(remaining), np.complex64)
-                row["data"], row["traj"] = samples.reshape(-1).view(np.float32), no_trajectory
+                line = np.ascontiguousarray(next(remaining), np.complex64)
+                row["data"], row["traj"] = line.reshape(-1).view(np.float32), no_trajectory
             table[start : start + len(rows)] = rows
