@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 
 from raki.errors import DamagedScan, PermanentError, UnsupportedScan
-from raki.formats import open_scan, read_scan
+from raki.formats import open_scan, read_scan, scan_reader
 from raki.formats.ismrmrd import hdf5
-from raki.formats.sorting import scan_reader
 
 
 @seed(1)
