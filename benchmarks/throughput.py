@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import h5py
 import ismrmrd
 import numpy as np
 import typer
@@ -23,6 +22,7 @@ from rich.table import Table
 from benchmarks.plots import plot_stages
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from raki.formats.acquisitions import flag_bits
+from raki.formats.ismrmrd.hdf5_writer import in_batches, write_hdf5
 from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.phantom.simulation import sampled_lines, scan_header
 
@@ -152,20 +152,7 @@ def _lines(n_bytes: float) -> tuple[str, np.ndarray, Callable[[], Iterator[np.nd
 
 def _write_hdf5(path: Path, gigabytes: float) -> None:
     xml, heads, samples = _lines(1e9 * gigabytes)
-    with h5py.File(path, "w") as file:
-        file.create_dataset("dataset/xml", data=[xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
-        table = file.create_dataset("dataset/data", (len(heads),), acquisition_dtype, chunks=(64,))
-        rows, empty = np.zeros(64, acquisition_dtype), np.zeros(0, np.float32)
-        batch: list[np.ndarray] = []
-        for n, one in enumerate(samples()):
-            batch.append(one.reshape(-1).view(np.float32))
-            if len(batch) == len(rows) or n + 1 == len(heads):
-                for row, values in zip(rows, batch, strict=False):
-                    row["data"], row["traj"] = values, empty
-                first = n + 1 - len(batch)
-                rows["head"][: len(batch)] = heads[first : n + 1]
-                table[first : n + 1] = rows[: len(batch)]
-                batch = []
+    write_hdf5(xml, in_batches(heads, samples()), path)
 
 
 def _write_stream(path: Path, gigabytes: float) -> None:

@@ -3,27 +3,20 @@
 Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089; https://ismrmrd.readthedocs.io.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
-import h5py
 import ismrmrd
 import numpy as np
 from ismrmrd import xsd
-from ismrmrd.hdf5 import acquisition_dtype
-from jaxtyping import Shaped
 
 from raki.export.known import dwell_times_s, known_header
 from raki.formats.acquisitions import flag_bits
 from raki.formats.arrays.header import NOISE_SAMPLES, acs_heads, line_heads, noise_heads, with_encoding
+from raki.formats.ismrmrd.hdf5_writer import Batch, counted, write_hdf5
 from raki.scan import COUNTERS, Scan
-from raki.whole_file import whole_file
-
-CHUNK = 64
-
-Samples = Iterable[np.ndarray]
-"""Samples of acquisitions, each `coil ro`."""
 
 
 def write_ismrmrd(scan: Scan, path: Path) -> None:
@@ -36,32 +29,11 @@ def write_ismrmrd(scan: Scan, path: Path) -> None:
     sizes = {"slice": scan.n_slices, "coil": n_coils, "pe": n_pe, "ro": n_ro}
     n_frames = {name: 1 + max(getattr(frame, name) for frame in scan.frames) for name in COUNTERS}
     xml = with_encoding(known_header(scan), scan.geometry, sizes | n_frames, _calibration(scan))
-    with whole_file(path) as part, h5py.File(part, "w") as file:
-        group = file.create_group("dataset")
-        group.create_dataset("xml", data=[xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
-        table = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(CHUNK,))
-        for heads, lines in _noise(scan):
-            _append(table, heads, lines)
-        for heads, lines in _separate_calibration(scan, sizes):
-            _append(table, heads, lines)
-        for heads, lines in _image(scan, sizes):
-            _append(table, heads, lines)
+    batches = chain(_noise(scan), _separate_calibration(scan, sizes), _image(scan, sizes))
+    write_hdf5(xml, counted(batches), path)
 
 
-def _append(table: h5py.Dataset, heads: Shaped[np.ndarray, " acquisition"], lines: Samples) -> None:
-    """Adds acquisitions to the end, counting them as a scanner does."""
-    start = len(table)
-    rows = np.zeros(len(heads), acquisition_dtype)
-    rows["head"] = heads
-    rows["head"]["scan_counter"] = np.arange(start, start + len(rows))
-    for row, samples in zip(rows, lines, strict=True):
-        row["data"] = np.ascontiguousarray(samples, np.complex64).reshape(-1).view(np.float32)
-        row["traj"] = np.zeros(0, np.float32)
-    table.resize(start + len(rows), axis=0)
-    table[start:] = rows
-
-
-def _noise(scan: Scan) -> Iterator[tuple[np.ndarray, Samples]]:
+def _noise(scan: Scan) -> Iterator[Batch]:
     if scan.noise is not None:
         n_coils, n_samples = scan.noise.shape
         starts = range(0, n_samples, NOISE_SAMPLES)
@@ -69,7 +41,7 @@ def _noise(scan: Scan) -> Iterator[tuple[np.ndarray, Samples]]:
         yield heads, [scan.noise[:, start : start + NOISE_SAMPLES] for start in starts]
 
 
-def _separate_calibration(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Samples]]:
+def _separate_calibration(scan: Scan, sizes: dict[str, int]) -> Iterator[Batch]:
     """The calibration lines of one slice at a time; those of the first frame serve all."""
     if scan.acs is not None:
         heads = acs_heads(scan.geometry, (scan.n_slices, *scan.acs.shape[1:]), sizes, dwell_times_s(scan)[0])
@@ -77,7 +49,7 @@ def _separate_calibration(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[n
             yield of_slice, scan.acs[index].transpose(1, 0, 2)
 
 
-def _image(scan: Scan, sizes: dict[str, int]) -> Iterator[tuple[np.ndarray, Samples]]:
+def _image(scan: Scan, sizes: dict[str, int]) -> Iterator[Batch]:
     """The acquired lines of one slice at a time."""
     lines = np.flatnonzero(scan.sampled)
     first_acs, end_acs = scan.acs_lines or (0, 0)

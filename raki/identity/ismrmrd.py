@@ -1,16 +1,13 @@
 """ISMRMRD raw data without identity: a scrubbed header, and of the acquisitions what a reconstruction needs."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
-import h5py
 import numpy as np
 from ismrmrd import xsd
-from ismrmrd.hdf5 import acquisition_dtype
 
 from raki.errors import UnsupportedScan
-from raki.formats import Format
-from raki.formats.acquisitions import HEAD
+from raki.formats.acquisitions import HEAD, Format
+from raki.formats.ismrmrd.hdf5_writer import in_batches, write_hdf5
 from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.identity.header import Policy, identity_in_header, scrub_header
 from raki.identity.words import require_gone, telling_words
@@ -24,7 +21,6 @@ KEPT_FIELDS = (
 """Of an acquisition's head. The number of the measurement, clocks and the fields for a site's own use are left out."""
 
 CARTESIAN = ("cartesian", "epi")
-BATCH, BATCH_BYTES = 64, 16 << 20
 
 
 def scrub_ismrmrd(source: Path, target: Path, format_: Format, *, token: str, policy: Policy) -> None:
@@ -49,7 +45,7 @@ def scrub_ismrmrd(source: Path, target: Path, format_: Format, *, token: str, po
         if format_.name == "ISMRMRD stream":
             write_stream(scrubbed, heads, samples, target)
         else:
-            _write_hdf5(scrubbed, _without_discarded(heads), samples, target)
+            write_hdf5(scrubbed, in_batches(_without_discarded(heads), samples), target)
 
 
 def anonymous_heads(heads: np.ndarray) -> np.ndarray:
@@ -81,21 +77,3 @@ def _require_cartesian(header_xml: str) -> None:
                 f"the trajectory is '{trajectory}', and its samples mean nothing without it; raki de-identifies "
                 "Cartesian scans only"
             )
-
-
-def _write_hdf5(header_xml: str, heads: np.ndarray, samples: Iterable[np.ndarray], path: Path) -> None:
-    no_trajectory = np.zeros(0, np.float32)
-    with h5py.File(path, "w") as file:
-        group = file.create_group("dataset")
-        group.create_dataset("xml", data=[header_xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
-        table = group.create_dataset("data", (len(heads),), acquisition_dtype, chunks=(BATCH,), maxshape=(None,))
-        largest = 8 * int((heads["number_of_samples"].astype(int) * heads["active_channels"]).max(initial=1))
-        n_rows = max(1, min(BATCH, BATCH_BYTES // largest))
-        remaining = iter(samples)
-        for start in range(0, len(heads), n_rows):
-            rows = np.zeros(len(heads[start : start + n_rows]), acquisition_dtype)
-            rows["head"] = heads[start : start + n_rows]
-            for row in rows:
-                line = np.ascontiguousarray(next(remaining), np.complex64)
-                row["data"], row["traj"] = line.reshape(-1).view(np.float32), no_trajectory
-            table[start : start + len(rows)] = rows

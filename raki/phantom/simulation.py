@@ -2,16 +2,15 @@
 
 import gzip
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import h5py
 import ismrmrd
 import numpy as np
 from ismrmrd import xsd
-from ismrmrd.hdf5 import acquisition_dtype
 
-from raki.formats.acquisitions import flag_bits
+from raki.formats.acquisitions import HEAD, flag_bits
+from raki.formats.ismrmrd.hdf5_writer import Batch, counted, write_hdf5
 from raki.phantom.coil_array import noise_correlation
 from raki.phantom.phantom import FOV_MM, SLICE_THICKNESS_MM, phantom_slices, slice_positions_mm
 from raki.scan import lattice_and_acs
@@ -52,24 +51,25 @@ def simulate_scan(
     rng = np.random.default_rng(seed)
     mixing = noise_level * _noise_mixing(n_coils, rng)
     lines, flags = sampled_lines(matrix, acceleration, n_acs_lines)
-    with whole_file(path) as part:
-        raw = part if path.suffix == ".h5" else part.with_name("scan.h5")
-        with h5py.File(raw, "w") as file:
-            group = file.create_group("dataset")
-            header = scan_header(n_slices, n_coils, matrix, acceleration)
-            group.create_dataset("xml", data=[xsd.ToXML(header).encode()], dtype=h5py.special_dtype(vlen=bytes))
-            acquisitions = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(64,))
-            if noise_level > 0:
-                _append(acquisitions, _noise_acquisitions(mixing, 2 * matrix, rng))
-            slices = phantom_slices(n_slices, n_coils, matrix, seed, readout_oversampling=READOUT_OVERSAMPLING)
-            for n_done, kspace in enumerate(slices):
-                noise = np.tensordot(mixing, complex_noise(rng, kspace.shape), axes=1)
-                measured = kspace + noise
-                _append(acquisitions, _image_acquisitions(measured, lines, flags, n_done, n_slices))
-                if progress:
-                    progress((n_done + 1) / n_slices)
-        if raw != part:
-            _pack(raw, part)
+    header_xml = xsd.ToXML(scan_header(n_slices, n_coils, matrix, acceleration))
+
+    def acquired() -> Iterator[Batch]:
+        if noise_level > 0:
+            yield _noise_acquisitions(mixing, 2 * matrix, rng)
+        slices = phantom_slices(n_slices, n_coils, matrix, seed, readout_oversampling=READOUT_OVERSAMPLING)
+        for n_done, kspace in enumerate(slices):
+            noise = np.tensordot(mixing, complex_noise(rng, kspace.shape), axes=1)
+            yield _image_acquisitions(kspace + noise, lines, flags, n_done, n_slices)
+            if progress:
+                progress((n_done + 1) / n_slices)
+
+    if path.suffix == ".h5":
+        write_hdf5(header_xml, counted(acquired()), path)
+        return
+    with whole_file(path) as packed:
+        raw = packed.with_name("scan.h5")
+        write_hdf5(header_xml, counted(acquired()), raw)
+        _pack(raw, packed)
 
 
 def sampled_lines(matrix: int, acceleration: int, n_acs_lines: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,55 +140,42 @@ def _noise_mixing(n_coils: int, rng: np.random.Generator) -> np.ndarray:
     return (level[:, None] * np.linalg.cholesky(noise_correlation(n_coils))).astype(np.complex64)
 
 
-def _noise_acquisitions(mixing: np.ndarray, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+def _noise_acquisitions(mixing: np.ndarray, n_samples: int, rng: np.random.Generator) -> Batch:
     """Acquisitions without excitation. A longer dwell time lets in less noise; so does the receiver's filter."""
     scale = np.sqrt(NOISE_BANDWIDTH_RATIO * DWELL_TIME_US / NOISE_DWELL_TIME_US)
     noise = scale * np.tensordot(mixing, complex_noise(rng, (len(mixing), N_NOISE_ACQUISITIONS, n_samples)), axes=1)
-    acquisitions = _acquisitions(noise.transpose(1, 0, 2))
-    acquisitions["head"]["flags"] = flag_bits(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
-    acquisitions["head"]["sample_time_us"] = NOISE_DWELL_TIME_US
-    return acquisitions
+    heads = _heads(N_NOISE_ACQUISITIONS, len(mixing), n_samples)
+    heads["flags"] = flag_bits(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    heads["sample_time_us"] = NOISE_DWELL_TIME_US
+    return heads, noise.transpose(1, 0, 2)
 
 
 def _image_acquisitions(
     kspace: np.ndarray, lines: np.ndarray, flags: np.ndarray, slice_index: int, n_slices: int
-) -> np.ndarray:
+) -> Batch:
     """The acquired lines of one slice, in the order of time."""
-    acquisitions = _acquisitions(kspace[:, lines].transpose(1, 0, 2))
-    head = acquisitions["head"]
-    head["flags"] = flags
-    head["flags"][0] |= flag_bits(ismrmrd.ACQ_FIRST_IN_SLICE)
-    head["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_SLICE)
+    n_coils, _, n_samples = kspace.shape
+    heads = _heads(len(lines), n_coils, n_samples)
+    heads["flags"] = flags
+    heads["flags"][0] |= flag_bits(ismrmrd.ACQ_FIRST_IN_SLICE)
+    heads["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_SLICE)
     if slice_index == n_slices - 1:
-        head["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
-    head["sample_time_us"] = DWELL_TIME_US
-    head["position"][:, 2] = slice_positions_mm(n_slices)[slice_index]
-    head["idx"]["kspace_encode_step_1"] = lines
-    head["idx"]["slice"] = slice_index
-    return acquisitions
+        heads["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+    heads["sample_time_us"] = DWELL_TIME_US
+    heads["position"][:, 2] = slice_positions_mm(n_slices)[slice_index]
+    heads["idx"]["kspace_encode_step_1"] = lines
+    heads["idx"]["slice"] = slice_index
+    return heads, kspace[:, lines].transpose(1, 0, 2)
 
 
-def _acquisitions(samples: np.ndarray) -> np.ndarray:
-    """ISMRMRD acquisitions that hold `acquisition coil sample`, axial, readout from right to left."""
-    n_acquisitions, n_coils, n_samples = samples.shape
-    acquisitions = np.zeros(n_acquisitions, acquisition_dtype)
-    head = acquisitions["head"]
-    head["version"] = 1
-    head["number_of_samples"], head["center_sample"] = n_samples, n_samples // 2
-    head["available_channels"] = head["active_channels"] = n_coils
-    head["read_dir"], head["phase_dir"], head["slice_dir"] = np.eye(3)
-    empty = np.zeros(0, np.float32)
-    for acquisition, values in zip(acquisitions, samples.astype(np.complex64), strict=True):
-        acquisition["data"], acquisition["traj"] = values.reshape(-1).view(np.float32), empty
-    return acquisitions
-
-
-def _append(dataset: h5py.Dataset, acquisitions: np.ndarray) -> None:
-    """Adds acquisitions to the end, counting them as the scanner does."""
-    start = len(dataset)
-    acquisitions["head"]["scan_counter"] = np.arange(start, start + len(acquisitions))
-    dataset.resize(start + len(acquisitions), axis=0)
-    dataset[start:] = acquisitions
+def _heads(n_acquisitions: int, n_coils: int, n_samples: int) -> np.ndarray:
+    """Heads of axial lines, the readout from right to left."""
+    heads = np.zeros(n_acquisitions, HEAD)
+    heads["version"] = 1
+    heads["number_of_samples"], heads["center_sample"] = n_samples, n_samples // 2
+    heads["available_channels"] = heads["active_channels"] = n_coils
+    heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = np.eye(3)
+    return heads
 
 
 def _pack(raw: Path, path: Path) -> None:
