@@ -11,17 +11,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from raki.archive.limits import DEFAULT_LIMITS
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.arrays.npy_mapping import damage_is_named, mapped_array
 
-ZIP_MAGIC = b"PK\x03\x04"
 # Signature, version, flags, method, time, date, checksum, packed and unpacked size, lengths of name and extra field.
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 BLOCK_BYTES = 1 << 20
 MOST_MEMBERS = 64
-# Raw data is noise and hardly packs; zero-filled lines reach about ten.
-LARGEST_RATIO = 100
-LARGEST_BYTES = 64 << 30
 
 
 def mapped_members(path: Path, folder: Path) -> dict[str, np.memmap]:
@@ -66,10 +63,11 @@ class _BoundedReads(io.FileIO):
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, folder: Path) -> np.memmap:
-    if info.file_size > min(LARGEST_RATIO * max(info.compress_size, BLOCK_BYTES), LARGEST_BYTES):
+    ratio, most_bytes = DEFAULT_LIMITS.ratio, DEFAULT_LIMITS.n_bytes
+    if info.file_size > min(ratio * max(info.compress_size, BLOCK_BYTES), most_bytes):
         raise UnsupportedScan(
             f"the array '{name}' unpacks from {info.compress_size} to {info.file_size} bytes; raki takes at most "
-            f"{LARGEST_RATIO} times as many and {LARGEST_BYTES}: save it without compression"
+            f"{ratio:g} times as many and {most_bytes}: save it without compression"
         )
     with damage_is_named():
         source = archive.open(info)

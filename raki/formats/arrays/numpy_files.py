@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from raki.archive.zip import ZIP_MAGIC
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.acquisitions import Format
 from raki.formats.arrays.description import Description
 from raki.formats.arrays.npy_mapping import MAGIC, damage_is_named, mapped_array
-from raki.formats.arrays.npz_members import LOCAL_HEADER, ZIP_MAGIC, mapped_members
+from raki.formats.arrays.npz_members import LOCAL_HEADER, mapped_members
 from raki.formats.arrays.scan import ArrayAcquisitions
 
 ARRAYS = ("kspace", "noise", "acs")
