@@ -3,19 +3,16 @@
 import json
 import re
 import time
-import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from infra.local.account import ACCOUNT, REGION, Client
+from infra.local.account import Client
+from infra.local.events.envelope import Json, service_event
 from infra.local.journal import Journal
 from infra.local.moto import state
 from infra.local.moto.state import Model
 
 _UNIT_S = {"minute": 60, "hour": 3600, "day": 86400}
-
-Json = dict[str, Any]
 
 
 class Rules:
@@ -110,18 +107,3 @@ def _at(event: Any, path: str) -> Any:
     for name in path.split(".")[1:]:
         event = event.get(name, "") if isinstance(event, dict) else ""
     return event
-
-
-def service_event(source: str, detail_type: str, resources: list[str], detail: Json) -> Json:
-    """An event in EventBridge's envelope."""
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": detail_type,
-        "source": source,
-        "account": ACCOUNT,
-        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": REGION,
-        "resources": resources,
-        "detail": detail,
-    }

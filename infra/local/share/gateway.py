@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.account import ACCOUNT, REGION
+from infra.local.events.envelope import service_event
 from infra.local.journal import Journal
 from infra.local.share.folder import ShareFolder
 from infra.local.share.uploads import UploadNotices
@@ -230,21 +231,12 @@ def _refresh_complete(share: FileShare, folders: list[str], notification_id: str
 
     S3 File Gateway user guide, "Getting notified about file operations".
     """
-    now = datetime.now(UTC)
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": "Storage Gateway Refresh Cache Event",
-        "source": "aws.storagegateway",
-        "account": ACCOUNT,
-        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": REGION,
-        "resources": [share.arn, share.request["GatewayARN"]],
-        "detail": {
-            "event-type": "refresh-complete",
-            "notification-id": notification_id,
-            "request-received": received.isoformat(),
-            "completed": now.isoformat(),
-            "folderList": folders,
-        },
+    detail = {
+        "event-type": "refresh-complete",
+        "notification-id": notification_id,
+        "request-received": received.isoformat(),
+        "completed": datetime.now(UTC).isoformat(),
+        "folderList": folders,
     }
+    resources = [share.arn, share.request["GatewayARN"]]
+    return service_event("aws.storagegateway", "Storage Gateway Refresh Cache Event", resources, detail)

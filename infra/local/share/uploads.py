@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.local.account import ACCOUNT, REGION
+from infra.local.events.envelope import service_event
 
 Json = dict[str, Any]
 
@@ -83,24 +83,14 @@ def _settling_time_s(share: Json) -> float | None:
 def _event(upload: _Upload) -> Json:
     """S3 File Gateway user guide, "Getting notified about file operations"; `event-time` and `set-id` as gateways send
     them besides."""
-    now = datetime.now(UTC)
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": "Storage Gateway Object Upload Event",
-        "source": "aws.storagegateway",
-        "account": ACCOUNT,
-        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": REGION,
-        "resources": upload.resources,
-        "detail": {
-            "bucket-name": upload.bucket,
-            "event-time": now.isoformat(),
-            "event-type": "object-upload-complete",
-            "modification-time": upload.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "object-key": upload.key,
-            "object-size": upload.n_bytes,
-            "prefix": upload.prefix,
-            "set-id": str(uuid.uuid4()),
-        },
+    detail = {
+        "bucket-name": upload.bucket,
+        "event-time": datetime.now(UTC).isoformat(),
+        "event-type": "object-upload-complete",
+        "modification-time": upload.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "object-key": upload.key,
+        "object-size": upload.n_bytes,
+        "prefix": upload.prefix,
+        "set-id": str(uuid.uuid4()),
     }
+    return service_event("aws.storagegateway", "Storage Gateway Object Upload Event", upload.resources, detail)
