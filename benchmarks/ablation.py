@@ -2,17 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.exams import Accelerations, AcsSizes, Scans, SlicesOfEach, chosen_exams
 from benchmarks.opponents import Fill
 from benchmarks.plots import plot_ratios
-from benchmarks.quality import chosen_exams, sit
+from benchmarks.quality import sit
 from benchmarks.ratios import TUNED, Aggregate, aggregates
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.undersampling import Undersampling
@@ -27,15 +25,10 @@ from raki.scan.fourier import KSpace
 
 
 def ablation(
-    scans: Annotated[
-        list[Path] | None,
-        typer.Argument(exists=True, dir_okay=False, help="Fully sampled scans; all there are if none."),
-    ] = None,
-    acceleration: Annotated[
-        list[int] | None, typer.Option("--acceleration", "-R", min=2, help="[2, 3, 4, 5, 6]")
-    ] = None,
-    acs: Annotated[list[int] | None, typer.Option(min=4, help="Lines of the ACS; repeatable. [16, 24, 32]")] = None,
-    slices: Annotated[int, typer.Option(min=1, help="At most so many of each scan, evenly spaced.")] = 1,
+    scans: Scans = None,
+    acceleration: Accelerations = None,
+    acs: AcsSizes = None,
+    slices: SlicesOfEach = 1,
     output: Output = RESULTS,
 ) -> None:
     """The default method part by part: NMSE over that of GRAPPA tuned by the answer."""

@@ -5,15 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.exams import Accelerations, AcsSizes, Exam, Scans, SlicesOfEach, chosen_exams
 from benchmarks.plots import colour
-from benchmarks.quality import Exam, chosen_exams
 from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from raki.coils import root_sum_of_squares
@@ -45,15 +43,10 @@ class Coverage:
 
 
 def coverage(
-    scans: Annotated[
-        list[Path] | None,
-        typer.Argument(exists=True, dir_okay=False, help="Fully sampled scans; all there are if none."),
-    ] = None,
-    acceleration: Annotated[
-        list[int] | None, typer.Option("--acceleration", "-R", min=2, help="[2, 3, 4, 5, 6]")
-    ] = None,
-    acs: Annotated[list[int] | None, typer.Option(min=4, help="Lines of the ACS; repeatable. [16, 24, 32]")] = None,
-    slices: Annotated[int, typer.Option(min=1, help="At most so many of each scan, evenly spaced.")] = 2,
+    scans: Scans = None,
+    acceleration: Accelerations = None,
+    acs: AcsSizes = None,
+    slices: SlicesOfEach = 2,
     output: Output = RESULTS,
 ) -> None:
     """Share of pixels whose true error is within 1.96 standard errors, against fully sampled scans."""
@@ -87,7 +80,7 @@ def cover(exam: Exam) -> Iterator[Coverage]:
         error = (root_sum_of_squares(to_image(filled)) - reference).abs()[inside]
         expected = standard_error[inside]
         yield Coverage(
-            case=Case(exam.scan.name, exam.scan.slices[position], exam.lines.acceleration, exam.lines.n_acs_lines),
+            case=exam.case(position),
             share=float((error <= HALF_WIDTH * expected).float().mean()),
             error_over_standard_error=float(error.square().mean().sqrt() / expected.square().mean().sqrt()),
             g_factor=float(g_factor[inside].median()),

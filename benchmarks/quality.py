@@ -1,8 +1,8 @@
 """`python -m benchmarks quality`: how close each method comes to fully sampled scans."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,11 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.exams import Accelerations, AcsSizes, Exam, Scans, SlicesOfEach, chosen_exams
 from benchmarks.opponents import Fill, can_fill, fills
 from benchmarks.plots import plot_ratios
-from benchmarks.ratios import TUNED, Aggregate, Case, Measurement, aggregates, geometric_mean, pairs, ratios
+from benchmarks.ratios import TUNED, Aggregate, Measurement, aggregates, geometric_mean, pairs, ratios
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from benchmarks.scans import REAL_SCANS, FullScan, find_scans, load_scan
 from benchmarks.scores import score
 from benchmarks.tuned import tuned_grappa
 from benchmarks.undersampling import Undersampling
@@ -24,28 +24,15 @@ from raki.images import object_mask
 from raki.scan.fourier import KSpace, to_image
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exam:
-    """One scan, undersampled in one way."""
-
-    scan: FullScan
-    lines: Undersampling
-
-
 def quality(
-    scans: Annotated[
-        list[Path] | None,
-        typer.Argument(exists=True, dir_okay=False, help="Fully sampled scans; all there are if none."),
-    ] = None,
+    scans: Scans = None,
     method: Annotated[list[str] | None, typer.Option(help="What to measure; repeatable. [grappa, raki]")] = None,
-    acceleration: Annotated[
-        list[int] | None, typer.Option("--acceleration", "-R", min=2, help="[2, 3, 4, 5, 6]")
-    ] = None,
-    acs: Annotated[list[int] | None, typer.Option(min=4, help="Lines of the ACS; repeatable. [16, 24, 32]")] = None,
+    acceleration: Accelerations = None,
+    acs: AcsSizes = None,
     offset: Annotated[
         int | None, typer.Option(help="First line of the lattice; by default the DC line is on it.")
     ] = None,
-    slices: Annotated[int, typer.Option(min=1, help="At most so many of each scan, evenly spaced.")] = 2,
+    slices: SlicesOfEach = 2,
     public_raki: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="A clone of pdawood/iterativeRaki, for public_raki, public_iraki."),
@@ -73,64 +60,24 @@ def quality(
     write_record(output, "quality", facts, lambda path: plot_ratios(measurements, methods, TUNED, path))
 
 
-def chosen_exams(
-    scans: Sequence[Path] | None,
-    acceleration: Sequence[int] | None,
-    acs: Sequence[int] | None,
-    *,
-    slices: int,
-    offset: int | None = None,
-) -> list[Exam]:
-    """The exams that a command's options name; where they name none, every scan there is, R = 2 to 6, three ACS sizes.
-
-    Raises:
-        typer.BadParameter: there is no scan, or none that any of this makes a sensible test for.
-    """
-    paths = scans or find_scans(REAL_SCANS)
-    if not paths:
-        raise typer.BadParameter(f"no fully sampled scan was found in {REAL_SCANS}; name one")
-    ways = [(r, n_lines) for n_lines in acs or [16, 24, 32] for r in acceleration or range(2, 7)]
-    exams = list(sitting((load_scan(path, n_slices=slices) for path in paths), ways, offset))
-    if not exams:
-        raise typer.BadParameter("no scan has lines and coils enough for any of these accelerations")
-    return exams
-
-
-def sitting(scans: Iterable[FullScan], ways: Sequence[tuple[int, int]], offset: int | None) -> Iterator[Exam]:
-    """Every scan in every way (acceleration, ACS lines) that makes a sensible test; says which don't."""
-    for scan in scans:
-        _, n_coils, n_pe, _ = scan.kspace.shape
-        for acceleration, n_acs_lines in ways:
-            lines = Undersampling(n_pe=n_pe, acceleration=acceleration, n_acs_lines=n_acs_lines, offset=offset)
-            refusal = lines.refusal(n_coils)
-            if refusal:
-                CONSOLE.print(f"left out: {scan.name}: {refusal}", style="dim", highlight=False)
-            else:
-                yield Exam(scan=scan, lines=lines)
-
-
 def sit(exam: Exam, how: Mapping[str, Fill]) -> Iterator[Measurement]:
     """Tuned GRAPPA and every method on the slices of one exam, scored inside the object of each slice."""
     full, lines = exam.scan.kspace, exam.lines
     measured = lines.applied_to(full)
     references = root_sum_of_squares(to_image(full))
     masks = [object_mask(reference) for reference in references]
-
-    def case(index: int) -> Case:
-        return Case(exam.scan.name, exam.scan.slices[index], lines.acceleration, lines.n_acs_lines)
-
     for index, (reference, mask) in enumerate(zip(references, masks, strict=True)):
         start = time.perf_counter()
         best = tuned_grappa(measured[index], lines, reference, mask)
         seconds = time.perf_counter() - start
         scores = score(best.kspace, reference, mask)
-        yield Measurement(case=case(index), method=TUNED, scores=scores, seconds=seconds, detail=str(best.setting))
+        yield Measurement(case=exam.case(index), method=TUNED, scores=scores, seconds=seconds, detail=str(best.setting))
     for name, fill in how.items():
         if can_fill(name, lines):
             filled, seconds = _timed(fill, measured, lines)
             for index, (reference, mask) in enumerate(zip(references, masks, strict=True)):
                 scores = score(filled[index], reference, mask)
-                yield Measurement(case=case(index), method=name, scores=scores, seconds=seconds / len(full))
+                yield Measurement(case=exam.case(index), method=name, scores=scores, seconds=seconds / len(full))
 
 
 def _timed(fill: Fill, measured: KSpace, lines: Undersampling) -> tuple[KSpace, float]:
