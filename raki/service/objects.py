@@ -119,6 +119,7 @@ def write_error_report(folder: Path, record: ScanRecord, error: RakiError) -> li
     return [report, page]
 
 
+# No Jinja, as for the report: this package has to start fast, and imports the standard library and boto3 alone.
 ERROR_PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>

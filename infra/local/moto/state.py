@@ -1,4 +1,6 @@
-"""What the server holds, read inside its own process: the only module besides `adaptations` that knows moto's models.
+"""What the server holds, read from moto's models inside its own process.
+
+`server.adaptations` and `deploy` know models too, for what they change and for the types that moto lacks.
 
 Everything here could be asked through boto3 as well; it is asked several times a second, and a call costs some
 milliseconds. What changes something goes through the public API wherever that has a call for it.

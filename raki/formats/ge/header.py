@@ -28,7 +28,7 @@ def looks_like_pfile(start: bytes) -> bool:
 
 
 def read_header(path: Path) -> tuple[Revision, np.void, np.ndarray]:
-    """The revision, the header's fields by the names in `ge_fields`, and the table of slices in the order of space.
+    """The revision, the header's fields by the names in `raki.formats.ge.fields`, and the slices in the order of space.
 
     Raises:
         UnsupportedScan: another revision, or a kind of scan that could not be tested.

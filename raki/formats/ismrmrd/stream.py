@@ -3,6 +3,10 @@
 Each message is a number that says what it is, then what it holds; a message of its own closes the stream. The stream
 has no table of contents, so it is walked through once when it is opened.
 
+`ismrmrd.serialization.ProtocolDeserializer` has no such walk: it reads all samples on the way to the last head (0.16 s
+for 200 MB, against 0.03 s), asks for 4 GiB of memory where seven bytes announce them, and ends a stream that is cut
+short in a bare ValueError. The tests hold reader and writer against it.
+
 Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089;
 https://ismrmrd.readthedocs.io/en/latest/mrd_streaming_protocol.html.
 """
