@@ -47,10 +47,7 @@ class Notebook(Construct):
                 "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
             ),
         )
-        group = ec2.SecurityGroup(
-            self, "SecurityGroup", allow_all_outbound=False, description="raki: the notebook", vpc=network.vpc
-        )
-        group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "AWS's services; all of them by HTTPS")
+        group = self._security_group(network)
         if endpoints:
             self._add_endpoints(network, group)
         instance = sagemaker.CfnNotebookInstance(
@@ -73,6 +70,13 @@ class Notebook(Construct):
         )
         self.arn = instance.ref
         self.name = instance.attr_notebook_instance_name
+
+    def _security_group(self, network: NetworkStack) -> ec2.SecurityGroup:
+        group = ec2.SecurityGroup(
+            self, "SecurityGroup", allow_all_outbound=False, description="raki: the notebook", vpc=network.vpc
+        )
+        group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "AWS's services; all of them by HTTPS")
+        return group
 
     def _preparation(self, scratch: Scratch | None) -> sagemaker.CfnNotebookInstanceLifecycleConfig:
         script = PREPARE.read_text(encoding="ascii").replace("@IDLE_MINUTES@", str(IDLE_MINUTES))

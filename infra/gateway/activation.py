@@ -49,14 +49,7 @@ class Activation(Construct):
         self.handler.function.configure_async_invoke(retry_attempts=0)
         _let_join_network(self.handler.role)
         self._let_activate()
-        properties = {
-            "Address": address,
-            "Name": Stack.of(self).stack_name,
-            "Region": Stack.of(self).region,
-            "TimeZone": "GMT",  # of the maintenance window; Storage Gateway knows offsets only, not summer time
-        }
-        if endpoint:
-            properties["VpcEndpoint"] = endpoint
+        properties = self._properties(address, endpoint)
         if deployment.share_protocol == "smb":
             properties["GuestSecret"] = self._add_guest_secret(storage)
         gateway = CustomResource(
@@ -69,6 +62,15 @@ class Activation(Construct):
         )
         gateway.node.add_dependency(self.handler, group)
         self.gateway_arn = gateway.get_att_string("GatewayARN")
+
+    def _properties(self, address: str, endpoint: str | None) -> dict[str, str]:
+        properties = {
+            "Address": address,
+            "Name": Stack.of(self).stack_name,
+            "Region": Stack.of(self).region,
+            "TimeZone": "GMT",  # of the maintenance window; Storage Gateway knows offsets only, not summer time
+        }
+        return {**properties, "VpcEndpoint": endpoint} if endpoint else properties
 
     def _gateways(self) -> str:
         """The account's gateways here. The one that is activated has no name before, and no other is asked for."""

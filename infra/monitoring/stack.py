@@ -2,6 +2,7 @@
 
 from aws_cdk import Aws, CfnOutput, Stack
 from aws_cdk import aws_budgets as budgets
+from aws_cdk import aws_fsx as fsx
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
@@ -37,17 +38,7 @@ class MonitoringStack(Stack):
         self.topic = self._topic(storage, deployment)
         scratch = pipeline.reconstruction.scratch
         file_system = scratch.file_system if scratch else None
-
-        alarms = Alarms(self, "Alarms", topic=self.topic)
-        alarms.watch_queues(storage)
-        alarms.watch_function("scale_decompression", pipeline.decompression.scale.function, each_minute=True)
-        alarms.watch_function("dispatch_reconstruction", pipeline.reconstruction.dispatch.function, each_minute=True)
-        alarms.watch_function("refresh_gateway", pipeline.delivery.refresh.function, each_minute=False)
-        alarms.watch_scans()
-        if file_system:
-            alarms.watch_file_system(file_system)
-        if gateway_arn:
-            alarms.watch_gateway(gateway_arn)
+        alarms = self._alarms(storage, pipeline, file_system, gateway_arn)
         Notices(self, "Notices", topic=self.topic, pipeline=pipeline)
 
         log_groups = [found for found in pipeline.node.find_all() if isinstance(found, logs.LogGroup)]
@@ -70,6 +61,25 @@ class MonitoringStack(Stack):
         )
         if deployment.monthly_budget_usd:
             add_budget(self, deployment)
+
+    def _alarms(
+        self,
+        storage: StorageStack,
+        pipeline: PipelineStack,
+        file_system: fsx.LustreFileSystem | None,
+        gateway_arn: str,
+    ) -> Alarms:
+        alarms = Alarms(self, "Alarms", topic=self.topic)
+        alarms.watch_queues(storage)
+        alarms.watch_function("scale_decompression", pipeline.decompression.scale.function, each_minute=True)
+        alarms.watch_function("dispatch_reconstruction", pipeline.reconstruction.dispatch.function, each_minute=True)
+        alarms.watch_function("refresh_gateway", pipeline.delivery.refresh.function, each_minute=False)
+        alarms.watch_scans()
+        if file_system:
+            alarms.watch_file_system(file_system)
+        if gateway_arn:
+            alarms.watch_gateway(gateway_arn)
+        return alarms
 
     def _topic(self, storage: StorageStack, deployment: Deployment) -> sns.Topic:
         topic = sns.Topic(

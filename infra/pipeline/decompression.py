@@ -45,31 +45,8 @@ class Decompression(Construct):
             task_role=self.task_role,
         )
         self._add_worker(task, storage, deployment)
-        # The desired count is the Lambda's: a count in the template would reset the fleet at every deployment.
-        self.service = ecs.FargateService(
-            self,
-            "Service",
-            circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
-            cluster=self.cluster,
-            min_healthy_percent=0,
-            security_groups=[network.workers],
-            task_definition=task,
-            vpc_subnets=network.private,
-        )
-        self.scale = Handler(
-            self,
-            "Scale",
-            name="scale_decompression",
-            environment={
-                "CLUSTER": self.cluster.cluster_name,
-                "INGEST_QUEUE_URL": storage.ingest_queue.queue_url,
-                "LEDGER_TABLE": storage.ledger.table_name,
-                "MAX_WORKERS": str(deployment.max_decompression_workers),
-                "SERVICE": self.service.service_name,
-            },
-            key=storage.operations_key,
-        )
-        self.scale.run_each_minute()
+        self.service = self._service(task, network)
+        self.scale = self._scale(storage, deployment)
 
     def _add_worker(self, task: ecs.FargateTaskDefinition, storage: StorageStack, deployment: Deployment) -> None:
         worker = task.add_container(
@@ -95,3 +72,33 @@ class Decompression(Construct):
         )
         task.add_volume(name="scratch")
         worker.add_mount_points(ecs.MountPoint(container_path="/scratch", read_only=False, source_volume="scratch"))
+
+    def _service(self, task: ecs.FargateTaskDefinition, network: NetworkStack) -> ecs.FargateService:
+        # The desired count is the Lambda's: a count in the template would reset the fleet at every deployment.
+        return ecs.FargateService(
+            self,
+            "Service",
+            circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
+            cluster=self.cluster,
+            min_healthy_percent=0,
+            security_groups=[network.workers],
+            task_definition=task,
+            vpc_subnets=network.private,
+        )
+
+    def _scale(self, storage: StorageStack, deployment: Deployment) -> Handler:
+        scale = Handler(
+            self,
+            "Scale",
+            name="scale_decompression",
+            environment={
+                "CLUSTER": self.cluster.cluster_name,
+                "INGEST_QUEUE_URL": storage.ingest_queue.queue_url,
+                "LEDGER_TABLE": storage.ledger.table_name,
+                "MAX_WORKERS": str(deployment.max_decompression_workers),
+                "SERVICE": self.service.service_name,
+            },
+            key=storage.operations_key,
+        )
+        scale.run_each_minute()
+        return scale

@@ -65,19 +65,7 @@ class StorageStack(Stack):
             notifications.SqsDestination(self.refresh_queue),
             s3.NotificationKeyFilter(suffix="/manifest.json"),
         )
-        self.ledger = dynamodb.Table(
-            self,
-            "Ledger",
-            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            deletion_protection=True,
-            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
-            encryption_key=self.data_key,
-            partition_key=dynamodb.Attribute(name="scan_id", type=dynamodb.AttributeType.STRING),
-            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=True
-            ),
-            removal_policy=RemovalPolicy.RETAIN,
-        )
+        self.ledger = self._ledger()
         if deployment.audit_data_events:
             self._audit()
         for name, value in {
@@ -154,6 +142,21 @@ class StorageStack(Stack):
             retention_period=Duration.days(7),
             visibility_timeout=visibility_timeout,
             **encryption,
+        )
+
+    def _ledger(self) -> dynamodb.Table:
+        return dynamodb.Table(
+            self,
+            "Ledger",
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            deletion_protection=True,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
+            encryption_key=self.data_key,
+            partition_key=dynamodb.Attribute(name="scan_id", type=dynamodb.AttributeType.STRING),
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            removal_policy=RemovalPolicy.RETAIN,
         )
 
     def _audit(self) -> None:
