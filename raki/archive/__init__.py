@@ -5,8 +5,19 @@ together. Nothing is written but raw data and its companions, under names of our
 """
 
 from raki.archive.dropped import open_local, unpack
-from raki.archive.limits import Limits
+from raki.archive.limits import DEFAULT_LIMITS, Limits
 from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import Readable
+from raki.archive.zip import ZIP_MAGIC
 
-__all__ = ["START_BYTES", "Limits", "RawData", "Readable", "open_local", "refusal", "unpack"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "START_BYTES",
+    "ZIP_MAGIC",
+    "Limits",
+    "RawData",
+    "Readable",
+    "open_local",
+    "refusal",
+    "unpack",
+]

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.events.envelope import service_event
+from infra.local.envelope import service_event
 from infra.local.events.rules import message
 from tests.local.conftest import eventually
 from tests.local.test_functions import bodies

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.local.account import Client
-from infra.local.events.envelope import Json, service_event
+from infra.local.envelope import Json, service_event
 from infra.local.journal import Journal
 from infra.local.moto import state
 from infra.local.moto.state import Model

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.account import ACCOUNT, REGION
-from infra.local.events.envelope import service_event
+from infra.local.envelope import service_event
 from infra.local.journal import Journal
 from infra.local.share.folder import ShareFolder
 from infra.local.share.uploads import UploadNotices

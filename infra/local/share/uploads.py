@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.local.events.envelope import service_event
+from infra.local.envelope import service_event
 
 Json = dict[str, Any]
 

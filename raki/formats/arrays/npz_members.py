@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from raki.archive.limits import DEFAULT_LIMITS
+from raki.archive import DEFAULT_LIMITS
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.arrays.npy_mapping import damage_is_named, mapped_array
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from raki.archive.zip import ZIP_MAGIC
+from raki.archive import ZIP_MAGIC
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.acquisitions import Format
 from raki.formats.arrays.description import Description
