@@ -159,3 +159,13 @@ def test_too_short_an_acs_names_the_lines_needed():
 def test_noise_level_is_found_beside_the_signal(sigma):
     acs = few_waves(8, 24, 64) + sigma * complex_noise((8, 24, 64), 1)
     assert estimate_sigma(acs) == pytest.approx(sigma, rel=0.15)
+
+
+def test_components_keep_their_phase_when_coils_change_places():
+    """An eigenvector is found up to a phase, and the routine that finds it chooses one by the order of the coils."""
+    examples = acs_examples(complex_noise((3, 12, 30)), KERNEL, 2)
+    order = torch.randperm(examples.sources.shape[-1], generator=torch.Generator().manual_seed(0))
+    fit = calibrate(examples, ridge=1e-3)
+    reordered = calibrate(Examples(sources=examples.sources[..., order], targets=examples.targets), ridge=1e-3)
+    torch.testing.assert_close(reordered.basis, fit.basis[order], rtol=0, atol=1e-3)
+    torch.testing.assert_close(reordered.weights, fit.weights, rtol=0, atol=1e-3 * float(fit.weights.abs().max()))

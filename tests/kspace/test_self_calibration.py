@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from raki.kspace.linear_fit import calibrate
 from raki.kspace.patches import Kernel
 from raki.kspace.sampling import find_sampling
-from raki.kspace.self_calibration import MeasuredSlice, first_fit, self_calibrated
+from raki.kspace.self_calibration import BRIGHT, FAINT, FIRST_RIDGE, MeasuredSlice, first_fit, self_calibrated
 from raki.phantom.phantom import phantom_kspace
 from tests.kspace.test_linear_fit import few_waves
 
@@ -110,3 +111,20 @@ def test_a_separate_acs_is_among_the_examples():
     start = first_fit(dark)
     _, faint = self_calibrated(dark, start, n_rounds=2, seed=0)
     assert relative_error(measured.filled_by(faint.predict), full) < 0.05
+
+
+@pytest.mark.parametrize(("expert", "weighting"), [(0, BRIGHT), (1, FAINT)])
+def test_rows_as_faint_as_the_noise_count_no_more_than_noise(monkeypatch, expert, weighting):
+    """A row weighs by one over its magnitude; the noise keeps rows of nothing else from weighing as the object does."""
+    _, measured = measured_slice(phantom(), sigma=0.05)
+    weighed = []
+
+    def watched(examples, **settings):
+        weighed.append(settings["row_floor"])
+        return calibrate(examples, **settings)
+
+    monkeypatch.setattr("raki.kspace.self_calibration.calibrate", watched)
+    start = calibrate(measured.examples(), ridge=FIRST_RIDGE)
+    self_calibrated(measured, start, n_rounds=1, seed=0)
+    # The faint expert is fitted in each round, the bright one once, after them.
+    assert weighed[1 - expert] == pytest.approx(0.05 + weighting.row_floor)
