@@ -12,7 +12,7 @@ from raki.errors import NoCalibration
 from raki.images.metrics import nmse
 from raki.kspace.adam import Adam
 from raki.kspace.method import FillSettings
-from raki.kspace.published import iraki, raki2019, rraki
+from raki.kspace.published import iraki, raki2019
 from raki.kspace.published.descent import Schedule, descend
 from raki.kspace.published.iraki import ComplexNetwork, extended_acs, fill_by_iraki, published_rounds
 from raki.kspace.published.lattice import fill_gaps
@@ -198,9 +198,9 @@ def test_without_its_nonlinear_branch_rraki_is_linear():
 def test_both_norms_of_rraki_are_lowered(full):
     acs = full[:, 8:24] / full.abs().max()
     networks = ResidualNetworks(N_COILS, 2, generator())
-    rraki.train(networks, acs, 2, Schedule(n_steps=150, learning_rate=3e-3))
-    targets = raki2019.as_channels(rraki.gap_targets(acs, raki2019.FIELD, 2))
-    linear, correction = networks(rraki.windows(raki2019.as_channels(acs), raki2019.FIRST_KERNEL, 2), 2)
+    raki2019.train(networks, acs, 2, Schedule(n_steps=150, learning_rate=3e-3))
+    targets = raki2019.as_channels(raki2019.gap_targets(acs, raki2019.FIELD, 2))
+    linear, correction = networks(raki2019.windows(raki2019.as_channels(acs), raki2019.FIRST_KERNEL, 2), 2)
     assert (targets - linear).norm() < 0.5 * targets.norm()
     assert (targets - linear - correction).norm() < 0.5 * targets.norm()
 

@@ -1,6 +1,7 @@
 """RAKI as first published: every real channel of every coil has a network of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Complex64, Float32
@@ -52,6 +53,14 @@ class RakiNetworks(nn.Module):
         middle = mix(self.middle, first).relu()
         return mix(self.last, windows(middle, LAST_KERNEL, step))
 
+    def loss(self, sources: RealSources, targets: RealGaps, step: int) -> tuple[Tensor, RealGaps]:
+        """Sum of the norms of all networks' errors, and the errors.
+
+        No weight occurs in the norm of two networks, so its gradient is that of each network alone.
+        """
+        error = self(sources, step) - targets
+        return norms(error).sum(), error
+
     @torch.no_grad()
     def predict(self, lines: LatticeLines) -> GapLines:
         """The gaps after lattice lines, wherever FIELD fits."""
@@ -85,30 +94,35 @@ def fill_by_raki2019(
 
     Akçakaya et al. 2019, Magn Reson Med 81:439-453, doi:10.1002/mrm.27420.
     """
+    return fill_by_networks(RakiNetworks, PEAK_MAGNITUDE, kspace, acs, sampling, settings, schedule)
+
+
+def fill_by_networks(
+    make: Callable[[int, int, torch.Generator], nn.Module],
+    peak: float,
+    kspace: SliceKSpace,
+    acs: SliceAcs,
+    sampling: Sampling,
+    settings: FillSettings,
+    schedule: Schedule,
+) -> tuple[SliceKSpace, SliceReport]:
+    """Train the networks that `make` makes on the ACS, its peak brought to `peak`, and fill the gaps by them."""
     # The peak of k-space is in the ACS; where that is a scan of its own, it is what is trained on.
-    scale = scale_to_peak(acs, PEAK_MAGNITUDE)
+    scale = scale_to_peak(acs, peak)
     generator = torch.Generator().manual_seed(settings.seed)
-    networks = RakiNetworks(len(acs), sampling.acceleration, generator).to(settings.device)
+    networks: Any = make(len(acs), sampling.acceleration, generator).to(settings.device)
     curve = train(networks, (acs * scale).to(settings.device), sampling.acceleration, schedule)
-    filled = fill_gaps(
-        kspace.to(settings.device), sampling, FIELD, lambda lines: networks.predict(lines * scale) / scale
-    )
+    measured = kspace.to(settings.device)
+    filled = fill_gaps(measured, sampling, FIELD, lambda lines: networks.predict(lines * scale) / scale)
     return filled.cpu(), SliceReport(curve=curve)
 
 
-def train(networks: RakiNetworks, acs: SliceAcs, acceleration: int, schedule: Schedule) -> tuple[TrainingPoint, ...]:
-    """Fit all networks at once.
-
-    No weight occurs in the norm of two networks, so the gradient of the sum of norms is that of each network alone.
-    """
+def train(networks: Any, acs: SliceAcs, acceleration: int, schedule: Schedule) -> tuple[TrainingPoint, ...]:
+    """Fit all networks at once; as they share no weight, that is each network alone."""
     targets = as_channels(gap_targets(acs, FIELD, acceleration))
     sources = windows(as_channels(acs), FIRST_KERNEL, acceleration)
-
-    def objective() -> tuple[Tensor, Tensor]:
-        error = networks(sources, acceleration) - targets
-        return norms(error).sum(), error
-
-    return descend(Adam(list(networks.parameters())), objective, targets, schedule)
+    adam = Adam(list(networks.parameters()))
+    return descend(adam, lambda: networks.loss(sources, targets, acceleration), targets, schedule)
 
 
 def norms(errors: RealGaps) -> Float32[Tensor, " network"]:

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from raki.kspace.adam import Adam
-from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
-from raki.kspace.published.descent import Schedule, descend, scale_to_peak
-from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
+from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
+from raki.kspace.published.descent import Schedule
+from raki.kspace.published.lattice import GapLines, LatticeLines, mix, windows
 from raki.kspace.published.raki2019 import (
     FIELD,
     FIRST_KERNEL,
@@ -17,6 +16,7 @@ from raki.kspace.published.raki2019 import (
     RealSources,
     as_channels,
     as_coils,
+    fill_by_networks,
     norms,
     truncated_normal,
 )
@@ -46,6 +46,13 @@ class ResidualNetworks(nn.Module):
         everywhere = mix(self.linear.flatten(0, 1), sources).unflatten(0, self.linear.shape[:2])
         # The correction sees one line and two samples more: it fits in fewer places.
         return everywhere[..., :-step, 1:-1], self.nonlinear(sources, step)
+
+    def loss(self, sources: RealSources, targets: RealGaps, step: int) -> tuple[Tensor, RealGaps]:
+        """Sum of the norms of all errors and of those of the linear convolutions alone, and the errors."""
+        linear, correction = self(sources, step)
+        left = targets - linear
+        error = left - correction
+        return norms(error).sum() + norms(left).sum(), error
 
     @torch.no_grad()
     def predict(self, lines: LatticeLines) -> GapLines:
@@ -82,30 +89,7 @@ def fill_by_rraki(
 
     Zhang et al. 2022, NeuroImage 256:119248, doi:10.1016/j.neuroimage.2022.119248.
     """
-    scale = scale_to_peak(acs, PEAK_MAGNITUDE)
-    generator = torch.Generator().manual_seed(settings.seed)
-    networks = ResidualNetworks(len(acs), sampling.acceleration, generator).to(settings.device)
-    curve = train(networks, (acs * scale).to(settings.device), sampling.acceleration, schedule)
-    filled = fill_gaps(
-        kspace.to(settings.device), sampling, FIELD, lambda lines: networks.predict(lines * scale) / scale
-    )
-    return filled.cpu(), SliceReport(curve=curve)
-
-
-def train(
-    networks: ResidualNetworks, acs: SliceAcs, acceleration: int, schedule: Schedule
-) -> tuple[TrainingPoint, ...]:
-    """Fit all networks at once; as they share no weight, that is each network alone."""
-    targets = as_channels(gap_targets(acs, FIELD, acceleration))
-    sources = windows(as_channels(acs), FIRST_KERNEL, acceleration)
-
-    def objective() -> tuple[Tensor, Tensor]:
-        linear, correction = networks(sources, acceleration)
-        left = targets - linear
-        error = left - correction
-        return norms(error).sum() + norms(left).sum(), error
-
-    return descend(Adam(list(networks.parameters())), objective, targets, schedule)
+    return fill_by_networks(ResidualNetworks, PEAK_MAGNITUDE, kspace, acs, sampling, settings, schedule)
 
 
 def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
