@@ -76,10 +76,14 @@ def cloud(clients):
     redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": 6}
     attributes = {"VisibilityTimeout": "30", "RedrivePolicy": json.dumps(redrive)}
     queue_url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    create_ledger_table(dynamodb, name)
+    return Cloud(s3=s3, sqs=sqs, ledger=Ledger(dynamodb, name), queue_url=queue_url, bucket=name)
+
+
+def create_ledger_table(dynamodb: BaseClient, name: str) -> None:
     dynamodb.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "scan_id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "scan_id", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    return Cloud(s3=s3, sqs=sqs, ledger=Ledger(dynamodb, name), queue_url=queue_url, bucket=name)

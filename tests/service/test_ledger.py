@@ -1,18 +1,28 @@
+"""The ledger's promise: however often and in whatever order stages call it, a scan only moves on and ends once."""
+
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, product
+from typing import ClassVar
 
+import boto3
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from moto import mock_aws
 
 from raki.errors import NotAScan, Superseded
-from raki.service.ledger import Claim, State
+from raki.service import ledger as ledger_module
+from raki.service.ledger import BEFORE, ORDER, Claim, Ledger, State
 from raki.service.messages import ScanArrived
+from tests.service.conftest import create_ledger_table
 
 DROPPED = datetime.now(UTC) - timedelta(minutes=1)
 SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=DROPPED)
 STAGES = (State.DECOMPRESSING, State.RECONSTRUCTING)
+AFTER = {State.DECOMPRESSING: State.PREPARED, State.RECONSTRUCTING: State.RECONSTRUCTED}
 NUMBERS = count()
 ENDS = (State.DELIVERED, State.FAILED)
 
@@ -127,39 +137,183 @@ def test_quiet_polls_are_counted_in_a_row(cloud):
     assert count == [1, 2, 0, 1]
 
 
-actions = st.one_of(
-    st.tuples(st.just("claim"), st.sampled_from(STAGES), st.sampled_from("ab"), st.sampled_from([-5, 30])),
-    st.tuples(st.just("finish"), st.sampled_from([State.PREPARED, State.RECONSTRUCTED]), st.sampled_from("ab")),
-    st.tuples(st.just("fail")),
-    st.tuples(st.just("deliver")),
-    st.tuples(st.just("arrive")),
-)
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_moves_a_scan_that_has_ended_but_its_file_dropped_again(cloud, end):
+    ledger = cloud.ledger
+    ledger.arrive("s", SCAN)
+    ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=-5)
+    if end is State.FAILED:
+        ledger.fail("s", NotAScan("It is a letter."))
+    else:
+        ledger.finish("s", State.RECONSTRUCTED, owner="a")
+        ledger.deliver("s")
+    before = ledger.get("s")
+    assert before.state is end
+    for owner, stage in product("ab", STAGES):
+        assert ledger.claim("s", stage, owner=owner, lease_s=30) is Claim.OVER
+        assert not ledger.finish("s", AFTER[stage], owner=owner)
+    ledger.renew("s", owner="a", lease_s=30)
+    ledger.release("s", State.DECOMPRESSING, owner="a", counts=True)
+    assert not ledger.fail("s", NotAScan("It is another letter."))
+    assert ledger.arrive("s", SCAN) == before
+    assert ledger.deliver("s")
+    after = ledger.get("s")
+    assert (after.state, after.failure, after.attempts) == (end, before.failure, before.attempts)
+    again = ledger.arrive("s", replace(SCAN, at=datetime.now(UTC) + timedelta(minutes=1)))
+    assert (again.state, again.failure, sum(again.attempts.values())) == (State.ARRIVED, None, 0)
 
 
-@settings(
-    derandomize=True,
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(steps=st.lists(actions, max_size=12))
-def test_whatever_happens_in_whatever_order_an_ended_scan_stays_ended(cloud, steps):
-    ledger, scan_id = cloud.ledger, f"s{next(NUMBERS)}"  # the table outlives one example
-    scan = replace(SCAN, key=f"site/{scan_id}")
-    ledger.arrive(scan_id, scan)
-    ended = None
-    for step in steps:
-        match step:
-            case ("claim", stage, owner, lease_s):
-                ledger.claim(scan_id, stage, owner=owner, lease_s=lease_s)
-            case ("finish", state, owner):
-                ledger.finish(scan_id, state, owner=owner)
-            case ("fail",):
-                ledger.fail(scan_id, NotAScan("no"))
-            case ("deliver",):
-                ledger.deliver(scan_id)
-            case ("arrive",):
-                ledger.arrive(scan_id, scan)
-        now = ledger.get(scan_id).state
-        assert ended is None or now is ended
-        ended = now if now in ENDS else None
+class Clock:
+    """The ledger's time, which passes when it is told to."""
+
+    def __init__(self):
+        self.now_s = int(DROPPED.timestamp())
+
+    def time(self):
+        return self.now_s
+
+    def now(self, _zone=UTC):
+        return datetime.fromtimestamp(self.now_s, UTC)
+
+    fromisoformat = datetime.fromisoformat
+
+
+HANDS = [(State.DECOMPRESSING, "worker 1"), (State.DECOMPRESSING, "worker 2"),
+         (State.RECONSTRUCTING, "job 1"), (State.RECONSTRUCTING, "job 2")]  # fmt: skip
+LEASE_S = 30
+EVENTS = [
+    *product(["claim"], HANDS, [1, LEASE_S + 1]),
+    *product(["heartbeat", "finish"], HANDS),
+    *product(["release"], HANDS, [True, False]),
+    *4 * [("fail",), ("deliver",), ("drop",), ("notify",), ("go_on",)],
+]
+
+
+class Walk(RuleBasedStateMachine):
+    """One scan's way through the ledger, with everything that can come at the wrong moment, beside a model of it."""
+
+    events: ClassVar[Counter] = Counter()
+    """How many came in each state, over all walks."""
+
+    def __init__(self, ledger, clock):
+        super().__init__()
+        self.ledger, self.clock = ledger, clock
+        self.scan_id = f"s{next(NUMBERS)}"  # the table outlives one walk
+        self.state = None
+
+    @initialize(n_steps=st.sampled_from([5, 4, 3, 2, 1, 0]), fails=st.sampled_from([False, False, True]))
+    def come_so_far(self, n_steps, fails):
+        """Walks begin everywhere on the way, else few would come to its end."""
+        self.drop()
+        for _ in range(n_steps):
+            self.go_on()
+        if fails:
+            self.fail()
+
+    @rule(event=st.sampled_from(EVENTS))
+    def something_happens(self, event):
+        call, *arguments = event
+        self.events[self.state] += 1
+        getattr(self, call)(*arguments)
+
+    def go_on(self):
+        """The next step of a scan that nothing comes in the way of."""
+        match self.state:
+            case State.ARRIVED:
+                self.claim((State.DECOMPRESSING, "worker 1"))
+            case State.PREPARED:
+                self.claim((State.RECONSTRUCTING, "job 1"))
+            case State.DECOMPRESSING | State.RECONSTRUCTING:
+                self.finish((self.state, self.owner))
+            case State.RECONSTRUCTED:
+                self.deliver()
+
+    def drop(self):
+        """Drops the file, or drops it again: a scan that has ended is taken up anew, any other goes on."""
+        self.clock.now_s += 1
+        self.scan = replace(SCAN, key=f"site/{self.scan_id}", at=self.clock.now())
+        if self.state is None or self.state in ENDS:
+            self.state = State.ARRIVED
+            self.owner, self.lease_until_s = None, 0
+            self.attempts = dict.fromkeys(STAGES, 0)
+        self.ledger.arrive(self.scan_id, self.scan)
+
+    def notify(self):
+        self.ledger.arrive(self.scan_id, self.scan)
+
+    def claim(self, hand, after_s=1):
+        stage, owner = hand
+        self.clock.now_s += after_s
+        is_free = self.owner == owner or self.lease_until_s < self.clock.now_s
+        if self.state is BEFORE[stage] or (self.state is stage and is_free):
+            expected = Claim.GRANTED
+        elif ORDER.index(self.state) <= ORDER.index(stage):
+            expected = Claim.BUSY
+        else:
+            expected = Claim.OVER
+        assert self.ledger.claim(self.scan_id, stage, owner=owner, lease_s=LEASE_S) is expected
+        if expected is Claim.GRANTED:
+            self.state = stage
+            self.owner, self.lease_until_s = owner, self.clock.now_s + LEASE_S
+            self.attempts[stage] += 1
+
+    def heartbeat(self, hand):
+        _, owner = hand
+        assert self.ledger.renew(self.scan_id, owner=owner, lease_s=LEASE_S) is (owner == self.owner)
+        if owner == self.owner:
+            self.lease_until_s = self.clock.now_s + LEASE_S
+
+    def release(self, hand, counts):
+        stage, owner = hand
+        self.ledger.release(self.scan_id, stage, owner=owner, counts=counts)
+        if owner == self.owner:
+            self.lease_until_s = 0
+            self.attempts[stage] -= not counts
+
+    def finish(self, hand):
+        stage, owner = hand
+        is_its_own = owner == self.owner and self.state not in ENDS
+        assert self.ledger.finish(self.scan_id, AFTER[stage], owner=owner) is is_its_own
+        if is_its_own:
+            self.state = AFTER[stage]
+            self.lease_until_s = 0
+
+    def fail(self):
+        has_no_result = self.state not in (State.RECONSTRUCTED, *ENDS)
+        assert self.ledger.fail(self.scan_id, NotAScan("no")) is has_no_result
+        if has_no_result:
+            self.state = State.FAILED
+            self.lease_until_s = 0
+
+    def deliver(self):
+        is_shown = self.state in (State.RECONSTRUCTED, *ENDS)
+        assert self.ledger.deliver(self.scan_id) is is_shown
+        if self.state is State.RECONSTRUCTED:
+            self.state = State.DELIVERED
+
+    @invariant()
+    def the_ledger_says_what_the_model_says(self):
+        record = self.ledger.get(self.scan_id)
+        assert (record.state, record.attempts) == (self.state, self.attempts)
+        assert (record.failure_class == "NotAScan") is (self.state is State.FAILED)
+
+
+@pytest.fixture
+def ledger_alone():
+    """A ledger in this process: a walk has hundreds of calls, and half of a call's time is its way to a server."""
+    with mock_aws():
+        dynamodb = boto3.client("dynamodb")
+        create_ledger_table(dynamodb, "ledger")
+        yield Ledger(dynamodb, "ledger")
+
+
+def test_whatever_happens_in_whatever_order_a_scan_only_moves_on_and_an_ended_one_stays_ended(
+    ledger_alone, monkeypatch
+):
+    clock = Clock()
+    for name in ("time", "datetime"):
+        monkeypatch.setattr(ledger_module, name, clock)
+    Walk.events.clear()
+    walks = settings(max_examples=45, stateful_step_count=5, phases=[Phase.generate])
+    run_state_machine_as_test(lambda: Walk(ledger_alone, clock), settings=walks)
+    assert min(Walk.events[state] for state in State) >= 10, f"walks go on in every state, both ends: {Walk.events}"
