@@ -1,3 +1,5 @@
+"""A stage's promises around its work: at least once, safe twice, and in the end a result or a page that says why."""
+
 import json
 import os
 import signal
@@ -72,10 +74,20 @@ def test_what_is_not_the_scans_fault_is_tried_again(cloud, stage, error):
     assert attend(cloud.stage(owner="another"), finish(cloud.stage(owner="another")))
 
 
-def test_a_scan_that_takes_down_its_worker_every_time_ends_with_a_report(cloud, stage):
-    for attempt in range(4):
-        # The worker is lost: the lease runs out, and the message comes back.
+def lose_workers(cloud, n):
+    """So many workers are lost with the scan: each time the lease runs out, and the message comes back."""
+    for attempt in range(n):
         cloud.ledger.claim("s", State.DECOMPRESSING, owner=f"worker {attempt}", lease_s=-5)
+
+
+def test_a_scan_is_tried_a_fourth_time(cloud, stage):
+    lose_workers(cloud, 3)
+    assert attend(stage, finish(stage))
+    assert cloud.ledger.get("s").state is State.PREPARED
+
+
+def test_a_scan_that_takes_down_its_worker_every_time_ends_with_a_report(cloud, stage):
+    lose_workers(cloud, 4)
     assert attend(stage, fail_with(AssertionError("not tried a fifth time")))
     assert cloud.ledger.get("s").failure_class == "WorkerLost"
 
