@@ -11,6 +11,8 @@ from infra.local.deploy.synth import cdk_environment
 from raki.service.ledger import State
 from tests.running import running
 
+pytestmark = pytest.mark.timeout(900)
+
 REPOSITORY = Path(__file__).parents[1]
 # The newest tag on the package index is older in its schema and refuses the library's assembly.
 PINNED = "aws-cdk@2.1148.1"

@@ -18,6 +18,8 @@ from raki.service.ledger import State
 from tests.conftest import REAL_SCANS
 from tests.running import running
 
+pytestmark = pytest.mark.timeout(900)
+
 RESULTS = [
     "g_factor.nii.gz",
     "image.h5",
