@@ -8,6 +8,7 @@ from benchmarks.ablation import ablation
 from benchmarks.coverage import coverage
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
+from benchmarks.mutation import mutation
 from benchmarks.peers import peers
 from benchmarks.quality import quality
 from benchmarks.records import CONSOLE
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (quality, coverage, ablation, speed, peers, gpu, throughput, fuzz):
+for command in (quality, coverage, ablation, speed, peers, gpu, throughput, fuzz, mutation):
     app.command()(command)
 
 if __name__ == "__main__":

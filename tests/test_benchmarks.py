@@ -302,3 +302,22 @@ def test_combining_some_slices_at_a_time_changes_nothing(full):
     volume = torch.cat([full * factor for factor in range(1, 11)])
     together = root_sum_of_squares(to_image(volume))
     np.testing.assert_allclose(combine(volume, torch.device("cpu")).numpy(), together.numpy(), rtol=1e-5)
+
+
+def test_a_fault_that_no_test_notices_survives_and_the_working_tree_stays_as_it_is(tmp_path):
+    module, tests = tmp_path / "code/raki/size/large.py", tmp_path / "code/tests/size"
+    for folder in (module.parent, tests):
+        folder.mkdir(parents=True)
+    module.write_text('"""Sizes."""\n\n\ndef is_large(n):\n    """Ten or more."""\n    return n >= 10\n')
+    (tests / "test_large.py").write_text(
+        "from raki.size.large import is_large\n\n\n"
+        "def test_large():\n    assert is_large(99)\n    assert not is_large(1)\n    assert is_large(11)\n"
+    )
+    before = module.read_text()
+    said = run("mutation", "--paths", "raki", "--repository", tmp_path / "code", "-o", tmp_path)
+    assert "No test notices:" in said
+    found = record(tmp_path, "mutation")
+    results = {one["operator"]: one["result"] for one in found["mutants"]}
+    assert results == {"comparison": "survived", "off by one": "survived", "return": "killed"}
+    assert found["kill_rates"] == {"raki/size": 0.333, "all": 0.333}
+    assert module.read_text() == before
