@@ -308,6 +308,8 @@ def test_a_fault_that_no_test_notices_survives_and_the_working_tree_stays_as_it_
     module, tests = tmp_path / "code/raki/size/large.py", tmp_path / "code/tests/size"
     for folder in (module.parent, tests):
         folder.mkdir(parents=True)
+    # Without it the checkout's own package would be found before this one.
+    (tmp_path / "code/raki/__init__.py").write_text('"""Copied."""\n')
     module.write_text('"""Sizes."""\n\n\ndef is_large(n):\n    """Ten or more."""\n    return n >= 10\n')
     (tests / "test_large.py").write_text(
         "from raki.size.large import is_large\n\n\n"

@@ -7,7 +7,7 @@ import torch
 from raki.errors import NotAScan, PermanentError
 from raki.inspection.survey.survey import survey_here
 from raki.kspace import complete, methods
-from raki.kspace.published import iraki, raki2019, rraki
+from raki.kspace.published import iraki, raki2019
 from raki.kspace.published.descent import Schedule
 from tests.inspection.recorded import changed, inspected, planned, terminal
 
@@ -16,7 +16,7 @@ from tests.inspection.recorded import changed, inspected, planned, terminal
 def untrained():
     """The published networks as they start: what they need they need before any step."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (raki2019, rraki, iraki):
+        for module in (raki2019, iraki):
             patch.setattr(module, "descend", lambda *_: ())
         patch.setattr(iraki, "published_rounds", lambda _: [Schedule(n_steps=1, learning_rate=1e-3)])
         yield
