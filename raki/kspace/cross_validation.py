@@ -9,6 +9,7 @@ from raki.kspace.method import SliceReport
 from raki.kspace.raki import PLAIN_GRAPPA, WITH_BRANCH
 from raki.kspace.sampling import Sampling
 
+# Where warnings begin: beyond these nothing was measured (benchmarks/README.md has R of 2 to 6, 16 ACS lines and more).
 FEW_ACS_LINES = 16
 HIGH_ACCELERATION = 6
 

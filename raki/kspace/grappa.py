@@ -12,10 +12,12 @@ from raki.kspace.sampling import Sampling
 from raki.kspace.self_calibration import FIRST_RIDGE, slice_kernel, unit_scale
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
+# Candidates. Exact data choose the least ridge and noise the largest (tests/kspace/test_grappa.py).
 READOUT_SAMPLES = (5, 9)
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
 # Rows as they are, as in the textbook; or divided by their magnitude plus this part of the peak.
 ROW_FLOORS = (None, 0.02)
+# Chosen on the scans of benchmarks/README.md, and not varied since.
 N_FOLDS = 3
 # Held-out rows count by their relative error, but for those fainter than this part of the mean magnitude.
 JUDGED_FLOOR = 0.1

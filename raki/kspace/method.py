@@ -10,6 +10,7 @@ from raki.kspace.sampling import Sampling
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
+# What most scans of benchmarks/README.md were measured with.
 ADVISED_ACS_LINES = 24
 
 

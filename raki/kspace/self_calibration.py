@@ -25,6 +25,7 @@ N_KERNEL_LINES = 2
 N_KERNEL_SAMPLES = 7
 # Plain GRAPPA gives the first filling.
 FIRST_RIDGE = 1e-3
+# A third of them changed the error by a few per cent (benchmarks/README.md).
 EXAMPLES_PER_FEATURE = 12
 
 
