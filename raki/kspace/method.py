@@ -45,7 +45,8 @@ class SliceReport:
     chosen: str | None = None
     """Of a method that chooses between candidates: the one that filled the slice."""
     held_out_errors: Mapping[str, float] = field(default_factory=dict)
-    """Candidate -> energy of its error on held-out ACS lines over their own; empty where none were held out."""
+    """Candidate -> energy of its error on held-out ACS lines over their own, "grappa" among them; empty where no line
+    was held out."""
     curve: tuple[TrainingPoint, ...] = ()
     """Of what was trained; empty where nothing was."""
     sigma: float = 0.0
