@@ -298,8 +298,7 @@ def test_a_manifest_that_was_removed_since_holds_up_no_other(refresh_calls, monk
     assert answer == {"batchItemFailures": []}
 
 
-def known_scan(calls, state):
-    at = "2026-01-01T00:00:00+00:00"
+def known_scan(calls, state, at="2026-01-01T00:00:00+00:00"):
     strings = {"scan_id": "s", "state": state, "raw_key": "Mustermann/a.h5", "results_folder": "Mustermann/a"}
     times = {"arrived_at": at, "reconstructed_at": at}
     item = {name: {"S": value} for name, value in {**strings, **times}.items()} | {"n_bytes": {"N": "5"}}
@@ -326,3 +325,14 @@ def test_a_delivery_is_counted_once_with_the_time_since_the_drop(refresh_calls, 
         assert seconds == pytest.approx(since_the_drop, abs=60)
         assert dimensions == {}
     assert "Mustermann" not in written.getvalue()
+
+
+def test_clocks_that_disagree_make_no_negative_time(refresh_calls, monkeypatch, written):
+    _, s3, ledger = refresh_calls
+    monkeypatch.setenv("RESULTS_SHARE_ARN", "none")
+    body = b'{"scan_id": "s"}'
+    s3.add_response("get_object", {"Body": StreamingBody(io.BytesIO(body), len(body))})
+    known_scan(ledger, "reconstructed", at="2999-01-01T00:00:00+00:00")
+    ledger.add_response("update_item", {})
+    refresh.handler({"Records": [manifest_written("Mustermann/a/manifest.json")]}, None)
+    assert named(metrics_in(written.getvalue()), "ScanSeconds") == [(0.0, {})]

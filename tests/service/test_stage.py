@@ -65,6 +65,18 @@ def test_a_bad_scan_ends_with_a_page_on_the_share_and_is_not_tried_again(cloud, 
     assert [entry["name"] for entry in manifest["files"]] == ["error.json", "error.html"]
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_message_for_a_scan_in_other_hands_comes_back_when_their_lease_ends(cloud, stage, monkeypatch, is_over):
+    given_back = []
+    monkeypatch.setattr(stage.consumer, "give_back", lambda _message, after_s: given_back.append(after_s))
+    if is_over:
+        cloud.ledger.fail("s", NotAScan("a letter"))
+    else:
+        cloud.ledger.claim("s", stage.state, owner="another", lease_s=30)
+    assert attend(stage, lambda _record: pytest.fail("it isn't this worker's turn")) is is_over
+    assert given_back == ([] if is_over else [stage.consumer.lease_s])
+
+
 @pytest.mark.parametrize("error", [TransientError("disk full"), RuntimeError("a bug"), MemoryError()])
 def test_what_is_not_the_scans_fault_is_tried_again(cloud, stage, error):
     assert not attend(stage, fail_with(error))
