@@ -26,11 +26,11 @@ def line(capsys):
 
 def test_an_exception_is_named_by_its_type_and_our_innermost_line(line):
     try:
-        ReconstructionRequested.from_json('{"patient": "Mustermann"}')
-    except TypeError:
+        ReconstructionRequested.from_json('{"Mustermann": 1}')
+    except ValueError:
         found = line()
     assert (found["event"], found["level"], found["scan_id"]) == ("it failed", "ERROR", "s")
-    assert found["exception"] == "TypeError"
+    assert found["exception"] == "ValueError"
     assert found["at"].startswith("raki.service.messages:")
     assert "Mustermann" not in json.dumps(found)
 
