@@ -12,7 +12,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from infra.local.command import CONTEXT
-from infra.local.deploy.synth import synthesise
+from infra.local.deploy.synth import cdk_environment, synthesise
 from raki import cli
 from raki.phantom.simulation import simulate_scan
 
@@ -29,6 +29,9 @@ for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
 # share a small product wait for each other by spinning.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# The CDK runs on the Node that deploys with it, whichever other one is installed: that one may be slow or too old.
+os.environ |= {name: value for name, value in cdk_environment().items() if name.startswith("JSII_")}
+
 # The same examples at every run, and no clock: a busy machine fails no test.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
@@ -39,7 +42,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 
 # These mostly wait for other processes. Begun first, they leave the cores to the rest.
-WAITING = ("tests/test_end_to_end", "tests/local/", "tests/test_cdk_command_line", "tests/commands/test_cli")
+WAITING = (
+    "tests/test_end_to_end",
+    "tests/local/",
+    "tests/infra/",
+    "tests/test_cdk_command_line",
+    "tests/commands/test_cli",
+)
+
+# Their files share a cloud and the CDK's Node, which would be started in each process that gets one of them.
+AS_ONE = ("tests/local/", "tests/infra/")
 
 
 def pytest_collection_modifyitems(items) -> None:
@@ -47,13 +59,10 @@ def pytest_collection_modifyitems(items) -> None:
 
 
 class FilesInOrder(LoadFileScheduling):
-    """Each process takes the next file when it is through with one; those of the local cloud are as one file.
-
-    They share a cloud, which would be started in each process that gets one of them.
-    """
+    """Each process takes the next file when it is through with one; those of `AS_ONE` are as one file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/local" if nodeid.startswith("tests/local/") else super()._split_scope(nodeid)
+        return next((folder for folder in AS_ONE if nodeid.startswith(folder)), super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,3 +1,5 @@
+"""A developer's notebook and image builds: what they reach, and what they may do."""
+
 import json
 import os
 import re
