@@ -258,3 +258,10 @@ def test_an_answer_that_doesnt_get_through_is_sent_again(monkeypatch):
     monkeypatch.setattr(activation, "_put", fail_once)
     assert run("Delete")["Status"] == "SUCCESS"
     assert len(attempts) == 2
+
+
+def test_nothing_is_deleted_where_nothing_was_activated(gateway, monkeypatch):
+    deleted = []
+    monkeypatch.setattr(activation.GATEWAY, "delete_gateway", lambda **request: deleted.append(request))
+    assert run("Delete", PhysicalResourceId=activation.NOT_ACTIVATED)["Status"] == "SUCCESS"
+    assert not deleted
