@@ -37,8 +37,13 @@ NOT_COPIED = {"build", "cdk.out", "demo", "dist", "node_modules", "share"}
 ALSO_TESTED_BY = {"raki/service": ("tests/lambdas",)}
 
 EQUIVALENT = {
+    ("lambdas/activate_gateway.py", "PAUSE_S ="): "how often is looked",
+    ("lambdas/activate_gateway.py", "response.read(1000)"): "a key is far shorter",
+    ("raki/service/ledger.py", '"lease_until": 0'): "long past, as 1 is",
+    ("raki/service/metrics.py", "round("): "digits of a time",
     ("raki/service/objects.py", "1 << 20"): "how much is read at once",
-    ("raki/service/stage.py", "REST_S"): "how long a worker rests",
+    ("raki/service/stage.py", "REST_S ="): "how long a worker rests",
+    ("raki/service/stage.py", "round("): "digits of a time",
 }
 """Module and a part of the line, with why a change there makes no difference that a test should notice."""
 
@@ -122,7 +127,8 @@ def drawn(repository: Path, paths: Sequence[str], n: int, seed: int) -> list[Mut
 def changes(tree: ast.Module) -> Iterator[Change]:
     """Every change of every node.
 
-    Strings stay as they are, since another name breaks at once; so do annotations, imports, logs and what is raised.
+    Strings stay as they are, since another name breaks at once; so do decorators, annotations, imports, logs and what
+    is raised.
     """
     left_alone = {id(node) for node in _not_mutated(tree)}
     for place, node in enumerate(ast.walk(tree)):
@@ -190,8 +196,9 @@ def _not_mutated(tree: ast.Module) -> Iterator[ast.AST]:
                 yield from ast.walk(node)
             case ast.AnnAssign() | ast.arg() if node.annotation:
                 yield from ast.walk(node.annotation)
-            case ast.FunctionDef() if node.returns:
-                yield from ast.walk(node.returns)
+            case ast.FunctionDef() | ast.ClassDef():
+                for around in (*node.decorator_list, getattr(node, "returns", None)):
+                    yield from ast.walk(around) if around else ()
             case ast.Call(func=ast.Attribute(value=ast.Name(id="LOG"))):
                 yield from ast.walk(node)
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id="LOG")))):

@@ -326,3 +326,24 @@ def test_what_is_tried_again_is_counted_and_waits_only_once(cloud, stage, writte
     assert named(found, "Retries") == [(1, {"Stage": "decompressing"})]
     assert len(named(found, "WaitingSeconds")) == 1
     assert len(named(found, "StageSeconds")) == 1
+
+
+def test_the_wait_doubles_with_each_attempt_up_to_the_lease(cloud, stage, monkeypatch):
+    waits = []
+    monkeypatch.setattr(stage.consumer, "give_back", lambda _message, after_s: waits.append(after_s))
+    message = stage.consumer.receive(wait_s=0)
+    for _ in range(4):
+        assert not stage.attend(message, "s", fail_with(TransientError("disk full")))
+    assert waits == [2, 4, 8, 16]
+    stage.consumer.lease_s = 10
+    cloud.ledger.arrive("other", replace(SCAN, key="site/b.h5"))
+    for _ in range(4):
+        assert not stage.attend(message, "other", fail_with(TransientError("disk full")))
+    assert waits[4:] == [2, 4, 8, 10]
+
+
+def test_after_the_work_sigterm_means_what_it_meant_before():
+    before = signal.getsignal(signal.SIGTERM)
+    with raised_on_sigterm():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
