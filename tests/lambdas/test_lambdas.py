@@ -170,6 +170,21 @@ def test_each_decision_about_workers_is_measured(scale_calls, written):
     assert named(found, "DesiredWorkers") == [(3, {})]
 
 
+@pytest.mark.parametrize(("n_waiting", "in_flight", "is_quiet"), [(0, 0, True), (0, 1, False), (1, 0, False)])
+def test_a_poll_is_quiet_when_nothing_waits_and_nobody_is_at_work(scale_calls, written, n_waiting, in_flight, is_quiet):
+    ecs, sqs, ledger = scale_calls
+    waiting(sqs, n_waiting, in_flight=in_flight)
+    service(ecs, desired=1, running=1)
+    counted = []
+    ledger.client.meta.events.register_first(
+        "provide-client-params.dynamodb.UpdateItem", lambda params, **_: counted.append(params), unique_id="counted"
+    )
+    quiet_polls(ledger, 1)
+    scale.handler({}, None)
+    ledger.client.meta.events.unregister("provide-client-params.dynamodb.UpdateItem", unique_id="counted")
+    assert [params["UpdateExpression"].startswith("ADD") for params in counted] == [is_quiet]
+
+
 def test_no_worker_is_taken_away_while_a_deployment_replaces_them(scale_calls, written):
     ecs, sqs, ledger = scale_calls
     waiting(sqs, 0)

@@ -31,8 +31,7 @@ def reconstruct_queue(site):
 
 
 @pytest.fixture
-def prepared(site, reconstruct_queue, agent, written):
-    """The worker has done its part; gives the prepared scan's key."""
+def worker(site, reconstruct_queue, agent):
     settings = DecompressSettings(
         deidentify=False,
         ingest_queue_url=site.queue_url,
@@ -42,7 +41,12 @@ def prepared(site, reconstruct_queue, agent, written):
         results_bucket=site.bucket,
         scan_id_key="key",
     )
-    worker = Worker(settings, Protection(agent.uri))
+    return Worker(settings, Protection(agent.uri))
+
+
+@pytest.fixture
+def prepared(site, worker, written):
+    """The worker has done its part; gives the prepared scan's key."""
     worker._stage.serve(worker._handle, wait_s=0, until_empty=True)
     ((scan_id, state),) = [(scan.scan_id, scan.state) for scan in site.ledger.scans()]
     assert state is State.PREPARED
@@ -102,3 +106,33 @@ def test_a_prepared_scan_is_downloaded_where_another_one_stands(site, prepared, 
     mirrored.write_bytes(bytes(site.s3.head_object(Bucket=site.bucket, Key=prepared)["ContentLength"]))
     job.drain()
     assert state_of_the_scan(site) is State.RECONSTRUCTED
+
+
+def states_at(call, client, site):
+    """The scan's state at each call of this client, which grows as they are made."""
+    states = []
+    client.meta.events.register(f"before-call.{call}", lambda **_: states.append(state_of_the_scan(site)))
+    return states
+
+
+def test_a_reconstruction_is_asked_for_before_the_scan_counts_as_prepared(site, worker):
+    """A worker that is lost in between asks twice; the other way round nobody would ever ask."""
+    asked = states_at("sqs.SendMessage", worker._sqs, site)
+    worker._stage.serve(worker._handle, wait_s=0, until_empty=True)
+    assert asked == [State.DECOMPRESSING]
+    assert state_of_the_scan(site) is State.PREPARED
+
+
+def test_a_scan_counts_as_reconstructed_and_its_sources_may_go_when_all_its_results_are_there(site, prepared, job):
+    put, tagged = states_at("s3.PutObject", job._s3, site), []
+    job._s3.meta.events.register(
+        "before-call.s3.PutObjectTagging",
+        lambda **_: tagged.append(site.s3.head_object(Bucket=site.bucket, Key="Mustermann/Max 1/manifest.json")),
+    )
+    job.drain()
+    assert set(put) == {State.RECONSTRUCTING}
+    assert state_of_the_scan(site) is State.RECONSTRUCTED
+    assert len(tagged) == 2
+    for key in (KEY, prepared):
+        tags = site.s3.get_object_tagging(Bucket=site.bucket, Key=key)["TagSet"]
+        assert tags == [{"Key": "raki", "Value": "reconstructed"}]

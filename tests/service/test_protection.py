@@ -29,6 +29,14 @@ def test_only_the_transitions_are_asked_for(agent):
     assert agent.asked == [{"ProtectionEnabled": True, "ExpiresInMinutes": 30}, {"ProtectionEnabled": False}]
 
 
+def test_the_next_scan_is_protected_at_once(agent):
+    protection = Protection(agent.uri)
+    protection.hold()
+    protection.give_up()
+    protection.hold()
+    assert agent.is_protected
+
+
 def test_protection_is_renewed_when_half_of_it_is_over(agent, impatient):
     protection = Protection(agent.uri)
     protection.hold()

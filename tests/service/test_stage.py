@@ -13,7 +13,7 @@ import pytest
 from raki.errors import NotAScan, Superseded, TransientError
 from raki.service import protection as protection_module
 from raki.service import stage as stage_module
-from raki.service.ledger import State
+from raki.service.ledger import Claim, State
 from raki.service.messages import ScanArrived
 from raki.service.objects import publish
 from raki.service.process import Terminated, raised_on_sigterm
@@ -347,3 +347,22 @@ def test_after_the_work_sigterm_means_what_it_meant_before():
     with raised_on_sigterm():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_while_it_works_a_worker_keeps_its_scan_and_its_message(cloud, stage, monkeypatch):
+    monkeypatch.setattr(stage_module, "BEATS_PER_LEASE", 3000)
+    extended = []
+    monkeypatch.setattr(stage.consumer, "give_back", lambda _message, after_s: extended.append(after_s))
+
+    def work(record):
+        cloud.ledger.renew("s", owner=stage.owner, lease_s=-5)
+        n_before = len(extended)
+        for _ in range(1000):
+            if len(extended) >= n_before + 2:  # one whole beat, whenever the one under way began
+                break
+            time.sleep(0.01)
+        assert cloud.ledger.claim("s", State.DECOMPRESSING, owner="another", lease_s=30) is Claim.BUSY
+        finish(stage)(record)
+
+    assert attend(stage, work)
+    assert set(extended) == {stage.consumer.lease_s}
