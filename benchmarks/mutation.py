@@ -37,15 +37,15 @@ NOT_COPIED = {"build", "cdk.out", "demo", "dist", "node_modules", "share"}
 ALSO_TESTED_BY = {"raki/service": ("tests/lambdas",)}
 
 EQUIVALENT = {
-    ("lambdas/activate_gateway.py", "PAUSE_S ="): "how often is looked",
-    ("lambdas/activate_gateway.py", "response.read(1000)"): "a key is far shorter",
-    ("raki/service/ledger.py", '"lease_until": 0'): "long past, as 1 is",
-    ("raki/service/metrics.py", "round("): "digits of a time",
-    ("raki/service/objects.py", "1 << 20"): "how much is read at once",
-    ("raki/service/stage.py", "REST_S ="): "how long a worker rests",
-    ("raki/service/stage.py", "round("): "digits of a time",
+    ("lambdas/activate_gateway.py", "PAUSE_S =", "off by one"): "how often is looked",
+    ("lambdas/activate_gateway.py", "response.read(1000)", "off by one"): "a key is far shorter",
+    ("raki/service/ledger.py", '"lease_until": 0', "off by one"): "long past, as 1 is",
+    ("raki/service/metrics.py", "round(", "off by one"): "digits of a time",
+    ("raki/service/objects.py", "1 << 20", "off by one"): "how much is read at once",
+    ("raki/service/stage.py", "REST_S =", "off by one"): "how long a worker rests",
+    ("raki/service/stage.py", "round(", "off by one"): "digits of a time",
 }
-"""Module and a part of the line, with why a change there makes no difference that a test should notice."""
+"""Module, a part of the line and the kind of change, with why no test should notice it."""
 
 FLIPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -273,7 +273,9 @@ def _copy(repository: Path, folder: Path) -> Path:
 
 def _is_equivalent(mutant: Mutant, original: str) -> bool:
     line = original.splitlines()[mutant.line - 1]
-    return any(mutant.module == module and part in line for module, part in EQUIVALENT)
+    return any(
+        part in line and (mutant.module, mutant.operator) == (module, operator) for module, part, operator in EQUIVALENT
+    )
 
 
 def _folder(one: Verdict) -> str:

@@ -1,3 +1,5 @@
+"""No archive writes outside its folder, fills the disk, or gets its own words into a message."""
+
 import gzip
 import io
 import lzma

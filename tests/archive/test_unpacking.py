@@ -1,3 +1,5 @@
+"""Raw data comes out of every kind of archive as it went in, in one pass over the stream."""
+
 import errno
 import gzip
 import io

@@ -1,3 +1,5 @@
+"""The command line does what the library does, and ends bad input with one sentence and an exit code of its own."""
+
 import json
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""A job clears away what a killed one left on the disk, and nothing else."""
+
 import subprocess
 import sys
 import tempfile

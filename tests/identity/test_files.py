@@ -1,3 +1,5 @@
+"""A cleaned file is the same scan, without a byte of anybody's identity."""
+
 import hashlib
 
 import h5py

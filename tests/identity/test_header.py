@@ -1,3 +1,5 @@
+"""Of a header the physics survives, and no text about anybody."""
+
 import dataclasses
 import enum
 import inspect

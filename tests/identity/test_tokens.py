@@ -1,3 +1,5 @@
+"""A token leads back to its identity through its owner's map, and through nothing else."""
+
 import json
 import stat
 from concurrent.futures import ThreadPoolExecutor

@@ -1,3 +1,5 @@
+"""A deployment's settings are the profile's and the site's own; what can't be deployed is refused in words."""
+
 import json
 import re
 

@@ -1,3 +1,5 @@
+"""The dashboard and the alarms speak of metrics that somebody writes, and tell the operator what to do."""
+
 import inspect
 import json
 import re

@@ -1,3 +1,5 @@
+"""The templates and the code agree: what is read is set, what is started is there, what fails is kept."""
+
 import json
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The Lambdas decide within their bounds, leave no scan waiting, and try again what passes by itself."""
+
 import io
 import json
 from datetime import UTC, datetime

@@ -1,3 +1,5 @@
+"""The phantom looks like a head, is the same for the same seed, and holds detail beyond what is sampled."""
+
 import numpy as np
 import pytest
 

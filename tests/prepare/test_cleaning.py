@@ -1,3 +1,5 @@
+"""Whitening and cropping change noise and size as the mathematics says, and no line that was never acquired."""
+
 from dataclasses import replace
 
 import numpy as np

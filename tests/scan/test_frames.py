@@ -1,3 +1,5 @@
+"""A scan says how many frames of what kind it has, and each is called by what tells it from the others."""
+
 from itertools import product
 
 import pytest

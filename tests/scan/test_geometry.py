@@ -1,3 +1,5 @@
+"""An encoded field of view has whole rows or is refused."""
+
 from dataclasses import replace
 
 import pytest

@@ -1,3 +1,5 @@
+"""A prepared scan comes back bit for bit, and a failed write leaves the old one."""
+
 from dataclasses import replace
 
 import h5py

@@ -1,3 +1,5 @@
+"""A copy of the prepared scan is used where it is the object to the last byte, and never waited for."""
+
 import pytest
 
 from raki.service import handover

@@ -1,3 +1,5 @@
+"""What S3 and the stages say is read whole or refused by name; a scan's id stays the same and gives nothing away."""
+
 import json
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -1,3 +1,5 @@
+"""Every line is a document that CloudWatch takes, and no dimension names a scan."""
+
 import json
 import logging
 import threading

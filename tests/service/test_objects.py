@@ -1,3 +1,5 @@
+"""A scan is read as it was announced or not at all; its results are whole before the manifest says so."""
+
 import hashlib
 import io
 import json

@@ -1,3 +1,5 @@
+"""A worker with a scan in hand is protected, an idle one is not, and no answer of the agent's fails anything."""
+
 import socket
 import time
 
