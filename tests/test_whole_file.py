@@ -1,3 +1,5 @@
+"""A file is there whole or not at all, whatever fails while it is written."""
+
 import pytest
 
 from raki.service.messages import is_scratch

@@ -1,3 +1,5 @@
+"""From a prepared scan to images: the right pixels, the right noise in each, and an account of how."""
+
 import dataclasses
 import itertools
 

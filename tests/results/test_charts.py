@@ -1,3 +1,5 @@
+"""Charts stay inside their frame and show what they are given."""
+
 import math
 import re
 

@@ -1,3 +1,5 @@
+"""DICOM images lie where the patient did, hold the values of the volume, and say whose they are."""
+
 import warnings
 from dataclasses import replace
 

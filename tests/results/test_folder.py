@@ -1,3 +1,5 @@
+"""A result's folder is whole, and its provenance says how it came about."""
+
 import dataclasses
 import json
 import math

@@ -1,3 +1,5 @@
+"""Image files hold the pixels and the place of the volume; pictures show them as they are."""
+
 import io
 import itertools
 

@@ -1,3 +1,5 @@
+"""The report says what was done and how far to trust it, and quotes nothing unescaped."""
+
 import base64
 import dataclasses
 import io

@@ -1,3 +1,5 @@
+"""What a stage is told by its environment: every name, and what stands for nothing."""
+
 from dataclasses import fields
 
 import pytest

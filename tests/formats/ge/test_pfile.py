@@ -1,3 +1,5 @@
+"""A GE P-file is read as it was acquired, or refused in one sentence, whatever its bytes."""
+
 import struct
 from contextlib import suppress
 

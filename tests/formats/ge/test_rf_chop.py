@@ -1,3 +1,5 @@
+"""The sign that chopping gives to odd lines is taken off, and twice is not at all."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""What the one writer of ISMRMRD files writes is read back as it was given."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""An ISMRMRD stream is read as the same scan in HDF5 is, or refused in one sentence."""
+
 import io
 import struct
 import time
