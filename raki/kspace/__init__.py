@@ -10,7 +10,7 @@ from raki.kspace.method import ADVISED_ACS_LINES, Method, TrainingPoint
 from raki.kspace.patches import Kernel
 from raki.kspace.registry import find_method, methods
 from raki.kspace.sampling import Sampling, find_sampling
-from raki.kspace.self_calibration import slice_kernel
+from raki.kspace.measured import slice_kernel
 
 __all__ = [
     "ADVISED_ACS_LINES",

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from jaxtyping import Complex64
@@ -13,15 +12,11 @@ from torch import Tensor
 from raki.errors import DamagedScan, NoCalibration
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
 from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint
-from raki.kspace.raki import WITH_BRANCH
 from raki.kspace.registry import find_method
 from raki.kspace.sampling import SampledLines, Sampling, find_sampling, sampled_lines
-from raki.kspace.self_calibration import slice_kernel
+from raki.kspace.measured import slice_kernel
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.scan.fourier import KSpace
-
-# A nonlinear branch that held-out lines of none of so many slices approve of isn't trained for the others.
-N_BRANCH_TRIALS = 2
 
 LoadSlice = Callable[[int], Complex64[Tensor, "coil line ro"]]
 TakeSlice = Callable[[int, Complex64[Tensor, "coil pe ro"]], None]
@@ -35,7 +30,7 @@ class FillReport:
     training_curve: tuple[TrainingPoint, ...]
     """Mean over the slices; empty where nothing was trained."""
     cross_validation: CrossValidation | None
-    """What held-out lines say of the choice; only of `raki`, and where lines were missing."""
+    """What the slices say of the choice; only of `raki` and its rungs, and where lines were missing."""
     maps: tuple[UncertaintyMaps, ...]
     """Of each slice, where they were asked for and lines were missing; only of `raki`."""
     notes: tuple[str, ...]
@@ -172,16 +167,12 @@ class _ScanToFill:
         reports: list[SliceReport] = []
         progress(0.0)
         with _slice_threads(self.settings.device) as pool:
-            # The first slices say whether a nonlinear branch is worth training for the others.
-            for indices in (range(min(N_BRANCH_TRIALS, n_slices)), range(N_BRANCH_TRIALS, n_slices)):
-                judged = [report.chosen for report in reports if report.chosen is not None]
-                settings = replace(self.settings, with_branch=not judged or WITH_BRANCH in judged)
-                for report in pool.map(partial(self._fill_slice, settings=settings), indices):
-                    reports.append(report)
-                    progress(len(reports) / n_slices)
+            for report in pool.map(self._fill_slice, range(n_slices)):
+                reports.append(report)
+                progress(len(reports) / n_slices)
         return reports
 
-    def _fill_slice(self, index: int, *, settings: FillSettings) -> SliceReport:
+    def _fill_slice(self, index: int) -> SliceReport:
         measured = torch.where(self.sampled[:, None], self.load(index), 0)
         _check_finite(measured, "acquired")
         if self.method.name == "zero_filled":
@@ -189,7 +180,7 @@ class _ScanToFill:
             return SliceReport()
         acs = _find_acs(measured, self.sampling, self.load_acs(index) if self.load_acs else None)
         _check_finite(acs, "ACS")
-        filled, report = self.method.fill(measured, acs, self.sampling, settings)
+        filled, report = self.method.fill(measured, acs, self.sampling, self.settings)
         self.take(index, torch.where(self.sampled[:, None], measured, filled))
         return replace(report, n_coils=len(measured), n_acs_lines=acs.shape[-2])
 

@@ -1,70 +1,85 @@
-"""What held-out lines say of a filled scan: which candidates were chosen, how far they erred, and warnings."""
+"""What a scan says of how it was filled: which rungs were chosen, how far they erred, what survives, and warnings."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 
 from raki.kspace.method import SliceReport
-from raki.kspace.raki import PLAIN_GRAPPA, WITH_BRANCH
+from raki.kspace.raki import LINEAR, PLAIN_GRAPPA, SPARSE
 from raki.kspace.sampling import Sampling
 
 # Where warnings begin: beyond these nothing was measured (benchmarks/README.md has R of 2 to 6, 16 ACS lines and more).
 FEW_ACS_LINES = 16
 HIGH_ACCELERATION = 6
+# Less than this of a small structure, and a reader has to know.
+LITTLE_KEPT = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
-    """The choice between candidates over all slices; errors are relative energies, means over the slices judged."""
+    """The choice between rungs over all slices; errors are relative energies, means over the slices judged."""
 
     n_slices_by_choice: Mapping[str, int]
-    """"raki", "raki with branch" or "grappa" -> slices filled by it."""
+    """"raki", "raki_linear" or "grappa" -> slices filled by it."""
     held_out_error: float | None
-    """Of what filled the slices, on ACS lines held out; None where the ACS has none to spare."""
+    """Of the linear filling chosen, in predicting acquired lines from filled ones; None where none could be."""
     grappa_held_out_error: float | None
+    structure_kept: float | None
+    """Mean part of a small structure that survives; None where no point could be put into the slices."""
+    grappa_structure_kept: float | None
     noise_measured: bool
     """Whether the noise level comes from a noise scan; else it was estimated from the ACS."""
     noise_sigma: float
-    """Standard deviation of a complex sample's noise, in units of the k-space; median over the slices."""
+    """Standard deviation of a complex sample's noise that was reckoned with, in units of the k-space; median over the
+    slices."""
     warnings: tuple[str, ...]
     """Sentences for the report."""
 
     def notes(self) -> tuple[str, ...]:
         """The same as sentences."""
-        n_slices = sum(self.n_slices_by_choice.values())
-        n_branch = self.n_slices_by_choice.get(WITH_BRANCH, 0)
-        kept = f"in {n_branch} of {n_slices} slices" if n_branch else "in no slice"
-        branch = (
-            f"The network's nonlinear branch was kept {kept}; where it doesn't predict held-out ACS lines better, the "
-            f"self-calibrated linear part stands alone."
-        )
-        if self.held_out_error is None or self.grappa_held_out_error is None:
-            return (branch,)
-        return (
-            branch,
-            f"Error energy on ACS lines held out, of their own: {self.held_out_error:.3f} (GRAPPA: "
-            f"{self.grappa_held_out_error:.3f}). They lie next to the bright centre, where GRAPPA does best.",
-        )
+        found = []
+        if self.structure_kept is not None and self.grappa_structure_kept is not None:
+            found.append(
+                f"Of a structure of one pixel {self.structure_kept:.0%} survives in the mean (GRAPPA: "
+                f"{self.grappa_structure_kept:.0%}); measured by points put into the slices."
+            )
+        if self.held_out_error is not None and self.grappa_held_out_error is not None:
+            found.append(
+                f"Error energy in predicting acquired lines from filled ones, of their own: {self.held_out_error:.3f} "
+                f"(GRAPPA: {self.grappa_held_out_error:.3f})."
+            )
+        return tuple(found)
 
 
 def cross_validation_of(slices: Sequence[SliceReport], sampling: Sampling, *, noise_measured: bool) -> CrossValidation:
-    """That of a scan from the reports on its slices, each of which has chosen a candidate."""
-    judged = [(report.held_out_errors, str(report.chosen)) for report in slices if report.held_out_errors]
+    """That of a scan from the reports on its slices, each of which has chosen a rung."""
     choices = Counter(str(report.chosen) for report in slices)
+    chosen_errors = [min(report.held_out_errors.values()) for report in slices if report.held_out_errors]
+    grappa_errors = [report.held_out_errors[PLAIN_GRAPPA] for report in slices if PLAIN_GRAPPA in report.held_out_errors]
+    kept = _mean(report.structure_kept for report in slices)
     return CrossValidation(
         n_slices_by_choice=dict(choices),
-        held_out_error=mean(errors[chosen] for errors, chosen in judged) if judged else None,
-        grappa_held_out_error=mean(errors[PLAIN_GRAPPA] for errors, _ in judged) if judged else None,
+        held_out_error=_mean(chosen_errors),
+        grappa_held_out_error=_mean(grappa_errors),
+        structure_kept=kept,
+        grappa_structure_kept=_mean(report.structure_kept_by_grappa for report in slices),
         noise_measured=noise_measured,
         noise_sigma=median(report.sigma for report in slices),
-        warnings=tuple(_warnings(choices, sampling, slices[0].n_coils, slices[0].n_acs_lines, noise_measured)),
+        warnings=(
+            *_warnings_of_sampling(sampling, slices[0].n_coils, slices[0].n_acs_lines),
+            *(() if noise_measured else ("The scan has no noise samples; the noise level was estimated from it.",)),
+            *_warnings_of_choice(choices, kept),
+        ),
     )
 
 
-def _warnings(
-    choices: Mapping[str, int], sampling: Sampling, n_coils: int, n_acs_lines: int, noise_measured: bool
-) -> list[str]:
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
+
+
+def _warnings_of_sampling(sampling: Sampling, n_coils: int, n_acs_lines: int) -> list[str]:
     acceleration = sampling.acceleration
     found = []
     if n_acs_lines < FEW_ACS_LINES:
@@ -76,10 +91,21 @@ def _warnings(
         found.append(f"R={acceleration} with {n_coils} coils: more lines are missing than the coils can tell apart.")
     elif acceleration > HIGH_ACCELERATION:
         found.append(f"R={acceleration} is high: look for residual folding and noise in the middle of the object.")
-    if not noise_measured:
-        found.append("The scan has no noise samples; the noise level was estimated from the ACS.")
+    return found
+
+
+def _warnings_of_choice(choices: Mapping[str, int], kept: float | None) -> list[str]:
+    found = []
     if PLAIN_GRAPPA in choices:
         found.append(
-            f"In {choices[PLAIN_GRAPPA]} slices held-out ACS lines spoke against the network; plain GRAPPA filled them."
+            f"In {choices[PLAIN_GRAPPA]} slices GRAPPA predicts acquired lines better than the self-calibrated kernel "
+            f"does; it filled them."
         )
+    if LINEAR in choices and SPARSE in choices:
+        found.append(
+            f"In {choices[LINEAR]} slices noise could not be taken away without small structures; they were filled "
+            f"linearly."
+        )
+    if kept is not None and kept < LITTLE_KEPT:
+        found.append(f"Only {kept:.0%} of a structure of one pixel survives in the mean: small structures may be missed.")
     return found

@@ -5,16 +5,18 @@ from functools import reduce
 
 import torch
 
-from raki.kspace.linear_fit import LinearFit, NormalEquations, calibrate
+from raki.kspace.linear_fit import LinearFilling, NormalEquations, calibrate
+from raki.kspace.measured import slice_kernel, unit_scale
 from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
-from raki.kspace.patches import Examples, Kernel, acs_examples, interpolate, magnitude
+from raki.kspace.patches import Examples, Kernel, acs_examples, magnitude
 from raki.kspace.sampling import Sampling
-from raki.kspace.self_calibration import FIRST_RIDGE, slice_kernel, unit_scale
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 # Candidates. Exact data choose the least ridge and noise the largest (tests/kspace/test_grappa.py).
 READOUT_SAMPLES = (5, 9)
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
+# Of an ACS that is too short to choose by.
+USUAL_RIDGE = 1e-3
 # Rows as they are, as in the textbook; or divided by their magnitude plus this part of the peak.
 ROW_FLOORS = (None, 0.02)
 # Chosen on the scans of benchmarks/README.md, and not varied since.
@@ -31,12 +33,12 @@ def fill_by_grappa(
     Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
     scale = unit_scale(acs)
-    kernel, fit = calibrated_grappa((acs / scale).to(settings.device), sampling.acceleration)
-    filled = interpolate((kspace / scale).to(settings.device), sampling, kernel, fit.predict)
+    filling = calibrated_grappa((acs / scale).to(settings.device), sampling.acceleration)
+    filled = filling.fill((kspace / scale).to(settings.device), sampling)
     return filled.cpu() * scale, SliceReport()
 
 
-def calibrated_grappa(acs: SliceAcs, acceleration: int) -> tuple[Kernel, LinearFit]:
+def calibrated_grappa(acs: SliceAcs, acceleration: int) -> LinearFilling:
     """The kernel, and its fit to the whole ACS, whose width, row weighting and ridge predict held-out ACS lines best.
 
     Two lines; cross-validation over blocks of ACS lines. One eigendecomposition serves all ridges. `acs` is scaled to
@@ -50,7 +52,7 @@ def calibrated_grappa(acs: SliceAcs, acceleration: int) -> tuple[Kernel, LinearF
     candidates = dict(_candidates(acs, acceleration))
     narrowest = next(iter(candidates))
     if len(candidates[narrowest].sources) < N_FOLDS:
-        return narrowest, calibrate(candidates[narrowest], ridge=FIRST_RIDGE)
+        return LinearFilling(kernel=narrowest, fit=calibrate(candidates[narrowest], ridge=USUAL_RIDGE))
     # The widest kernel must not be judged on other samples than the rest.
     widest = max(kernel.n_ro for kernel in candidates)
     errors = {
@@ -60,7 +62,7 @@ def calibrated_grappa(acs: SliceAcs, acceleration: int) -> tuple[Kernel, LinearF
         for ridge, error in _held_out_errors(examples, row_floor, (widest - kernel.n_ro) // 2)
     }
     kernel, row_floor, ridge = min(errors, key=errors.__getitem__)
-    return kernel, calibrate(candidates[kernel], ridge=ridge, row_floor=row_floor)
+    return LinearFilling(kernel=kernel, fit=calibrate(candidates[kernel], ridge=ridge, row_floor=row_floor))
 
 
 def _candidates(acs: SliceAcs, acceleration: int) -> Iterator[tuple[Kernel, Examples]]:
@@ -83,11 +85,11 @@ def _held_out_errors(examples: Examples, row_floor: float | None, margin: int) -
     sums = [NormalEquations.of(unseen, row_floor) for unseen in folds]
     for number, unseen in enumerate(folds):
         others = [each for index, each in enumerate(sums) if index != number]
-        fit = reduce(NormalEquations.plus, others).solved(ridge=FIRST_RIDGE)
+        fit = reduce(NormalEquations.plus, others).solved(ridge=USUAL_RIDGE)
         sources, targets = unseen.sources[:, judged], unseen.targets[:, judged]
         weight = (magnitude(sources) + least).square().reciprocal()
         for index, ridge in enumerate(RIDGES):
-            error = fit.with_regularisation(ridge, 0.0).predict(sources) - targets
+            error = fit.with_ridge(ridge).predict(sources) - targets
             errors[index] += float((weight * error.abs().square().sum(dim=-1)).sum())
     return list(zip(RIDGES, errors.tolist(), strict=True))
 

@@ -1,81 +1,61 @@
-"""Least squares over examples of gaps, in closed form.
+"""Least squares over examples of gaps, in closed form; and what it fills.
 
-A fit is linear in the sources; it is held as an eigendecomposition, so that one calibration serves every
-regularisation, also one that differs from sample to sample.
+A fit is linear in the sources; it is held as an eigendecomposition, so that one calibration serves every ridge.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
-from raki.kspace.patches import Examples, Sources, Targets, magnitude
-
-# Sources with less than this part of signal in their energy are taken to have as much.
-LEAST_SIGNAL = 0.01
-LEVELS_PER_DOUBLING = 2
-# Rows of exact zeros (a readout that was padded, an empty slice) are noise and nothing else, but no infinity.
-MOST_NOISE = 1e6
+from raki.kspace.measured import MeasuredSlice
+from raki.kspace.patches import Examples, Kernel, Sources, Targets, interpolate, magnitude
+from raki.kspace.sampling import Sampling
+from raki.scan.fourier import SliceKSpace
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearFit:
-    """Targets = (A + (ridge + shrinkage · r²) I)⁻¹ B, with r the noise-to-signal ratio of the sources.
+    """Targets = (A + ridge I)⁻¹ B, for A the covariance of the sources scaled to a mean eigenvalue of 1.
 
-    A is the covariance of the normalised sources scaled to a mean eigenvalue of 1, B their
-    correlation with the targets. `ridge` is therefore relative to the mean energy of a source.
-    With `shrinkage` 0 this is GRAPPA; with 1 it is the Wiener filter for noise that the examples lack.
+    B is their correlation with the targets. `ridge` is therefore relative to the mean energy of a source.
     """
 
     basis: Complex64[Tensor, "feature component"]
     energies: Float32[Tensor, " component"]
     weights: Complex64[Tensor, "component target"]
     ridge: float
-    shrinkage: float
-    sigma: float
-    """Standard deviation of the noise of a complex sample, in units of the k-space."""
 
-    def with_regularisation(self, ridge: float, shrinkage: float) -> "LinearFit":
-        """The same calibration, regularised otherwise; costs nothing."""
-        return replace(self, ridge=ridge, shrinkage=shrinkage)
+    def with_ridge(self, ridge: float) -> "LinearFit":
+        """The same calibration with another ridge; costs nothing."""
+        return replace(self, ridge=ridge)
 
-    def gains(self, noise_ratio: Float32[Tensor, "*row"]) -> Float32[Tensor, "*row component"]:
-        """What each component of the sources is multiplied with."""
-        return 1 / (self.energies + self.ridge + self.shrinkage * noise_ratio.square().unsqueeze(-1))
+    @cached_property
+    def coefficients(self) -> Complex64[Tensor, "feature target"]:
+        """What sources are multiplied with."""
+        return self.basis @ (self.weights / (self.energies + self.ridge).unsqueeze(-1))
 
     def predict(self, sources: Sources) -> Targets:
-        """Targets of any number of source rows, in units of the k-space.
-
-        Rows of about the same noise-to-signal ratio share one set of weights: two for each doubling of the
-        regularisation, which costs far less than a gain for each row and each component.
-        """
-        rows = sources.flatten(0, -2)
-        if self.shrinkage == 0 or self.sigma == 0 or len(rows) == 0:
-            return (rows @ self._weights_at(self.ridge)).unflatten(0, sources.shape[:-1])
-        total = self.ridge + self.shrinkage * noise_ratio(magnitude(rows), self.sigma).square()
-        steps = (LEVELS_PER_DOUBLING * (total / self.ridge).log2()).round().to(torch.int64)
-        order = steps.argsort(stable=True)
-        sorted_rows, counts = rows[order], steps.bincount().tolist()
-        targets = rows.new_empty(len(rows), self.weights.shape[-1])
-        targets[order] = torch.cat(
-            [
-                some @ self._weights_at(self.ridge * 2 ** (step / LEVELS_PER_DOUBLING))
-                for step, some in enumerate(sorted_rows.split(counts))
-                if len(some)
-            ]
-        )
-        return targets.unflatten(0, sources.shape[:-1])
-
-    def _weights_at(self, regularisation: float) -> Complex64[Tensor, "feature target"]:
-        return self.basis @ (self.weights / (self.energies + regularisation).unsqueeze(-1))
+        """Targets of any number of source rows, in units of the k-space."""
+        return sources @ self.coefficients
 
 
-def noise_ratio(size: Float32[Tensor, "*row"], sigma: float) -> Float32[Tensor, "*row"]:
-    """Noise over signal in sources whose magnitude, noise included, is `size`."""
-    noise_energy = sigma**2
-    signal_energy = (size.square() - noise_energy).maximum(LEAST_SIGNAL * size.square())
-    return (noise_energy / signal_energy).sqrt().clamp(max=MOST_NOISE)
+@dataclass(frozen=True, kw_only=True)
+class LinearFilling:
+    """A kernel with what it was calibrated to: linear in the acquired samples, the same at every place."""
+
+    kernel: Kernel
+    fit: LinearFit
+
+    def fill(self, kspace: SliceKSpace, sampling: Sampling) -> SliceKSpace:
+        """The gaps of a zero-filled k-space filled; acquired lines inside a gap are overwritten."""
+        return interpolate(kspace, sampling, self.kernel, self.fit.predict)
+
+    def filled(self, measured: MeasuredSlice) -> SliceKSpace:
+        """The slice with its gaps filled, acquired lines as they came."""
+        return measured.keeping_known(self.fill(measured.kspace, measured.sampling))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +80,8 @@ class NormalEquations:
             covariance=self.covariance + others.covariance, correlation=self.correlation + others.correlation
         )
 
-    def solved(self, *, ridge: float, shrinkage: float = 0.0, sigma: float = 0.0) -> LinearFit:
-        """The fit, for this and every other regularisation."""
+    def solved(self, *, ridge: float) -> LinearFit:
+        """The fit, for this and every other ridge."""
         energies, basis = torch.linalg.eigh(self.covariance)
         basis = _fix_phase(basis)
         mean_energy = energies.mean().clamp(min=torch.finfo(torch.float32).tiny)
@@ -110,19 +90,10 @@ class NormalEquations:
             energies=energies.clamp(min=0) / mean_energy,
             weights=basis.mH @ self.correlation / mean_energy,
             ridge=ridge,
-            shrinkage=shrinkage,
-            sigma=sigma,
         )
 
 
-def calibrate(
-    examples: Examples,
-    *,
-    ridge: float,
-    shrinkage: float = 0.0,
-    sigma: float = 0.0,
-    row_floor: float | None = None,
-) -> LinearFit:
+def calibrate(examples: Examples, *, ridge: float, row_floor: float | None = None) -> LinearFit:
     """Least squares over the examples; with a `row_floor`, over examples divided by their own magnitude plus it.
 
     The centre of k-space is orders of magnitude brighter than what has to be predicted; without the division the
@@ -131,7 +102,7 @@ def calibrate(
 
     Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
-    return NormalEquations.of(examples, row_floor).solved(ridge=ridge, shrinkage=shrinkage, sigma=sigma)
+    return NormalEquations.of(examples, row_floor).solved(ridge=ridge)
 
 
 def _fix_phase(basis: Tensor) -> Tensor:

@@ -25,8 +25,6 @@ class FillSettings:
     """Standard deviation of the noise of a complex sample, in units of the k-space; None: it has to be estimated."""
     with_maps: bool = False
     """Whether maps of noise amplification and uncertainty are wanted, of a method that makes them."""
-    with_branch: bool = True
-    """Whether a nonlinear branch is worth trying, as far as earlier slices tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +43,11 @@ class SliceReport:
     chosen: str | None = None
     """Of a method that chooses between candidates: the one that filled the slice."""
     held_out_errors: Mapping[str, float] = field(default_factory=dict)
-    """Candidate -> energy of its error on held-out ACS lines over their own, "grappa" among them; empty where no line
-    was held out."""
+    """Linear candidate -> energy of its error in predicting acquired lines from those that it filled, over their own,
+    "grappa" among them; empty where none was judged."""
+    structure_kept: float | None = None
+    """Mean part of a small structure that survives, by points put into the slice; None where none told."""
+    structure_kept_by_grappa: float | None = None
     curve: tuple[TrainingPoint, ...] = ()
     """Of what was trained; empty where nothing was."""
     sigma: float = 0.0

@@ -1,116 +1,171 @@
-"""RAKI as this project makes it: self-calibrated in closed form, two experts behind a gate, a branch where it helps.
+"""RAKI as this project makes it: a ladder of fillings, each kept only where the slice itself approves of it.
 
-Held-out ACS lines choose between it and plain GRAPPA, set the gate, and say whether the nonlinear branch stays.
+From GRAPPA to the self-calibrated kernel, where that predicts acquired lines better; from there to joint sparsity of all
+coils, as strong as small structures survive it.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from raki.kspace.experts import Experts, best_threshold
-from raki.kspace.held_out import HeldOutLines, hold_out
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from raki.kspace.grappa import calibrated_grappa
+from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
+from raki.kspace.linear_fit import LinearFilling
+from raki.kspace.measured import MeasuredSlice, measured_slice, slice_kernel, unit_scale
 from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
-from raki.kspace.patches import Predict, magnitude
+from raki.kspace.mistakes import relative_mistakes
+from raki.kspace.probes import Filling, Probes, put_probes
 from raki.kspace.sampling import Sampling
-from raki.kspace.self_calibration import (
-    MeasuredSlice,
-    first_fit,
-    measured_slice,
-    self_calibrated,
-    slice_kernel,
-    unit_scale,
-)
-from raki.kspace.training import noise_levels, trained_network, try_branch
-from raki.kspace.uncertainty import UncertaintyMaps, assess
+from raki.kspace.self_calibration import self_calibrated
+from raki.kspace.uncertainty import UncertaintyMaps, assess, survival_of
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
-LINEAR, WITH_BRANCH, PLAIN_GRAPPA = "raki", "raki with branch", "grappa"
-"""The candidates that may fill a slice."""
+PLAIN_GRAPPA, LINEAR, SPARSE = "grappa", "raki_linear", "raki"
+"""The rungs that may fill a slice."""
 
-# Constants that say nothing else were measured on seven scans of several scanners (benchmarks/README.md).
-N_ROUNDS = 4
-# Lines beside the ACS are bright and easy: on measured scans GRAPPA erred there up to half as much as the network,
-# and the whole image of the network was better still. Only more than this speaks of a failure.
-FALL_BACK_BEYOND = 3.0
-N_LAST_ROUNDS = 2
-# Held-out error up to which a fit is a better start than GRAPPA; beyond, its mistakes outlive the last rounds.
-GOOD_START = 0.1
+# Thresholds of the joint sparsity, in units of the noise: the strongest that small structures survive is taken.
+STRENGTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
+# What survives of a point, relative to what GRAPPA shows of it: in the mean, and of nine in ten.
+LEAST_KEPT, LEAST_KEPT_OF_MOST, MOST = 0.95, 0.85, 0.9
+# A point that GRAPPA all but loses is no measure, nor is one to which it adds its own noise.
+SHOWN_BY_GRAPPA = (0.3, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One filling and what it makes of a slice."""
+
+    name: str
+    filling: Filling
+    linear: LinearFilling
+    """What it begins with; itself, if it is linear."""
+    filled: SliceKSpace
+    sigma: float
+    """Noise that explains the mistakes of the linear filling."""
+    probes: Probes
+    kept: Float32[Tensor, " probe"]
+    """The part of each probe that it shows."""
 
 
 def fill_by_raki(
     kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings
 ) -> tuple[SliceKSpace, SliceReport]:
-    """Residual RAKI, its linear part self-calibrated on the whole k-space; returns the filled k-space on the CPU.
+    """The best rung of the ladder: joint sparsity where it is approved of; returns the filled k-space on the CPU.
 
-    Without a noise level in the settings it is estimated from the ACS. The nonlinear branch is tried where the settings
-    say so, and kept only where it lowers the error on held-out ACS lines.
-
-    Zhang et al. 2022, NeuroImage 256:119248, doi:10.1016/j.neuroimage.2022.119248 (residual RAKI).
+    Without a noise level in the settings it is estimated from the ACS.
     """
+    return _fill(kspace, acs, sampling, settings, STRENGTHS)
+
+
+def fill_by_raki_linear(
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings
+) -> tuple[SliceKSpace, SliceReport]:
+    """The ladder without its last rung: linear in the acquired samples; returns the filled k-space on the CPU."""
+    return _fill(kspace, acs, sampling, settings, ())
+
+
+def _fill(
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings, strengths: tuple[float, ...]
+) -> tuple[SliceKSpace, SliceReport]:
     scale = unit_scale(acs)
     sigma = None if settings.sigma is None else settings.sigma / scale
     measured = measured_slice(kspace / scale, acs / scale, sampling, sigma=sigma, device=settings.device)
-    predict, report = calibrated_raki(measured, seed=settings.seed, with_branch=settings.with_branch)
-    filled = measured.filled_by(predict)
-    maps = _maps(filled, measured, predict, scale, settings.seed) if settings.with_maps else None
-    return filled.cpu() * scale, replace(report, sigma=measured.sigma * scale, maps=maps)
+    rung, report = climbed(measured, seed=settings.seed, strengths=strengths)
+    if settings.with_maps:
+        report = replace(report, maps=_maps(rung, measured, scale, settings.seed))
+    return rung.filled.cpu() * scale, replace(report, sigma=rung.sigma * scale)
 
 
-def calibrated_raki(measured: MeasuredSlice, *, seed: int, with_branch: bool) -> tuple[Predict, SliceReport]:
-    """What predicts the gaps of a slice, in its own units, and how it was chosen."""
-    held_out = hold_out(measured)
-    if held_out is None:
-        # No line can be spared to judge by: the expert for faint gaps alone.
-        _, faint = self_calibrated(measured, first_fit(measured), n_rounds=N_ROUNDS, seed=seed)
-        return faint.predict, SliceReport(chosen=LINEAR)
-    return _cross_validated(measured, held_out, seed, with_branch)
-
-
-def _cross_validated(
-    measured: MeasuredSlice, held_out: HeldOutLines, seed: int, with_branch: bool
-) -> tuple[Predict, SliceReport]:
-    """The candidate that held-out lines recommend."""
-    grappa = first_fit(held_out.measured)
-    trial_bright, trial_faint = self_calibrated(held_out.measured, grappa, n_rounds=N_ROUNDS - 1, seed=seed)
-    threshold = best_threshold(
-        magnitude(held_out.sources).flatten(),
-        held_out.errors(trial_bright.predict),
-        held_out.errors(trial_faint.predict),
+def climbed(
+    measured: MeasuredSlice, *, seed: int, strengths: tuple[float, ...] = STRENGTHS
+) -> tuple[Rung, SliceReport]:
+    """The highest rung that the slice approves of, and why; everything in the units of the slice."""
+    grappa = calibrated_grappa(measured.acs, measured.sampling.acceleration)
+    linear, errors = _better_linear(measured, grappa, seed)
+    filled = linear.filled(measured)
+    model = coil_model(measured, filled, linear, seed)
+    probes = put_probes(filled, model, acceleration=measured.sampling.acceleration, seed=seed)
+    grappa_filled = grappa.filled(measured)
+    by_grappa = probes.kept(grappa, measured, grappa_filled)
+    start = Rung(
+        name=PLAIN_GRAPPA,
+        filling=grappa,
+        linear=grappa,
+        filled=grappa_filled,
+        sigma=model.sigma,
+        probes=probes,
+        kept=by_grappa,
     )
-    trial = Experts(bright=trial_bright.predict, faint=trial_faint.predict, threshold=threshold)
-    errors = {PLAIN_GRAPPA: held_out.error(grappa.predict), LINEAR: held_out.error(trial.predict)}
-    if errors[LINEAR] > FALL_BACK_BEYOND * errors[PLAIN_GRAPPA]:
-        return first_fit(measured).predict, SliceReport(chosen=PLAIN_GRAPPA, held_out_errors=errors)
-    # What was found without the held-out lines is a better start than GRAPPA, if it is any good.
-    start, n_rounds = (trial_faint, N_LAST_ROUNDS) if errors[LINEAR] < GOOD_START else (first_fit(measured), N_ROUNDS)
-    bright, faint = self_calibrated(measured, start, n_rounds=n_rounds, seed=seed + N_ROUNDS)
-    experts = Experts(bright=bright.predict, faint=faint.predict, threshold=threshold)
-    report = SliceReport(chosen=LINEAR, held_out_errors=errors)
-    if not with_branch:
-        return experts.predict, report
-    levels = noise_levels(measured.kspace, measured.sampling, measured.kernel, measured.sigma)
-    n_steps, curve = try_branch(
-        trial_faint,
-        held_out.measured.examples(),
-        levels,
-        seed,
-        lambda network: held_out.error(replace(trial, faint=network).predict),
+    rung = start
+    for name, filling in _higher_rungs(linear, model, strengths):
+        refilled = filling.filled(measured)
+        kept = probes.kept(filling, measured, refilled)
+        if survives(kept, by_grappa):
+            rung = replace(start, name=name, filling=filling, linear=linear, filled=refilled, kept=kept)
+            break
+    return rung, SliceReport(
+        chosen=rung.name,
+        held_out_errors=errors,
+        structure_kept=_mean(rung.kept),
+        structure_kept_by_grappa=_mean(by_grappa),
     )
-    if not n_steps:
-        return experts.predict, replace(report, curve=curve)
-    network = trained_network(faint, measured.examples(), levels, seed, n_steps)
-    errors[WITH_BRANCH] = next(point.validation_loss for point in curve if point.step == n_steps)
-    report = SliceReport(chosen=WITH_BRANCH, held_out_errors=errors, curve=curve)
-    return replace(experts, faint=network.predict).predict, report
 
 
-def _maps(filled: SliceKSpace, measured: MeasuredSlice, predict: Predict, scale: float, seed: int) -> UncertaintyMaps:
+def _higher_rungs(
+    linear: LinearFilling, model: CoilModel, strengths: tuple[float, ...]
+) -> Iterator[tuple[str, Filling]]:
+    """What stands above GRAPPA, the highest first."""
+    yield from ((SPARSE, SparseFilling(model=model, strength=strength)) for strength in strengths)
+    yield LINEAR, linear
+
+
+def survives(kept: Float32[Tensor, " probe"], by_grappa: Float32[Tensor, " probe"]) -> bool:
+    """Whether small structures stay as visible as GRAPPA shows them; not, where no probe tells."""
+    if not len(kept):
+        return False
+    ratio = kept.clamp(max=1) / by_grappa.clamp(*SHOWN_BY_GRAPPA)
+    return float(ratio.mean()) >= LEAST_KEPT and float(ratio.quantile(1 - MOST)) >= LEAST_KEPT_OF_MOST
+
+
+def _better_linear(
+    measured: MeasuredSlice, grappa: LinearFilling, seed: int
+) -> tuple[LinearFilling, dict[str, float]]:
+    """The linear filling that predicts acquired lines all over k-space better, and how well each did.
+
+    Where no line can be predicted, the self-calibrated one.
+    """
+    self_made = self_calibrated(measured, grappa, seed=seed)
+    errors = {
+        name: relative_mistakes(filling.filled(measured), measured.sampling, filling)
+        for name, filling in ((PLAIN_GRAPPA, grappa), (LINEAR, self_made))
+    }
+    return (grappa if errors[PLAIN_GRAPPA] < errors[LINEAR] else self_made), errors
+
+
+def _mean(kept: Float32[Tensor, " probe"]) -> float | None:
+    return float(kept.clamp(max=1).mean()) if len(kept) else None
+
+
+def _maps(rung: Rung, measured: MeasuredSlice, scale: float, seed: int) -> UncertaintyMaps:
     # In the units of the fit, where no square leaves the range of float32.
-    maps = assess(filled, measured.sampling, measured.kernel, predict, sigma=measured.sigma, seed=seed)
-    return UncertaintyMaps(g_factor=maps.g_factor.cpu(), standard_error=maps.standard_error.cpu() * scale)
+    n_pe, n_ro = measured.kspace.shape[1:]
+    survival = survival_of(rung.probes, rung.kept, (n_pe, n_ro))
+    maps = assess(rung.filled, measured, rung.filling, rung.linear, survival, sigma=rung.sigma, seed=seed)
+    return UncertaintyMaps(
+        g_factor=maps.g_factor.cpu(),
+        standard_error=maps.standard_error.cpu() * scale,
+        structure_kept=maps.structure_kept.cpu(),
+    )
 
 
 def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
     yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
 
 
-RAKI = Method(name="raki", label="RAKI", fill=fill_by_raki, obstacles=_obstacles, seconds_a_slice=1.0)
+RAKI = Method(name="raki", label="RAKI", fill=fill_by_raki, obstacles=_obstacles, seconds_a_slice=2.0)
+RAKI_LINEAR = Method(
+    name="raki_linear", label="RAKI, linear", fill=fill_by_raki_linear, obstacles=_obstacles, seconds_a_slice=1.0
+)

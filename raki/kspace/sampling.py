@@ -1,6 +1,6 @@
 """Which lines were acquired, and the regular pattern behind them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -61,6 +61,12 @@ class Sampling:
         """The every-R-th lines inside the acquired range, all of them acquired."""
         first, stop = self.acquired_range
         return list(range(first + (self.offset - first) % self.acceleration, stop, self.acceleration))
+
+
+def shifted(sampling: Sampling, shift: int) -> Sampling:
+    """A lattice `shift` lines farther over all lines that are acquired or filled."""
+    offset = (sampling.offset + shift) % sampling.acceleration
+    return replace(sampling, offset=offset, acquired_range=sampling.filled_lines())
 
 
 def sampled_lines(kspace: KSpace) -> SampledLines:

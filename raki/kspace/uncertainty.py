@@ -1,173 +1,206 @@
-"""How far to trust a filled slice: how much noise was amplified, and how wrong each pixel may be.
+"""How far to trust a filled slice: how much noise was amplified, how wrong each pixel may be, and what may have faded.
 
-Nothing here knows how a gap was filled, only that a callable predicts it. Four things put a filled image off its
-fully sampled reference, and each is measured on the slice itself:
+Five things put a filled image off its fully sampled reference, and each is measured on the slice itself:
 
 - noise of the acquired samples, passed on to the gaps: fill again with more noise, and see what changes;
+- what was taken away besides noise: the difference to the linear filling is more than noise alone would make it
+  (Stein's unbiased estimate of the risk);
+- what fades in a small structure: points put into the slice tell how much of it survives near by;
 - noise of the reference in the lines that were not acquired, which no method can know;
-- the prediction's own mistakes: let it predict the acquired lines from those that it filled, as it filled these from
-  the acquired ones;
-- beyond the outermost acquired line it has neighbours on one side only: hide that line, and predict what lies before
+- beyond the outermost acquired line there are neighbours on one side only: hide that line, and predict what lies before
   the next.
 
-How strong the noise is, is measured too. On measured scans the mistakes on acquired lines have several times the energy
-that noise of the estimated sigma would leave, on simulated ones little more than that. Both kinds of noise count as
-strong as would explain these mistakes.
+The noise counts as strong as it must be to explain the mistakes in predicting acquired lines, so what a filling can't
+explain is in it.
 
 All errors are those of the root-sum-of-squares image to first order: the part of the coils' error that is in phase with
 the coils' signal.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Complex64, Float32
+from jaxtyping import Complex64, Float32
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from raki.coils import root_sum_of_squares
-from raki.kspace.patches import Kernel, Predict, interpolate, sources_at
-from raki.kspace.sampling import Sampling
+from raki.kspace.linear_fit import LinearFilling
+from raki.kspace.measured import MeasuredSlice
+from raki.kspace.mistakes import LEAST_PROBE, white_noise
+from raki.kspace.patches import sources_at
+from raki.kspace.probes import Filling, Probes
 from raki.scan.fourier import CoilImages, SliceKSpace, to_image
 
 SliceImage = Float32[Tensor, "pe ro"]
 
 N_REPLICAS = 4
-# Variances are means over a square: few replicas and shifts have to do.
+# Variances are means over a square: few replicas have to do.
 SMOOTHING_PIXELS = 9
-# Noise to probe with where there is none, relative to the root mean square of the k-space.
-LEAST_PROBE = 1e-4
+# A small structure is what differs from the mean over this square.
+STRUCTURE_PIXELS = 5
+# A filling that shows less of small structures than this is no more trusted than that.
+LEAST_SURVIVAL = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class UncertaintyMaps:
-    """Two maps of one slice, on the pixels of its root-sum-of-squares image."""
+    """Three maps of one slice, on the pixels of its root-sum-of-squares image."""
 
     g_factor: SliceImage
-    """Noise over that of a fully sampled scan, divided by the square root of the net acceleration; dimensionless."""
+    """Noise over that of a fully sampled scan, divided by the square root of the net acceleration; dimensionless. Less
+    than 1 where noise was taken away: there the image was smoothed."""
     standard_error: SliceImage
-    """Standard deviation of the image about a fully sampled slice_, in units of the k-space."""
+    """Standard deviation of the image about a fully sampled one, in units of the k-space; faded structures count."""
+    structure_kept: SliceImage
+    """How much of a small structure survives near each pixel, from 0 to 1; that of points put into the slice."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Filled:
-    """A filled slice with what filled it."""
+class Survival:
+    """What becomes of small structures near each pixel."""
 
-    kspace: SliceKSpace
-    sampling: Sampling
-    kernel: Kernel
-    predict: Predict
+    kept: SliceImage
+    """The part of them that is shown, in the mean; from 0 to 1."""
+    lost: SliceImage
+    """Root mean square of the part that isn't."""
 
-    def refilled(self, kspace: SliceKSpace, sampling: Sampling) -> SliceKSpace:
-        """Another k-space with the gaps of another sampling filled by the same prediction."""
-        return interpolate(kspace, sampling, self.kernel, self.predict)
+
+def survival_of(probes: Probes, kept: Float32[Tensor, " probe"], shape: tuple[int, int]) -> Survival:
+    """What points put into the slice tell of the structures around them."""
+    return Survival(
+        kept=probes.map_of(kept, shape).clamp(min=0, max=1), lost=probes.map_of((1 - kept).square(), shape).sqrt()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """What noise of one standard deviation does to a slice that is filled in two ways, as variances of its image."""
+
+    passed_on: SliceImage
+    """By the filling, acquired lines and gaps."""
+    linear: SliceImage
+    """By the linear filling, in the gaps alone."""
+    shared: SliceImage
+    """Covariance of the filling with the linear one in the gaps."""
 
 
 def assess(
     filled: SliceKSpace,
-    sampling: Sampling,
-    kernel: Kernel,
-    predict: Predict,
+    measured: MeasuredSlice,
+    filling: Filling,
+    linear: LinearFilling,
+    survival: Survival,
     *,
     sigma: float,
     seed: int,
     n_replicas: int = N_REPLICAS,
 ) -> UncertaintyMaps:
-    """Noise amplification and standard error of a slice that `predict` filled; computed where `filled` is.
+    """Noise amplification and standard error of a slice that `filling` filled; computed where `filled` is.
 
-    The g-factor is that of the filling as it stands: one that shrinks noise, or leaves a gap empty, can have less
+    The g-factor is that of the filling as it stands: one that takes noise away, or leaves a gap empty, can have less
     than 1. Lines neither acquired nor filled count in neither map. The share of pixels within 1.96 standard errors of
     a fully sampled scan is given by `python -m benchmarks coverage`, inside the object; the background was not judged.
 
     Args:
-        filled: the acquired lines as they were measured, all gaps as `predict` filled them.
-        predict: in units of `filled`; need not be linear. It runs over the slice `n_replicas` + R times.
-        sigma: standard deviation of the noise of a complex sample, in units of `filled`; at least so much is
-            counted. If it is too low by half, the standard error stays about the same.
+        filled: the acquired lines as they were measured, all gaps as `filling` filled them.
+        filling: need not be linear. It fills the slice `n_replicas` times.
+        linear: what it begins with, or itself.
+        survival: what becomes of small structures.
+        sigma: standard deviation of a complex sample's noise that explains the mistakes of `linear`.
         seed: the same seed gives the same bits on the same device.
         n_replicas: more make the noise part smoother.
 
     Raises:
         ValueError: R is 1, so that nothing was filled.
 
-    Robson et al. 2008, Magn Reson Med 60:895-907, doi:10.1002/mrm.21728 (pseudo replicas).
+    Robson et al. 2008, Magn Reson Med 60:895-907, doi:10.1002/mrm.21728 (pseudo replicas); Stein 1981, Ann Stat
+    9:1135-1151, and Ramani et al. 2008, IEEE Trans Image Process 17:1540-1554 (risk from replicas).
     """
+    sampling = measured.sampling
     if sampling.acceleration == 1:
         raise ValueError("R is 1: every line was acquired, and there is no filling to assess; it needs R of 2 or more")
-    slice_ = _Filled(kspace=filled, sampling=sampling, kernel=kernel, predict=predict)
-    level = max(sigma, LEAST_PROBE * float(filled.abs().square().mean().sqrt())) or 1.0
-    replicas = list(_noise_errors(slice_, level, n_replicas, seed))
-    mistakes = [_shifted_error(slice_, shift) for shift in range(1, sampling.acceleration)]
-    signal, known = _signal_direction(filled), _known(slice_)
+    signal = _signal_direction(filled)
     first, stop = sampling.filled_lines()
-    n_filled, n_known = stop - first, int(known.sum())
+    n_filled, n_known = stop - first, int(measured.known.sum())
+    noise = _noise(filled, measured, filling, linear, signal, sigma=sigma, n_replicas=n_replicas, seed=seed)
     # Unitary transform; the half of the noise that is in phase with the signal.
     per_line = 1 / (2 * sampling.n_pe)
-    passed_on = _variance(replicas, signal) / (n_replicas * level**2)
-    into_gaps = _variance((torch.where(known, 0, replica) for replica in replicas), signal) / (n_replicas * level**2)
-    unknowable = per_line * (n_filled - n_known)
-    noise = max(sigma**2, level**2 * _excess(slice_, mistakes, replicas[0])) * (into_gaps + unknowable)
-    model = _variance(mistakes, signal) / len(mistakes)
+    taken = _in_phase(filled - linear.filled(measured), signal).square()
+    risk = (_smooth(taken) + sigma**2 * (2 * noise.shared - noise.linear)).maximum(sigma**2 * noise.shared.clamp(min=0))
+    unknowable = sigma**2 * per_line * (n_filled - n_known)
+    border = _smooth(_energy(_border_errors(filled, measured, linear), signal))
+    faded = _faded(filled, survival)
     return UncertaintyMaps(
-        g_factor=(passed_on / (per_line * n_filled) * n_known / n_filled).sqrt(),
-        standard_error=(noise + model + _variance(_border_errors(slice_), signal)).sqrt(),
+        g_factor=(noise.passed_on / (per_line * n_filled) * n_known / n_filled).sqrt(),
+        standard_error=(risk + unknowable + border + faded.square()).sqrt(),
+        structure_kept=survival.kept,
     )
 
 
-def _excess(slice_: _Filled, mistakes: Sequence[SliceKSpace], replica: SliceKSpace) -> float:
-    """Energy of the mistakes on acquired lines outside the ACS, over that of what a noise replica changes in them.
-
-    One shift tells, that by half a gap.
-    """
-    shift = slice_.sampling.acceleration // 2
-    mistake = mistakes[shift - 1]
-    change = _shifted_error(replace(slice_, kspace=slice_.kspace + replica), shift) - mistake
-    acquired = (_known(slice_) & ~_in_acs(slice_)).flatten()
-    measured, by_noise = (float(error[:, acquired].abs().square().sum()) for error in (mistake, change))
-    return measured / by_noise if by_noise > 0 else 1.0
-
-
-def _noise_errors(slice_: _Filled, level: float, n_replicas: int, seed: int) -> Iterator[SliceKSpace]:
-    """What noise of `level` on the acquired samples changes in the filled k-space, replica by replica."""
+def _noise(
+    filled: SliceKSpace,
+    measured: MeasuredSlice,
+    filling: Filling,
+    linear: LinearFilling,
+    signal: CoilImages,
+    *,
+    sigma: float,
+    n_replicas: int,
+    seed: int,
+) -> Noise:
+    """From replicas: the slice with noise added, filled again."""
+    level = max(sigma, LEAST_PROBE * float(filled.abs().square().mean().sqrt())) or 1.0
     generator = torch.Generator().manual_seed(seed)
-    known, device = _known(slice_), slice_.kspace.device
+    in_gap = ~measured.known[:, None]
+    passed_on, by_linear, shared = (torch.zeros_like(signal[0].real) for _ in range(3))
     for _ in range(n_replicas):
-        noise = level * torch.randn(slice_.kspace.shape, dtype=torch.complex64, generator=generator).to(device)
-        noise = torch.where(known, noise, 0)
-        yield torch.where(known, noise, slice_.refilled(slice_.kspace + noise, slice_.sampling) - slice_.kspace)
+        noise = white_noise(measured, level, generator)
+        change = filling.filled(replace(measured, kspace=measured.kspace + noise)) - filled
+        linear_change = linear.filled(replace(measured, kspace=noise))
+        in_gaps = _in_phase(torch.where(in_gap, change, 0), signal)
+        linear_in_gaps = _in_phase(torch.where(in_gap, linear_change, 0), signal)
+        passed_on += _in_phase(change, signal).square()
+        by_linear += linear_in_gaps.square()
+        shared += in_gaps * linear_in_gaps
+    per_replica = 1 / (n_replicas * level**2)
+    return Noise(
+        passed_on=per_replica * _smooth(passed_on),
+        linear=per_replica * _smooth(by_linear),
+        shared=per_replica * _smooth(shared),
+    )
 
 
-def _shifted_error(slice_: _Filled, shift: int) -> SliceKSpace:
-    """Mistakes in predicting from a lattice `shift` lines farther; none in the ACS, nor beyond that lattice."""
-    sampling = slice_.sampling
-    offset = (sampling.offset + shift) % sampling.acceleration
-    shifted = replace(sampling, offset=offset, acquired_range=sampling.filled_lines())
-    lattice = shifted.lattice_lines()
-    line = torch.arange(sampling.n_pe, device=slice_.kspace.device)[:, None]
-    judged = (line > lattice[0]) & (line < lattice[-1]) & ~_in_acs(slice_)
-    return torch.where(judged, slice_.refilled(slice_.kspace, shifted) - slice_.kspace, 0)
+def _faded(filled: SliceKSpace, survival: Survival) -> SliceImage:
+    """What small structures, as far as they are seen, must have lost."""
+    magnitude = root_sum_of_squares(to_image(filled))
+    seen = (magnitude - _smooth(magnitude, STRUCTURE_PIXELS)).abs()
+    return survival.lost / survival.kept.clamp(min=LEAST_SURVIVAL) * seen
 
 
-def _border_errors(slice_: _Filled) -> Iterator[SliceKSpace]:
+def _border_errors(filled: SliceKSpace, measured: MeasuredSlice, linear: LinearFilling) -> Iterator[SliceKSpace]:
     """Mistakes in predicting from one side as many lines as were filled beyond either end of the lattice."""
-    lattice, gaps = slice_.sampling.lattice_lines(), slice_.sampling.gaps()
+    lattice, gaps = measured.sampling.lattice_lines(), measured.sampling.gaps()
     if len(lattice) < 2:
         return
     if gaps[0] < lattice[0]:
-        predicted = _predicted_alone(slice_, hidden=slice(0, lattice[0] + 1), gap=lattice[0])
-        yield _beside(slice_.kspace, predicted[:, -lattice[0] :], first=lattice[1] - lattice[0])
-    n_beyond = slice_.sampling.n_pe - 1 - lattice[-1]
+        predicted = _predicted_alone(filled, measured, linear, hidden=slice(0, lattice[0] + 1), gap=lattice[0])
+        yield _beside(filled, predicted[:, -lattice[0] :], first=lattice[1] - lattice[0])
+    n_beyond = measured.sampling.n_pe - 1 - lattice[-1]
     if n_beyond and gaps[-1] == lattice[-1]:
-        predicted = _predicted_alone(slice_, hidden=slice(lattice[-1], None), gap=lattice[-2])
-        yield _beside(slice_.kspace, predicted[:, :n_beyond], first=lattice[-2] + 1)
+        predicted = _predicted_alone(filled, measured, linear, hidden=slice(lattice[-1], None), gap=lattice[-2])
+        yield _beside(filled, predicted[:, :n_beyond], first=lattice[-2] + 1)
 
 
-def _predicted_alone(slice_: _Filled, *, hidden: slice, gap: int) -> Complex64[Tensor, "coil line ro"]:
+def _predicted_alone(
+    filled: SliceKSpace, measured: MeasuredSlice, linear: LinearFilling, *, hidden: slice, gap: int
+) -> Complex64[Tensor, "coil line ro"]:
     """The R-1 lines of one gap, predicted as if some lines were not there."""
-    seen = slice_.kspace.clone()
+    seen = filled.clone()
     seen[:, hidden] = 0
-    targets = slice_.predict(sources_at(seen, [gap], slice_.kernel, slice_.sampling.acceleration))
+    sources = sources_at(seen, [gap], linear.kernel, measured.sampling.acceleration)
+    targets = linear.fit.predict(sources)
     return targets[0].unflatten(-1, (len(seen), -1)).permute(1, 2, 0)
 
 
@@ -186,24 +219,17 @@ def _signal_direction(filled: SliceKSpace) -> CoilImages:
     return torch.where(size > 0, images / size, 0)
 
 
-def _variance(errors: Iterable[SliceKSpace], signal: CoilImages) -> SliceImage:
-    """Sum over the errors of their energy in the root-sum-of-squares image, smoothed."""
-    energy = torch.zeros(signal.shape[1:], device=signal.device)
+def _in_phase(error: SliceKSpace, signal: CoilImages) -> SliceImage:
+    return torch.linalg.vecdot(signal, to_image(error), dim=0).real
+
+
+def _energy(errors: Iterable[SliceKSpace], signal: CoilImages) -> SliceImage:
+    """Sum over the errors of their energy in the root-sum-of-squares image."""
+    energy = torch.zeros_like(signal[0].real)
     for error in errors:
-        energy += torch.linalg.vecdot(signal, to_image(error), dim=0).real.square()
-    square = avg_pool2d(energy[None], SMOOTHING_PIXELS, 1, SMOOTHING_PIXELS // 2, count_include_pad=False)
-    return square[0]
+        energy += _in_phase(error, signal).square()
+    return energy
 
 
-def _known(slice_: _Filled) -> Bool[Tensor, "pe 1"]:
-    """Lines that were acquired, as a column to choose lines with."""
-    known = _in_acs(slice_)
-    known[slice_.sampling.lattice_lines()] = True
-    return known
-
-
-def _in_acs(slice_: _Filled) -> Bool[Tensor, "pe 1"]:
-    """Lines of the ACS inside the k-space, as such a column."""
-    lines = torch.zeros(slice_.sampling.n_pe, 1, dtype=torch.bool, device=slice_.kspace.device)
-    lines[slice(*(slice_.sampling.acs_lines or (0, 0)))] = True
-    return lines
+def _smooth(image: SliceImage, n_pixels: int = SMOOTHING_PIXELS) -> SliceImage:
+    return avg_pool2d(image[None], n_pixels, 1, n_pixels // 2, count_include_pad=False)[0]

@@ -10,19 +10,20 @@ SliceKSpace = Complex64[Tensor, "coil pe ro"]
 SliceAcs = Complex64[Tensor, "coil acs_line acs_ro"]
 
 IN_PLANE = (-2, -1)
+ALONG_PE = (-2,)
 
 
-def to_image(kspace: KSpace) -> CoilImages:
-    """Centred, unitary inverse DFT over pe and ro; DC is at index `n // 2`.
+def to_image(kspace: KSpace, along: tuple[int, ...] = IN_PLANE) -> CoilImages:
+    """Centred, unitary inverse DFT over pe and ro, or only `along` some axes; DC is at index `n // 2`.
 
     Unitary, so noise has the same level in both domains and one regularisation weight means the
     same in either.
     """
-    shifted = torch.fft.ifftshift(kspace, dim=IN_PLANE)
-    return torch.fft.fftshift(torch.fft.ifft2(shifted, norm="ortho"), dim=IN_PLANE)
+    shifted = torch.fft.ifftshift(kspace, dim=along)
+    return torch.fft.fftshift(torch.fft.ifftn(shifted, dim=along, norm="ortho"), dim=along)
 
 
-def to_kspace(images: CoilImages) -> KSpace:
-    """Centred, unitary DFT over pe and ro: the inverse of `to_image`."""
-    shifted = torch.fft.ifftshift(images, dim=IN_PLANE)
-    return torch.fft.fftshift(torch.fft.fft2(shifted, norm="ortho"), dim=IN_PLANE)
+def to_kspace(images: CoilImages, along: tuple[int, ...] = IN_PLANE) -> KSpace:
+    """Centred, unitary DFT over pe and ro, or only `along` some axes: the inverse of `to_image`."""
+    shifted = torch.fft.ifftshift(images, dim=along)
+    return torch.fft.fftshift(torch.fft.fftn(shifted, dim=along, norm="ortho"), dim=along)

@@ -12,7 +12,7 @@ from raki.kspace.patches import Kernel, acs_examples, interpolate
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, restore_acs, windows
 from raki.kspace.sampling import Sampling
-from raki.kspace.self_calibration import slice_kernel
+from raki.kspace.measured import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 FIRST_RATE = 5e-4

@@ -13,7 +13,7 @@ from raki.kspace.patches import Kernel
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
 from raki.kspace.sampling import Sampling
-from raki.kspace.self_calibration import slice_kernel
+from raki.kspace.measured import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PAPER = Schedule(n_steps=1000, learning_rate=3e-3)

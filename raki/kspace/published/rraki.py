@@ -21,7 +21,7 @@ from raki.kspace.published.raki2019 import (
     truncated_normal,
 )
 from raki.kspace.sampling import Sampling
-from raki.kspace.self_calibration import slice_kernel
+from raki.kspace.measured import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PAPER = Schedule(n_steps=2000, learning_rate=1e-3)

@@ -1,0 +1,67 @@
+"""One slice as it was acquired, in the units that it is calibrated and filled in."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from raki.coils import estimate_sigma
+from raki.kspace.patches import Kernel
+from raki.kspace.sampling import Sampling
+from raki.scan.fourier import SliceAcs, SliceKSpace
+
+# Two lines, one on either side of the gap, are the fewest that tell anything of it.
+N_NARROW_LINES = 2
+N_KERNEL_SAMPLES = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSlice:
+    """One slice as it was acquired, in units in which its peak is about 1."""
+
+    kspace: SliceKSpace
+    """Zero where nothing was acquired."""
+    acs: SliceAcs
+    known: Bool[Tensor, " pe"]
+    """Acquired lines."""
+    acs_inside: bool
+    """Whether `acs` is a part of `kspace`, and not a scan of its own."""
+    sampling: Sampling
+    sigma: float
+    """Standard deviation of the noise of a complex sample."""
+
+    def keeping_known(self, filled: SliceKSpace) -> SliceKSpace:
+        """`filled` with acquired lines as they came."""
+        return torch.where(self.known[:, None], self.kspace, filled)
+
+
+def measured_slice(
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, *, sigma: float | None, device: torch.device
+) -> MeasuredSlice:
+    """A slice on the device that it is filled on; the arrays have a peak of about 1 (see `unit_scale`)."""
+    known = torch.zeros(sampling.n_pe, dtype=torch.bool)
+    known[sampling.lattice_lines()] = True
+    first, stop = sampling.acs_lines or (0, 0)
+    known[first:stop] = True
+    inside = stop > first and acs.shape == kspace[:, first:stop].shape and torch.equal(acs, kspace[:, first:stop])
+    return MeasuredSlice(
+        kspace=kspace.to(device),
+        acs=acs.to(device),
+        known=known.to(device),
+        acs_inside=inside,
+        sampling=sampling,
+        sigma=estimate_sigma(acs.to(device)) if sigma is None else sigma,
+    )
+
+
+def unit_scale(acs: SliceAcs) -> float:
+    """A power of two near the peak: dividing by it costs no accuracy, and keeps squares in range."""
+    peak = float(acs.abs().max())
+    return 2.0 ** math.floor(math.log2(peak)) if peak > 0 else 1.0
+
+
+def slice_kernel(n_ro: int) -> Kernel:
+    """The least kernel that a slice is calibrated with; narrower where it would be longer than half the readout."""
+    return Kernel(n_pe=N_NARROW_LINES, n_ro=min(N_KERNEL_SAMPLES, n_ro // 4 * 2 + 1))

@@ -1,0 +1,75 @@
+"""What a filling gets wrong, all over k-space: it predicts the acquired lines from those that it filled.
+
+Seen from the lines between them the acquired lines are what is missing, and these are known. Lines beside the ACS, where
+a part of it could be held out, are bright and easy, and say little of the rest.
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from raki.kspace.linear_fit import LinearFilling
+from raki.kspace.measured import MeasuredSlice
+from raki.kspace.sampling import Sampling, shifted
+from raki.scan.fourier import SliceKSpace
+
+# Noise to probe with where there is none, relative to the root mean square of the k-space.
+LEAST_PROBE = 1e-4
+
+
+def mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling, shift: int) -> SliceKSpace:
+    """Errors in predicting lines from a lattice `shift` lines farther; zero in the ACS and beyond that lattice."""
+    farther = shifted(sampling, shift)
+    lattice = farther.lattice_lines()
+    line = torch.arange(sampling.n_pe, device=filled.device)[:, None]
+    judged = (line > lattice[0]) & (line < lattice[-1]) & ~in_acs(sampling, filled.device)[:, None]
+    return torch.where(judged, filling.fill(filled, farther) - filled, 0)
+
+
+def energy_of_mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling) -> float:
+    """Energy of all mistakes on acquired lines outside the ACS; 0 where no such line can be predicted."""
+    outside = acquired_outside_acs(sampling, filled.device)
+    errors = (mistakes(filled, sampling, filling, shift)[:, outside] for shift in range(1, sampling.acceleration))
+    return sum(float(error.abs().square().sum()) for error in errors)
+
+
+def relative_mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling) -> float:
+    """Energy of the mistakes on acquired lines outside the ACS over that of these lines; dimensionless."""
+    outside = acquired_outside_acs(sampling, filled.device)
+    energy = float(filled[:, outside].abs().square().sum()) * (sampling.acceleration - 1)
+    return energy_of_mistakes(filled, sampling, filling) / energy if energy > 0 else 0.0
+
+
+def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearFilling, seed: int) -> float:
+    """The standard deviation of noise on a complex sample that would cause mistakes of the energy that is found.
+
+    It holds what the filling can't explain as well as noise, and needs no estimate of it. `measured.sigma` where nothing
+    could be predicted.
+    """
+    level = max(measured.sigma, LEAST_PROBE * float(filled.abs().square().mean().sqrt()))
+    noise = white_noise(measured, level, torch.Generator().manual_seed(seed))
+    by_noise = energy_of_mistakes(filling.filled(replace(measured, kspace=noise)), measured.sampling, filling)
+    found = energy_of_mistakes(filled, measured.sampling, filling)
+    return level * (found / by_noise) ** 0.5 if by_noise > 0 else measured.sigma
+
+
+def white_noise(measured: MeasuredSlice, level: float, generator: torch.Generator) -> SliceKSpace:
+    """White complex noise of standard deviation `level` on acquired lines, zero elsewhere."""
+    noise = torch.randn(measured.kspace.shape, dtype=torch.complex64, generator=generator).to(measured.kspace.device)
+    return torch.where(measured.known[:, None], level * noise, 0)
+
+
+def in_acs(sampling: Sampling, device: torch.device) -> Bool[Tensor, " pe"]:
+    """Lines of the ACS inside the k-space."""
+    lines = torch.zeros(sampling.n_pe, dtype=torch.bool, device=device)
+    lines[slice(*(sampling.acs_lines or (0, 0)))] = True
+    return lines
+
+
+def acquired_outside_acs(sampling: Sampling, device: torch.device) -> Bool[Tensor, " pe"]:
+    """Acquired lines that are no part of the ACS."""
+    lines = torch.zeros(sampling.n_pe, dtype=torch.bool, device=device)
+    lines[sampling.lattice_lines()] = True
+    return lines & ~in_acs(sampling, device)
