@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(900)
 
 RESULTS = [
     "g_factor.nii.gz",
+    "structure_kept.nii.gz",
     "image.h5",
     "image.nii.gz",
     "preview.png",

@@ -180,6 +180,7 @@ def _maps(filled: FillReport, geometry: Geometry) -> dict[str, Volume]:
     return {
         "g_factor": np.stack([on_image_matrix(maps.g_factor.numpy(), geometry) for maps in filled.maps]),
         "standard_error": np.stack([on_image_matrix(maps.standard_error.numpy(), geometry) for maps in filled.maps]),
+        "structure_kept": np.stack([on_image_matrix(maps.structure_kept.numpy(), geometry) for maps in filled.maps]),
     }
 
 

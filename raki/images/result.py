@@ -69,10 +69,10 @@ class Reconstruction:
     """Coils that were left of the receiver's before filling; None where none were compressed."""
     images: Mapping[str, Volume]
     maps: Mapping[str, Volume]
-    """`g_factor` (dimensionless) and `standard_error` (in units of the images, of the root sum of squares), on the
-    pixels of the images; empty where none were made."""
+    """`g_factor` (dimensionless), `standard_error` (in units of the images, of the root sum of squares) and
+    `structure_kept` (0 to 1), on the pixels of the images; empty where none were made."""
     cross_validation: CrossValidation | None
-    """Of the choice that `method` made; only of `raki`, and where lines were missing."""
+    """Of the choice that `method` made; only of `raki` and its rungs, and where lines were missing."""
     scan: ScanSummary
     seed: int
     device: str

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -35,6 +36,15 @@ class MeasuredSlice:
     def keeping_known(self, filled: SliceKSpace) -> SliceKSpace:
         """`filled` with acquired lines as they came."""
         return torch.where(self.known[:, None], self.kspace, filled)
+
+
+@runtime_checkable
+class Filling(Protocol):
+    """Whatever fills a slice."""
+
+    def filled(self, measured: MeasuredSlice) -> SliceKSpace:
+        """The slice with its gaps filled, acquired lines as they came."""
+        ...
 
 
 def measured_slice(

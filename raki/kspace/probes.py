@@ -5,7 +5,6 @@ a structure that is known to be there tells. Points of one pixel are the hardest
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from jaxtyping import Float32, Int64
@@ -14,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from raki.coils import Image, root_sum_of_squares
 from raki.kspace.image_prior import CoilModel
-from raki.kspace.measured import MeasuredSlice
+from raki.kspace.measured import Filling, MeasuredSlice
 from raki.kspace.sparsity import CombinedImage
 from raki.scan.fourier import CoilImages, SliceKSpace, to_image, to_kspace
 
@@ -31,14 +30,6 @@ BRIGHT_QUANTILE = 0.99
 # A map of what survives is a mean over neighbours, weighed by a Gaussian of this width.
 MAP_SIGMA_PIXELS = 12.0
 LEAST_NEAR = 1e-6
-
-
-class Filling(Protocol):
-    """Whatever fills a slice."""
-
-    def filled(self, measured: MeasuredSlice) -> SliceKSpace:
-        """The slice with its gaps filled, acquired lines as they came."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

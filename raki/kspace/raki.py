@@ -14,10 +14,10 @@ from torch import Tensor
 from raki.kspace.grappa import calibrated_grappa
 from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
 from raki.kspace.linear_fit import LinearFilling
-from raki.kspace.measured import MeasuredSlice, measured_slice, slice_kernel, unit_scale
+from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, slice_kernel, unit_scale
 from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
 from raki.kspace.mistakes import relative_mistakes
-from raki.kspace.probes import Filling, Probes, put_probes
+from raki.kspace.probes import Probes, put_probes
 from raki.kspace.sampling import Sampling
 from raki.kspace.self_calibration import self_calibrated
 from raki.kspace.uncertainty import UncertaintyMaps, assess, survival_of

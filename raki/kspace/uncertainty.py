@@ -27,10 +27,10 @@ from torch.nn.functional import avg_pool2d
 
 from raki.coils import root_sum_of_squares
 from raki.kspace.linear_fit import LinearFilling
-from raki.kspace.measured import MeasuredSlice
+from raki.kspace.measured import Filling, MeasuredSlice
 from raki.kspace.mistakes import LEAST_PROBE, white_noise
 from raki.kspace.patches import sources_at
-from raki.kspace.probes import Filling, Probes
+from raki.kspace.probes import Probes
 from raki.scan.fourier import CoilImages, SliceKSpace, to_image
 
 SliceImage = Float32[Tensor, "pe ro"]

@@ -34,7 +34,8 @@ def write_results(
 ) -> list[Path]:
     """Write `image.h5`, `image.nii.gz`, `preview.png`, `report.html` and `provenance.json`; files there are replaced.
 
-    Where the reconstruction has maps, `g_factor.nii.gz` and `standard_error.nii.gz` stand beside the image.
+    Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
+    beside the image.
     `stage_seconds` are the stages before the reconstruction, in their order. The source's name stands in the report
     alone.
     """
@@ -74,7 +75,11 @@ def write_results(
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:
     """The maps there are; those of an earlier result in the folder, which belong to another image, go."""
     scan, written = reconstruction.scan, []
-    for name, map_unit in (("g_factor", "dimensionless"), ("standard_error", image_unit)):
+    for name, map_unit in (
+        ("g_factor", "dimensionless"),
+        ("standard_error", image_unit),
+        ("structure_kept", "dimensionless"),
+    ):
         path = folder / f"{name}.nii.gz"
         path.unlink(missing_ok=True)
         if name in reconstruction.maps:

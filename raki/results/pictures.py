@@ -21,7 +21,7 @@ FRAMES_SHOWN = 6
 MAP_PIXELS = 192
 """The longer side of a map's picture: it is smooth, and the report stays small."""
 
-_MAP_LABELS = {"g_factor": "g-factor", "standard_error": "Standard error"}
+_MAP_LABELS = {"g_factor": "g-factor", "standard_error": "Standard error", "structure_kept": "Small structure kept"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,10 @@ Keys, all always there; `null` where nothing is known:
     n_virtual_coils      null, or how many the coils were compressed to before filling
     seconds              stage -> wall clock
     training             null, or n_points, last_step, and training_loss and validation_loss at the last step
-    verdict              null, or n_slices_by_choice (filled by raki, raki with branch, grappa), held_out_error and
-                         grappa_held_out_error (energy of the error on calibration lines held out, over their own;
-                         null where none could be), noise_measured, noise_sigma (of a complex sample, in units of the
+    verdict              null, or n_slices_by_choice (filled by raki, raki_linear, grappa), structure_kept and
+                         grappa_structure_kept (the part shown of points put into the scan, 0 to 1), held_out_error
+                         and grappa_held_out_error (energy of the error in predicting acquired lines, over their own;
+                         null where not measured), noise_measured, noise_sigma (of a complex sample, in units of the
                          k-space), warnings
     g_factor             null, or median and percentile_99 inside the object, on images spread over the scan
     notes                sentences on choices made for this scan
@@ -134,6 +135,8 @@ def _training(reconstruction: Reconstruction) -> dict[str, Any] | None:
 def _verdict(validation: CrossValidation) -> dict[str, Any]:
     return {
         "n_slices_by_choice": dict(validation.n_slices_by_choice),
+        "structure_kept": _finite(validation.structure_kept),
+        "grappa_structure_kept": _finite(validation.grappa_structure_kept),
         "held_out_error": _finite(validation.held_out_error),
         "grappa_held_out_error": _finite(validation.grappa_held_out_error),
         "noise_measured": validation.noise_measured,

@@ -18,7 +18,7 @@ from raki.results.charts import mask_paths, training_chart
 from raki.results.pictures import images_shown, map_pictures, pictures
 from raki.scan import Geometry, frame_labels, frames_in_words
 
-_CHOICES = {"raki": "RAKI", "raki with branch": "RAKI with its nonlinear branch", "grappa": "GRAPPA"}
+_CHOICES = {"raki": "RAKI", "raki_linear": "RAKI's linear kernel alone", "grappa": "GRAPPA"}
 
 
 def method_label(method: str) -> str:
@@ -130,19 +130,27 @@ def _trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | 
     if validation is None:
         return []
     errors = (validation.held_out_error, validation.grappa_held_out_error)
-    held_out = "not measured: the scan has no calibration lines to spare"
+    held_out = "not measured: the scan has no lines outside the calibration lines to predict"
     if errors[0] is not None and errors[1] is not None:
         held_out = f"{_percent(errors[0])} of their energy; GRAPPA {_percent(errors[1])}"
-    source = "measured by the scan" if validation.noise_measured else "estimated from the calibration lines"
+    source = "measured by the scan" if validation.noise_measured else "estimated from the scan"
     rows = [
         ("Filled by", _chosen(validation, "slices" if len(reconstruction.scan.frames) == 1 else "images")),
-        ("Error on calibration lines held out", held_out),
+        *_survival(validation),
+        ("Error of the linear kernel in predicting acquired lines", held_out),
         ("Noise of one sample", f"{validation.noise_sigma:.3g} (standard deviation), {source}"),
     ]
     if g_factor is None:
         return rows
     amplified = f"{g_factor['median']:.2f} in the median, 99 % of pixels below {g_factor['percentile_99']:.2f}"
     return [*rows, ("g-factor inside the object", amplified)]
+
+
+def _survival(validation: CrossValidation) -> list[tuple[str, str]]:
+    if validation.structure_kept is None or validation.grappa_structure_kept is None:
+        return []
+    kept = f"{_percent(validation.structure_kept)} of it; GRAPPA shows {_percent(validation.grappa_structure_kept)}"
+    return [("Shown of a structure of one pixel", kept)]
 
 
 def _chosen(validation: CrossValidation, counted: str) -> str:

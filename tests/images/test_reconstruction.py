@@ -256,7 +256,7 @@ def test_the_maps_and_the_choice_are_those_of_the_filling(reconstructed, noisy_s
         torch.tensor(noisy_scan.kspace), sampled=torch.tensor(noisy_scan.sampled), seed=4, device="cpu", with_maps=True
     )
     assert reconstructed.cross_validation == report.cross_validation
-    assert set(reconstructed.maps) == {"g_factor", "standard_error"}
+    assert set(reconstructed.maps) == {"g_factor", "standard_error", "structure_kept"}
     for name, volume in reconstructed.maps.items():
         expected = torch.stack([getattr(maps, name) for maps in report.maps])
         np.testing.assert_allclose(volume, expected, rtol=1e-5)

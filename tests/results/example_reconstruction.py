@@ -25,9 +25,11 @@ WARNING = "The scan has no noise samples; the noise level was estimated from the
 
 def example_cross_validation(n_slices: int) -> CrossValidation:
     return CrossValidation(
-        n_slices_by_choice={"raki with branch": n_slices - 1, "grappa": 1} if n_slices > 1 else {"raki": 1},
+        n_slices_by_choice={"raki_linear": n_slices - 1, "grappa": 1} if n_slices > 1 else {"raki": 1},
         held_out_error=0.012,
         grappa_held_out_error=3.4,
+        structure_kept=0.93,
+        grappa_structure_kept=0.96,
         noise_measured=False,
         noise_sigma=0.98,
         warnings=(WARNING,),
@@ -56,7 +58,7 @@ def example_reconstruction(
         n_virtual_coils=None,
         images={"zero_filled": result * np.float32(0.5), "grappa": result * np.float32(1.01), "raki": result},
         # A g-factor that grows from 1 to 3 along the readout, and an error that is a tenth of it.
-        maps={"g_factor": ramp, "standard_error": ramp / 10} if with_maps else {},
+        maps={"g_factor": ramp, "standard_error": ramp / 10, "structure_kept": ramp / 3} if with_maps else {},
         cross_validation=example_cross_validation(shape[0]),
         scan=ScanSummary(
             n_slices=n_slices,

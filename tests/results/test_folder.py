@@ -45,6 +45,7 @@ def test_the_files_come_in_order_into_a_folder_that_is_made(tmp_path):
         "image.nii.gz",
         "g_factor.nii.gz",
         "standard_error.nii.gz",
+        "structure_kept.nii.gz",
         "preview.png",
         "report.html",
         "provenance.json",
@@ -122,7 +123,7 @@ def test_maps_of_an_earlier_result_do_not_stay_beside_another_image(tmp_path):
 
 def test_provenance_sums_up_the_verdict_and_the_g_factor(tmp_path):
     facts = strict_json(write(tmp_path)[-1].read_text())
-    assert facts["verdict"]["n_slices_by_choice"] == {"raki with branch": 2, "grappa": 1}
+    assert facts["verdict"]["n_slices_by_choice"] == {"raki_linear": 2, "grappa": 1}
     assert facts["verdict"]["grappa_held_out_error"] == 3.4
     assert facts["verdict"]["warnings"] == [WARNING]
     assert 1 <= facts["g_factor"]["median"] <= facts["g_factor"]["percentile_99"] <= 3

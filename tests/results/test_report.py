@@ -230,7 +230,7 @@ def test_the_magnified_difference_fits_the_window_or_is_not_magnified(scale):
 def test_it_says_what_was_chosen_and_how_far_that_held():
     text = " ".join(Page(report()).text)
     for fact in (
-        "RAKI with its nonlinear branch in 2 of 3 slices, GRAPPA in 1 of 3 slices",
+        "RAKI's linear kernel alone in 2 of 3 slices, GRAPPA in 1 of 3 slices",
         "1.2\N{NO-BREAK SPACE}% of their energy; GRAPPA 340\N{NO-BREAK SPACE}%",
         "0.98 (standard deviation), estimated from the calibration lines",
     ):
