@@ -8,7 +8,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.exams import Accelerations, AcsSizes, Scans, SlicesOfEach, chosen_exams
-from benchmarks.opponents import Fill
+from benchmarks.filling import Fill
 from benchmarks.plots import plot_ratios
 from benchmarks.quality import sit
 from benchmarks.ratios import TUNED, Aggregate, aggregates

@@ -16,24 +16,32 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.bart import L1_DEFAULT, L1_WEIGHTS, L2_DEFAULT, L2_WEIGHTS, bart_kspace, l1, l2, why_no_bart
+from benchmarks.filling import Fill, TunedFill
 from benchmarks.undersampling import Undersampling
 from raki.kspace import complete_kspace, methods
 from raki.scan.fourier import KSpace, to_kspace
 
-Fill = Callable[[KSpace, Undersampling], KSpace]
-
 # What each needs besides itself: pygrappa imports scikit-image without asking for it, the public RAKI shows its
 # progress with tqdm.
 NEEDED = {"pygrappa": ("pygrappa", "skimage"), "sigpy": ("sigpy",), "public_raki": ("tqdm",), "public_iraki": ("tqdm",)}
+# What `bart pics` is told; several for those that are tuned by looking at the answer.
+BART = {
+    "bart_l2": (l2(L2_DEFAULT),),
+    "bart_l1": (l1(L1_DEFAULT),),
+    "bart_l2_tuned": tuple(map(l2, L2_WEIGHTS)),
+    "bart_l1_tuned": tuple(map(l1, L1_WEIGHTS)),
+}
+OPPONENTS = (*NEEDED, *BART)
 # The learning rates of the public iterative RAKI are given for these accelerations only.
 IRAKI_ACCELERATIONS = (4, 5, 6)
 
 
-def fills(names: Sequence[str], public_raki: Path | None = None) -> dict[str, Fill]:
+def fills(names: Sequence[str], public_raki: Path | None = None) -> dict[str, Fill | TunedFill]:
     """The call of each method: raki's own by their names, and the opponents.
 
     Args:
-        names: of `raki.kspace.methods()` or NEEDED.
+        names: of `raki.kspace.methods()` or OPPONENTS.
         public_raki: folder of pdawood/iterativeRaki, for the two public networks.
 
     Raises:
@@ -50,8 +58,10 @@ def why_not(name: str, public_raki: Path | None = None) -> str:
     """What keeps a method from being measured here; nothing if it can be."""
     if name in methods():
         return ""
-    if name not in NEEDED:
-        return f"there is no method {name!r}; there are {', '.join([*methods(), *NEEDED])}"
+    if name not in OPPONENTS:
+        return f"there is no method {name!r}; there are {', '.join([*methods(), *OPPONENTS])}"
+    if name in BART:
+        return f"{name} needs {why_no_bart()}" if why_no_bart() else ""
     missing = [module for module in NEEDED[name] if find_spec(module) is None]
     if missing:
         return f"{name} needs {' and '.join(missing)}, not installed here (pip install 'raki-mri[benchmarks]')"
@@ -65,9 +75,12 @@ def can_fill(name: str, lines: Undersampling) -> bool:
     return name != "public_iraki" or lines.acceleration in IRAKI_ACCELERATIONS
 
 
-def _fill_of(name: str, public_raki: Path | None) -> Fill:
+def _fill_of(name: str, public_raki: Path | None) -> Fill | TunedFill:
     if name in methods():
         return lambda measured, _lines: complete_kspace(measured, name)
+    if name in BART:
+        settings = {" ".join(options): _bart_fill(options) for options in BART[name]}
+        return TunedFill(settings=settings) if len(settings) > 1 else next(iter(settings.values()))
     if public_raki is not None and name.startswith("public") and str(public_raki) not in sys.path:
         sys.path.append(str(public_raki))
     for module in NEEDED[name]:
@@ -79,6 +92,10 @@ def _fill_of(name: str, public_raki: Path | None) -> Fill:
         "public_iraki": _public_iraki,
     }[name]
     return lambda measured, lines: _each_slice(fill_slice, measured, lines)
+
+
+def _bart_fill(options: tuple[str, ...]) -> Fill:
+    return lambda measured, lines: _each_slice(lambda one, _lines: bart_kspace(one, options), measured, lines)
 
 
 def _each_slice(fill_slice: Callable[..., np.ndarray], measured: KSpace, lines: Undersampling) -> KSpace:

@@ -23,6 +23,10 @@ COLOURS = {
     "public_iraki": "#7A5195",
     "pygrappa": "#8C6D31",
     "sigpy": "#4D4D4D",
+    "bart_l1": "#332288",
+    "bart_l2": "#88A0DC",
+    "bart_l1_tuned": "#117733",
+    "bart_l2_tuned": "#9AB87A",
 }
 OTHER_COLOUR = "#999999"
 

@@ -12,7 +12,8 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.exams import Accelerations, AcsSizes, Exam, Scans, SlicesOfEach, chosen_exams
-from benchmarks.opponents import Fill, can_fill, fills
+from benchmarks.filling import Fill, TunedFill, settled
+from benchmarks.opponents import can_fill, fills
 from benchmarks.plots import plot_ratios
 from benchmarks.ratios import TUNED, Aggregate, Measurement, aggregates, geometric_mean, pairs, ratios
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
@@ -60,7 +61,7 @@ def quality(
     write_record(output, "quality", facts, lambda path: plot_ratios(measurements, methods, TUNED, path))
 
 
-def sit(exam: Exam, how: Mapping[str, Fill]) -> Iterator[Measurement]:
+def sit(exam: Exam, how: Mapping[str, Fill | TunedFill]) -> Iterator[Measurement]:
     """Tuned GRAPPA and every method on the slices of one exam, scored inside the object of each slice."""
     full, lines = exam.scan.kspace, exam.lines
     measured = lines.applied_to(full)
@@ -74,10 +75,17 @@ def sit(exam: Exam, how: Mapping[str, Fill]) -> Iterator[Measurement]:
         yield Measurement(case=exam.case(index), method=TUNED, scores=scores, seconds=seconds, detail=str(best.setting))
     for name, fill in how.items():
         if can_fill(name, lines):
-            filled, seconds = _timed(fill, measured, lines)
+            chosen, settings = settled(fill, full, lines)
+            filled, seconds = _timed(chosen, measured, lines)
             for index, (reference, mask) in enumerate(zip(references, masks, strict=True)):
                 scores = score(filled[index], reference, mask)
-                yield Measurement(case=exam.case(index), method=name, scores=scores, seconds=seconds / len(full))
+                yield Measurement(
+                    case=exam.case(index),
+                    method=name,
+                    scores=scores,
+                    seconds=seconds / len(full),
+                    detail=settings[index],
+                )
 
 
 def _timed(fill: Fill, measured: KSpace, lines: Undersampling) -> tuple[KSpace, float]:

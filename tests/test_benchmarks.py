@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from benchmarks import opponents, peers, speed
+from benchmarks import bart, opponents, peers, speed
 from benchmarks.__main__ import app
+from benchmarks.filling import TunedFill, settled
 from benchmarks.gpu import combine
 from benchmarks.plots import why_no_plot
 from benchmarks.probe import measure
@@ -236,16 +237,17 @@ def test_a_probe_tells_memory_beyond_input_and_output(tmp_path, full):
 
 def test_peers_that_are_not_here_are_named_and_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(opponents, "find_spec", lambda _module: None)
+    monkeypatch.setattr(bart.shutil, "which", lambda _program: None)
     options = ["--method", "grappa", "--coils", 3, "--matrix", 32, "-R", 2, "--acs", 12, "--rounds", 1]
     said = " ".join(run("peers", *options, "-o", tmp_path).split())
-    for name in ("pygrappa", "sigpy", "public_raki"):
+    for name in ("pygrappa", "sigpy", "public_raki", "bart_l1", "bart_l2_tuned"):
         assert f"left out: {name} needs" in said
     (result,) = record(tmp_path, "peers")["results"]
     assert result["method"] == "grappa"
     assert 0 < result["scores"]["nmse"] < 0.05
 
 
-@pytest.mark.parametrize("name", ["pygrappa", "sigpy"])
+@pytest.mark.parametrize("name", ["pygrappa", "sigpy", "bart_l2", "bart_l1"])
 def test_peers_fill_what_is_missing_and_keep_what_was_acquired(full, name):
     if opponents.why_not(name):
         pytest.skip(opponents.why_not(name))
@@ -254,6 +256,21 @@ def test_peers_fill_what_is_missing_and_keep_what_was_acquired(full, name):
     filled = opponents.fills([name])[name](lines.applied_to(full), lines)
     assert torch.equal(filled[..., lines.sampled, :], full[..., lines.sampled, :])
     assert result.scores["nmse"] < 0.02
+
+
+def test_a_tuned_method_takes_the_best_setting_of_each_slice(full):
+    def wrong_where(is_wrong):
+        return lambda kspace, _lines: torch.stack([one * (1.2 if is_wrong(one.abs().max()) else 1) for one in kspace])
+
+    lines = Undersampling(n_pe=40, acceleration=1, n_acs_lines=16)
+    limit = 2 * full.abs().max()
+    tuned = TunedFill(settings={"weak": wrong_where(lambda x: x > limit), "strong": wrong_where(lambda x: x < limit)})
+    scan = torch.cat([full, 3 * full])
+    fill, settings = settled(tuned, scan, lines)
+    assert settings == ["weak", "strong"]
+    assert torch.equal(fill(scan, lines), scan)
+    assert torch.equal(fill(scan.flip(0), lines), 1.2 * scan.flip(0)), "another scan is filled with the same settings"
+    assert settled(tuned.settings["weak"], scan, lines) == (tuned.settings["weak"], ["", ""])
 
 
 def test_public_code_gets_a_lattice_from_line_0_and_its_own_scale(full):
