@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.ablation import ablation
 from benchmarks.coverage import coverage
+from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
 from benchmarks.mutation import mutation
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (quality, coverage, ablation, speed, peers, gpu, throughput, fuzz, mutation):
+for command in (quality, features, coverage, ablation, speed, peers, gpu, throughput, fuzz, mutation):
     app.command()(command)
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmarks.objects import simulated_scans
 from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE
 from benchmarks.scans import REAL_SCANS, FullScan, find_scans, load_scan
@@ -17,6 +19,14 @@ Scans = Annotated[
 ]
 Accelerations = Annotated[list[int] | None, typer.Option("--acceleration", "-R", min=2, help="[2, 3, 4, 5, 6]")]
 AcsSizes = Annotated[list[int] | None, typer.Option(min=4, help="Lines of the ACS; repeatable. [16, 24, 32]")]
+Simulated = Annotated[
+    bool, typer.Option("--simulated", help="Simulated objects too; without a scan named, these alone.")
+]
+Coils = Annotated[list[int] | None, typer.Option(min=2, max=64, help="Of simulated objects; repeatable. [16]")]
+Matrices = Annotated[list[int] | None, typer.Option("--matrix", min=32, help="The same: pixels a side. [128]")]
+Snrs = Annotated[
+    list[float] | None, typer.Option("--snr", min=1, help="The same: mean signal over noise in the image. [60]")
+]
 SlicesOfEach = Annotated[int, typer.Option(min=1, help="At most so many of each scan, evenly spaced.")]
 
 
@@ -38,20 +48,32 @@ def chosen_exams(
     *,
     slices: int,
     offset: int | None = None,
+    simulated: Sequence[FullScan] = (),
 ) -> list[Exam]:
     """The exams that a command's options name; where they name none, every scan there is, R = 2 to 6, three ACS sizes.
+
+    Args:
+        simulated: sit after the scans that are named; if there are any, no other scan is looked for.
 
     Raises:
         typer.BadParameter: there is no scan, or none that any of this makes a sensible test for.
     """
-    paths = scans or find_scans(REAL_SCANS)
-    if not paths:
+    paths = scans or ([] if simulated else find_scans(REAL_SCANS))
+    if not paths and not simulated:
         raise typer.BadParameter(f"no fully sampled scan was found in {REAL_SCANS}; name one")
     ways = [(r, n_lines) for n_lines in acs or [16, 24, 32] for r in acceleration or range(2, 7)]
-    exams = list(sitting((load_scan(path, n_slices=slices) for path in paths), ways, offset))
+    loaded = (load_scan(path, n_slices=slices) for path in paths)
+    exams = list(sitting(chain(loaded, simulated), ways, offset))
     if not exams:
         raise typer.BadParameter("no scan has lines and coils enough for any of these accelerations")
     return exams
+
+
+def objects_of(
+    simulated: bool, coils: Sequence[int] | None, matrix: Sequence[int] | None, snr: Sequence[float] | None
+) -> list[FullScan]:
+    """The simulated scans that a command's options name: each object with each number of coils, matrix and SNR."""
+    return simulated_scans(coils or [16], matrix or [128], snr or [60.0]) if simulated else []
 
 
 def sitting(scans: Iterable[FullScan], ways: Sequence[tuple[int, int]], offset: int | None) -> Iterator[Exam]:

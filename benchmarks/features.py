@@ -92,7 +92,8 @@ def insert_features(
         full: fully sampled k-space of one slice.
         seed: of places and of the order; the same seed gives the same structures.
         wanted: kinds (of KINDS) and places (of PLACES); all of them if None. What finds no room is left out, as is a
-            lesion in multiples of the noise where no noise can be told: ask for it with another call.
+            lesion in multiples of the noise where no noise can be told: ask for it with another call. Strong structures
+            change a little what a method learns of the coils, and that change drowns faint ones: put them in apart.
 
     Returns:
         The k-space with the structures, and these. Their phase is that of the object in each pixel.
@@ -115,9 +116,10 @@ def insert_features(
     return full + to_kspace(canvas.sensitivities * canvas.phase * added), features
 
 
-def every_pair() -> list[tuple[str, str]]:
-    """All kinds at all places."""
-    return [(kind, place) for kind in KINDS for place in PLACES]
+def every_pair(*, faint: bool | None = None) -> list[tuple[str, str]]:
+    """All kinds at all places; only the lesions, or only the others, where `faint` says so."""
+    kinds = [kind for kind in KINDS if faint is None or faint == kind.startswith("lesion")]
+    return [(kind, place) for kind in kinds for place in PLACES]
 
 
 def judge(

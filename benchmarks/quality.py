@@ -11,7 +11,19 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.exams import Accelerations, AcsSizes, Exam, Scans, SlicesOfEach, chosen_exams
+from benchmarks.exams import (
+    Accelerations,
+    AcsSizes,
+    Coils,
+    Exam,
+    Matrices,
+    Scans,
+    Simulated,
+    SlicesOfEach,
+    Snrs,
+    chosen_exams,
+    objects_of,
+)
 from benchmarks.filling import Fill, TunedFill, settled
 from benchmarks.opponents import can_fill, fills
 from benchmarks.plots import plot_ratios
@@ -34,6 +46,10 @@ def quality(
         int | None, typer.Option(help="First line of the lattice; by default the DC line is on it.")
     ] = None,
     slices: SlicesOfEach = 2,
+    simulated: Simulated = False,
+    coils: Coils = None,
+    matrix: Matrices = None,
+    snr: Snrs = None,
     public_raki: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="A clone of pdawood/iterativeRaki, for public_raki, public_iraki."),
@@ -46,7 +62,8 @@ def quality(
         how = fills(methods, public_raki)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    exams = chosen_exams(scans, acceleration, acs, slices=slices, offset=offset)
+    objects = objects_of(simulated, coils, matrix, snr)
+    exams = chosen_exams(scans, acceleration, acs, slices=slices, offset=offset, simulated=objects)
     start = time.perf_counter()
     measurements = [one for exam in track(exams, "measuring", console=CONSOLE) for one in sit(exam, how)]
     found = aggregates(measurements, pairs(methods))

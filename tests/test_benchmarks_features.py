@@ -3,11 +3,19 @@
 No time is judged here.
 """
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import conv2d
+from typer.testing import CliRunner
 
-from benchmarks.features import KINDS, PLACES, every_pair, insert_features, judge
+from benchmarks.__main__ import app
+from benchmarks.fading import Shown, fading, feature_sets, ghosts_over_grappa
+from benchmarks.features import KINDS, PLACES, Response, every_pair, insert_features, judge
+from benchmarks.plots import why_no_plot
+from benchmarks.ratios import Case
 from benchmarks.synthetic import noisy_slices
 from raki.coils.combination import root_sum_of_squares
 from raki.scan.fourier import to_image
@@ -98,6 +106,68 @@ def test_a_vanished_structure_has_no_width(inserted, images):
 def test_an_empty_slice_is_refused():
     with pytest.raises(ValueError, match="no object"):
         insert_features(torch.zeros(2, 40, 40, dtype=torch.complex64), 0, acceleration=2)
+
+
+def shown(method, amplitude, *, kind="point", place="edge", ghost=0.01):
+    response = Response(
+        kind=kind, place=place, centre=(9, 9), amplitude=amplitude, width=None, ghost=ghost, ghost_of_all=2 * ghost
+    )
+    return Shown(case=Case("head", 0, 4, 24), method=method, set_index=0, response=response)
+
+
+def test_a_method_stands_beside_grappa_at_each_place_that_grappa_shows():
+    found = [
+        *(shown("grappa", amplitude, place=place) for place, amplitude in (("edge", 1.0), ("centre", 0.8))),
+        *(shown("raki", amplitude, place=place) for place, amplitude in (("edge", 0.95), ("centre", 0.92))),
+        shown("grappa", 0.1, place="half way"),
+        shown("raki", 0.01, place="half way"),
+        *(shown(method, 0.5, kind="grating_2") for method in ("grappa", "raki")),
+    ]
+    point = fading(found, "point", "raki")
+    assert point.n_places == 3
+    assert point.n_shown_by_grappa == 2, "a place where GRAPPA shows nothing says nothing"
+    assert point.amplitude_over_grappa == pytest.approx(1.88 / 1.9)
+    assert point.least_over_grappa == pytest.approx(0.95)
+    assert point.least_where == "head slice 0 R=4 ACS 24, edge"
+    assert (point.least, point.width, point.ghost_over_grappa) == (0.01, None, pytest.approx(1))
+    assert ghosts_over_grappa(found, "raki") == {"mean": pytest.approx(1), "most": pytest.approx(1)}
+
+
+@pytest.mark.parametrize(
+    ("amplitudes", "ghost", "is_good"),
+    [((0.99, 0.95), 0.02, True), ((0.94, 0.94), 0.01, False), ((1.1, 0.89), 0.01, False), ((1, 1), 0.021, False)],
+)
+def test_the_goals_are_a_mean_a_least_and_ghosts(amplitudes, ghost, is_good):
+    places = ("edge", "centre")
+    found = [
+        *(shown("grappa", 1.0, place=place) for place in places),
+        *(shown("raki", a, place=place, ghost=ghost) for place, a in zip(places, amplitudes, strict=True)),
+    ]
+    assert fading(found, "point", "raki").is_good == is_good
+
+
+def test_sets_are_strong_or_faint_and_none_has_what_another_has(full):
+    sets = [features for _, features in feature_sets(full, ACCELERATION, 2, seed=1)]
+    pairs = [(one.kind, one.place) for features in sets for one in features]
+    assert len(set(pairs)) == len(pairs) > 16
+    assert [{one.kind.startswith("lesion") for one in features} for features in sets[:2]] == [{False}, {False}]
+    assert all(one.kind.startswith("lesion") for features in sets[2:] for one in features)
+
+
+def test_the_command_judges_beside_grappa(tmp_path):
+    np.save(tmp_path / "head.npy", np.stack(list(noisy_slices(1, 4, 64))))
+    options = ["--method", "zero_filled", "-R", "2", "--acs", "16", "-o", str(tmp_path)]
+    result = CliRunner().invoke(app, ["features", str(tmp_path / "head.npy"), *options])
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "features.json").read_text())
+    if not why_no_plot():
+        assert (tmp_path / "features.png").read_bytes().startswith(b"\x89PNG")
+    methods = {one["method"] for one in found["shown"]}
+    assert methods == {"grappa", "zero_filled"}
+    sharp = {one["method"]: one for one in found["fading"] if one["kind"] == "grating_2"}
+    assert sharp["zero_filled"]["amplitude"] < 0.7 < sharp["grappa"]["amplitude"]
+    assert not sharp["zero_filled"]["is_good"]
+    assert found["ghosts_of_all_over_grappa"]["zero_filled"]["mean"] > 2
 
 
 def _blurred_along_pe(image):
