@@ -82,10 +82,13 @@ class Fading:
     """Mean over mean; None if GRAPPA has none."""
 
     @property
-    def is_good(self) -> bool:
+    def is_kept(self) -> bool:
         least_anywhere = 1.0 if self.least_over_grappa is None else self.least_over_grappa
-        ghost = 0.0 if self.ghost_over_grappa is None else self.ghost_over_grappa
-        return self.amplitude_over_grappa >= LEAST_MEAN and least_anywhere >= LEAST_ANYWHERE and ghost <= MOST_GHOST
+        return self.amplitude_over_grappa >= LEAST_MEAN and least_anywhere >= LEAST_ANYWHERE
+
+    @property
+    def has_few_ghosts(self) -> bool:
+        return self.ghost_over_grappa is None or self.ghost_over_grappa <= MOST_GHOST
 
 
 def features(
@@ -111,11 +114,15 @@ def features(
     exams = chosen_exams(scans, acceleration, acs, slices=slices, simulated=objects_of(simulated, coils, matrix, snr))
     shown = [one for exam in track(exams, "measuring", console=CONSOLE) for one in look(exam, how, sets, seed)]
     found = [fading(shown, kind, name) for kind in KINDS for name in methods if _of(shown, kind, name)]
-    ghosts = {name: ghosts_over_grappa(shown, name) for name in methods if name != GRAPPA}
+    ghosts = {
+        name: {group: ghosts_over_grappa(shown, name, faint=group == "faint") for group in ("strong", "faint")}
+        for name in methods
+        if name != GRAPPA
+    }
     _show(found, ghosts)
     facts = {
         "goals": {"mean": LEAST_MEAN, "anywhere": LEAST_ANYWHERE, "ghost": MOST_GHOST},
-        "fading": [asdict(one) | {"is_good": one.is_good} for one in found],
+        "fading": [asdict(one) | {"is_kept": one.is_kept, "has_few_ghosts": one.has_few_ghosts} for one in found],
         "ghosts_of_all_over_grappa": ghosts,
         "shown": [asdict(one) | {"case": one.case._asdict()} for one in shown],
     }
@@ -181,13 +188,19 @@ def fading(shown: Sequence[Shown], kind: str, method: str) -> Fading:
     )
 
 
-def ghosts_over_grappa(shown: Sequence[Shown], method: str) -> dict[str, float]:
-    """Energy outside all neighbourhoods over GRAPPA's: mean over mean, and the most of any set."""
+def ghosts_over_grappa(shown: Sequence[Shown], method: str, *, faint: bool) -> dict[str, float]:
+    """Energy outside all neighbourhoods over GRAPPA's, for sets of lesions or for the others.
+
+    Returns mean over mean, and the most of any set.
+    """
+    chosen = [one for one in shown if one.response.kind.startswith("lesion") == faint]
     mine, grappa = (
-        {(one.case, one.set_index): one.response.ghost_of_all for one in shown if one.method == name}
+        {(one.case, one.set_index): one.response.ghost_of_all for one in chosen if one.method == name}
         for name in (method, GRAPPA)
     )
     pairs = [(energy, grappa[key]) for key, energy in mine.items()]
+    if not pairs:
+        return {}
     return {
         "mean": sum(energy for energy, _ in pairs) / sum(of_grappa for _, of_grappa in pairs),
         "most": max(energy / of_grappa for energy, of_grappa in pairs),
@@ -213,21 +226,23 @@ def _image(kspace: KSpace) -> Image:
     return image.reshape(image.shape[-2:])
 
 
-def _show(found: Sequence[Fading], ghosts: Mapping[str, Mapping[str, float]]) -> None:
+def _show(found: Sequence[Fading], ghosts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     alone = _table("What is left of structures", "places", "amplitude", "least", "width", "ghost")
-    beside = _table("The same beside GRAPPA", "amplitude", "least", "ghost", "good")
+    beside = _table("The same beside GRAPPA", "amplitude", "least", "kept", "ghost", "few")
     beside.add_column("least where")
     for one in found:
         figures = f"{one.amplitude:.3f}", f"{one.least:.3f}", _cell(one.width), f"{one.ghost:.4f}"
         alone.add_row(one.kind, one.method, str(one.n_places), *figures)
         if one.method != GRAPPA:
-            ratios = f"{one.amplitude_over_grappa:.3f}", _cell(one.least_over_grappa), _cell(one.ghost_over_grappa)
-            beside.add_row(one.kind, one.method, *ratios, "yes" if one.is_good else "no", one.least_where)
+            kept, few = ("yes" if goal else "no" for goal in (one.is_kept, one.has_few_ghosts))
+            ratios = f"{one.amplitude_over_grappa:.3f}", _cell(one.least_over_grappa), kept
+            beside.add_row(one.kind, one.method, *ratios, _cell(one.ghost_over_grappa), few, one.least_where)
     CONSOLE.print(alone)
     CONSOLE.print(beside)
-    for method, ratio in ghosts.items():
-        words = f"{method}: ghosts of all structures over GRAPPA's: {ratio['mean']:.2f}, at most {ratio['most']:.2f}"
-        CONSOLE.print(words, highlight=False)
+    for method, groups in ghosts.items():
+        for group, ratio in groups.items():
+            words = ", ".join(f"{which} {value:.2f}" for which, value in ratio.items())
+            CONSOLE.print(f"{method}: ghosts of sets of {group} structures over GRAPPA's: {words}", highlight=False)
 
 
 def _table(title: str, *figures: str) -> Table:

@@ -36,6 +36,10 @@ LEAST_OF_PEAK = 0.05
 MARGIN_PIXELS = 2
 # Supports keep so far from the object's border, where the sensitivities are least certain.
 BORDER_PIXELS = 2
+# Supports keep off the dark: there a magnitude is no linear measure of what is put in, and faults of its own are large.
+# A pixel is clear where the coils, combined, have these parts of the root sum of squares and of the local signal, and
+# so many standard deviations of noise.
+CLEAR_PART, CLEAR_CONTRAST, CLEAR_SIGMAS = 0.8, 0.3, 5.0
 # Depth of a structure's centre below the object's border over the greatest depth there is.
 PLACES = {"centre": (0.7, 1.0), "half way": (0.35, 0.65), "edge": (0.0, 0.3)}
 N_TRIES = 200
@@ -204,13 +208,15 @@ class _Canvas:
         magnitude = root_sum_of_squares(images)
         maps = espirit(full, shape=(full.shape[-2], full.shape[-1])).maps
         depth = _depth(object_mask(magnitude))
-        inside = (depth > BORDER_PIXELS) & (maps.abs().sum(dim=0) > 0)
+        combined = (maps.conj() * images).sum(dim=0)  # zero where the maps are
+        signal, sigma = _local_mean(magnitude, LOCAL_PIXELS), estimate_sigma(full)
+        least = torch.maximum(CLEAR_PART * magnitude, CLEAR_CONTRAST * signal).clamp(min=CLEAR_SIGMAS * sigma)
+        inside = (depth > BORDER_PIXELS) & (combined.abs() > least)
         if not inside.any():
             raise ValueError("the slice shows no object that a structure could be put into")
-        combined = (maps.conj() * images).sum(dim=0)
         return cls(
-            signal=_local_mean(magnitude, LOCAL_PIXELS),
-            sigma=estimate_sigma(full) / math.sqrt(2),  # the part in phase with the signal
+            signal=signal,
+            sigma=sigma / math.sqrt(2),  # the part in phase with the signal
             depth=depth,
             inside=inside,
             sensitivities=maps,

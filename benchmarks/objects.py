@@ -1,8 +1,8 @@
 """Simulated scans whose answer is known: what lines, edges and contrasts survive, coil by coil as an array sees them.
 
 The head is drawn on a finer grid and cut in k-space. The other objects are drawn in pixels and multiplied by the coils'
-sensitivities there: no scan is made of less, and none is as free of model error but for the finite resolution. Noise is
-white and equal in all coils, as it is after prewhitening.
+sensitivities there, so that finite resolution is the only thing that a measured scan has and these lack. Noise is white
+and equal in all coils, as it is after prewhitening.
 """
 
 import math

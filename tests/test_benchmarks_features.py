@@ -43,8 +43,7 @@ def test_structures_add_their_shape_to_the_magnitude_image(inserted, images):
     response = images[1] - images[0]
     for one in features:
         expected = one.amplitude * one.profile
-        # Where the object is as dark as the noise, the coils don't all see it in phase.
-        assert 0.85 < (response * expected).sum() / expected.square().sum() < 1.01, one.kind
+        assert 0.9 < (response * expected).sum() / expected.square().sum() < 1.01, one.kind
     everywhere = sum(one.amplitude * one.profile for one in features)
     assert (response - everywhere).square().sum() < 0.01 * everywhere.square().sum()
 
@@ -130,20 +129,27 @@ def test_a_method_stands_beside_grappa_at_each_place_that_grappa_shows():
     assert point.least_over_grappa == pytest.approx(0.95)
     assert point.least_where == "head slice 0 R=4 ACS 24, edge"
     assert (point.least, point.width, point.ghost_over_grappa) == (0.01, None, pytest.approx(1))
-    assert ghosts_over_grappa(found, "raki") == {"mean": pytest.approx(1), "most": pytest.approx(1)}
+    assert ghosts_over_grappa(found, "raki", faint=False) == {"mean": pytest.approx(1), "most": pytest.approx(1)}
+    assert ghosts_over_grappa(found, "raki", faint=True) == {}
 
 
 @pytest.mark.parametrize(
-    ("amplitudes", "ghost", "is_good"),
-    [((0.99, 0.95), 0.02, True), ((0.94, 0.94), 0.01, False), ((1.1, 0.89), 0.01, False), ((1, 1), 0.021, False)],
+    ("amplitudes", "ghost", "met"),
+    [
+        ((0.99, 0.95), 0.02, (True, True)),
+        ((0.94, 0.94), 0.01, (False, True)),
+        ((1.1, 0.89), 0.01, (False, True)),
+        ((1, 1), 0.021, (True, False)),
+    ],
 )
-def test_the_goals_are_a_mean_a_least_and_ghosts(amplitudes, ghost, is_good):
+def test_the_goals_are_a_mean_a_least_and_ghosts(amplitudes, ghost, met):
     places = ("edge", "centre")
     found = [
         *(shown("grappa", 1.0, place=place) for place in places),
         *(shown("raki", a, place=place, ghost=ghost) for place, a in zip(places, amplitudes, strict=True)),
     ]
-    assert fading(found, "point", "raki").is_good == is_good
+    one = fading(found, "point", "raki")
+    assert (one.is_kept, one.has_few_ghosts) == met
 
 
 def test_sets_are_strong_or_faint_and_none_has_what_another_has(full):
@@ -166,8 +172,8 @@ def test_the_command_judges_beside_grappa(tmp_path):
     assert methods == {"grappa", "zero_filled"}
     sharp = {one["method"]: one for one in found["fading"] if one["kind"] == "grating_2"}
     assert sharp["zero_filled"]["amplitude"] < 0.7 < sharp["grappa"]["amplitude"]
-    assert not sharp["zero_filled"]["is_good"]
-    assert found["ghosts_of_all_over_grappa"]["zero_filled"]["mean"] > 2
+    assert not sharp["zero_filled"]["is_kept"]
+    assert found["ghosts_of_all_over_grappa"]["zero_filled"]["strong"]["mean"] > 2
 
 
 def _blurred_along_pe(image):
