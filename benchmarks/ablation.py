@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
+from raki.kspace.training import N_STEPS, noise_levels, trained_network
 from rich.progress import track
 from rich.table import Table
 
@@ -20,7 +21,6 @@ from raki.kspace.method import FillSettings
 from raki.kspace.patches import Predict
 from raki.kspace.raki import N_ROUNDS, fill_by_raki
 from raki.kspace.self_calibration import FAINT, MeasuredSlice, first_fit, measured_slice, self_calibrated, unit_scale
-from raki.kspace.training import N_STEPS, noise_levels, trained_network
 from raki.scan.fourier import KSpace
 
 

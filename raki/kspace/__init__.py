@@ -6,11 +6,11 @@ Each way to fill them is a `Method`, an entry point in the group `raki.methods`.
 from raki.kspace.arrays import complete_kspace
 from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import HIGH_ACCELERATION, CrossValidation
+from raki.kspace.measured import slice_kernel
 from raki.kspace.method import ADVISED_ACS_LINES, Method, TrainingPoint
 from raki.kspace.patches import Kernel
 from raki.kspace.registry import find_method, methods
 from raki.kspace.sampling import Sampling, find_sampling
-from raki.kspace.measured import slice_kernel
 
 __all__ = [
     "ADVISED_ACS_LINES",

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from raki.errors import DamagedScan, NoCalibration
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
+from raki.kspace.measured import slice_kernel
 from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint
 from raki.kspace.registry import find_method
 from raki.kspace.sampling import SampledLines, Sampling, find_sampling, sampled_lines
-from raki.kspace.measured import slice_kernel
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.scan.fourier import KSpace
 

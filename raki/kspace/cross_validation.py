@@ -56,7 +56,9 @@ def cross_validation_of(slices: Sequence[SliceReport], sampling: Sampling, *, no
     """That of a scan from the reports on its slices, each of which has chosen a rung."""
     choices = Counter(str(report.chosen) for report in slices)
     chosen_errors = [min(report.held_out_errors.values()) for report in slices if report.held_out_errors]
-    grappa_errors = [report.held_out_errors[PLAIN_GRAPPA] for report in slices if PLAIN_GRAPPA in report.held_out_errors]
+    grappa_errors = [
+        report.held_out_errors[PLAIN_GRAPPA] for report in slices if PLAIN_GRAPPA in report.held_out_errors
+    ]
     kept = _mean(report.structure_kept for report in slices)
     return CrossValidation(
         n_slices_by_choice=dict(choices),
@@ -107,5 +109,7 @@ def _warnings_of_choice(choices: Mapping[str, int], kept: float | None) -> list[
             f"linearly."
         )
     if kept is not None and kept < LITTLE_KEPT:
-        found.append(f"Only {kept:.0%} of a structure of one pixel survives in the mean: small structures may be missed.")
+        found.append(
+            f"Only {kept:.0%} of a structure of one pixel survives in the mean: small structures may be missed."
+        )
     return found

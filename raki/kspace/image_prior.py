@@ -78,9 +78,9 @@ class SparseFilling:
     def filled(self, measured: MeasuredSlice) -> SliceKSpace:
         """The slice with its gaps filled, acquired lines as they came.
 
-        Minimises ‖w(y - F S z)‖² + a penalty on the details of z by accelerated proximal steps, where w is 1 for acquired
-        lines and TRUST_IN_FILLING for linearly filled ones, which y holds. A readout sample is a pixel: every line along
-        the readout was acquired whole, so that transforms run along phase-encode only.
+        Minimises ‖w(y - F S z)‖² + a penalty on the details of z by accelerated proximal steps, where w² is 1 for
+        acquired lines and TRUST_IN_FILLING for linearly filled ones, which y holds. Lines are whole along the readout,
+        so that transforms run along phase-encode only.
 
         Beck and Teboulle 2009, SIAM J Imaging Sci 2:183-202, doi:10.1137/080716542; Lustig et al. 2007, Magn Reson Med
         58:1182-1195, doi:10.1002/mrm.21391.
@@ -119,14 +119,15 @@ def _line_weights(measured: MeasuredSlice) -> Float32[Tensor, "pe 1"]:
 
 def _smooth_phase(image: CombinedImage) -> CombinedImage:
     """Phase of the image at low resolution, as a modulus of 1; 0 where there is nothing."""
-    kspace = to_kspace(image)
+    kspace = to_kspace(image[None])[0]
     brightest = divmod(int(kspace.abs().argmax()), kspace.shape[1])
     windows = []
     for n_samples, centre in zip(kspace.shape, brightest, strict=True):
         half_width = min(N_PHASE_SAMPLES, n_samples // 3) / 2
         distance = (torch.arange(n_samples, device=image.device) - centre) / half_width
         windows.append(torch.where(distance.abs() < 1, torch.cos(torch.pi / 2 * distance).square(), 0))
-    return torch.sgn(to_image(kspace * windows[0][:, None] * windows[1]))
+    smooth = to_image((kspace * windows[0][:, None] * windows[1])[None])[0]
+    return torch.sgn(smooth)
 
 
 def _combined(maps: Complex64[Tensor, "coil pe ro"], images: CoilImages) -> CombinedImage:

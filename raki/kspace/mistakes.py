@@ -1,7 +1,7 @@
 """What a filling gets wrong, all over k-space: it predicts the acquired lines from those that it filled.
 
-Seen from the lines between them the acquired lines are what is missing, and these are known. Lines beside the ACS, where
-a part of it could be held out, are bright and easy, and say little of the rest.
+Seen from the lines between them the acquired lines are what is missing, and these are known. Lines beside the ACS,
+where a part of it could be held out, are bright and easy, and say little of the rest.
 """
 
 from dataclasses import replace
@@ -45,8 +45,8 @@ def relative_mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFi
 def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearFilling, seed: int) -> float:
     """The standard deviation of noise on a complex sample that would cause mistakes of the energy that is found.
 
-    It holds what the filling can't explain as well as noise, and needs no estimate of it. `measured.sigma` where nothing
-    could be predicted.
+    It holds what the filling can't explain as well as noise, and needs no estimate of it. `measured.sigma` where
+    nothing could be predicted.
     """
     level = max(measured.sigma, LEAST_PROBE * float(filled.abs().square().mean().sqrt()))
     noise = white_noise(measured, level, torch.Generator().manual_seed(seed))

@@ -1,7 +1,8 @@
 """How much of a small structure survives: points of light are put into the slice, and it is filled again.
 
-A filling that takes noise away can take a thin vessel with it, and every error measure that counts energy improves. Only
-a structure that is known to be there tells. Points of one pixel are the hardest: what keeps them keeps lines and edges.
+A filling that takes noise away can take a thin vessel with it, and every error measure that counts energy improves.
+Only a structure that is known to be there tells. Points of one pixel are the hardest: what keeps them keeps lines and
+edges.
 """
 
 from dataclasses import dataclass, replace

@@ -1,13 +1,12 @@
 """RAKI as this project makes it: a ladder of fillings, each kept only where the slice itself approves of it.
 
-From GRAPPA to the self-calibrated kernel, where that predicts acquired lines better; from there to joint sparsity of all
-coils, as strong as small structures survive it.
+From GRAPPA to the self-calibrated kernel, where that predicts acquired lines better; from there to joint sparsity of
+all coils, as strong as small structures survive it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float32
 from torch import Tensor
 
@@ -130,9 +129,7 @@ def survives(kept: Float32[Tensor, " probe"], by_grappa: Float32[Tensor, " probe
     return float(ratio.mean()) >= LEAST_KEPT and float(ratio.quantile(1 - MOST)) >= LEAST_KEPT_OF_MOST
 
 
-def _better_linear(
-    measured: MeasuredSlice, grappa: LinearFilling, seed: int
-) -> tuple[LinearFilling, dict[str, float]]:
+def _better_linear(measured: MeasuredSlice, grappa: LinearFilling, seed: int) -> tuple[LinearFilling, dict[str, float]]:
     """The linear filling that predicts acquired lines all over k-space better, and how well each did.
 
     Where no line can be predicted, the self-calibrated one.

@@ -25,9 +25,7 @@ N_WIDE_LINES = 4
 FEW_COILS = 12
 
 
-def self_calibrated(
-    measured: MeasuredSlice, start: LinearFilling, *, seed: int
-) -> LinearFilling:
+def self_calibrated(measured: MeasuredSlice, start: LinearFilling, *, seed: int) -> LinearFilling:
     """The filling after some rounds of filling with the last and calibrating on what was filled.
 
     Solves in closed form what iterative RAKI trains for, and on all lines instead of the central ones. `seed` chooses

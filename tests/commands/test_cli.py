@@ -36,7 +36,9 @@ def test_coils_can_be_compressed_and_combined_otherwise(run, tmp_path):
     simulate_scan(scan, n_slices=1, n_coils=6, matrix=64, acceleration=2, n_acs_lines=16)
     code, written, _ = run("reconstruct", scan, "-o", out, "--coils", 4, "--combine", "adaptive")
     assert code == 0
-    assert {"g_factor.nii.gz", "standard_error.nii.gz", "structure_kept.nii.gz"} <= {Path(line).name for line in written.split()}
+    assert {"g_factor.nii.gz", "standard_error.nii.gz", "structure_kept.nii.gz"} <= {
+        Path(line).name for line in written.split()
+    }
     facts = json.loads((out / "provenance.json").read_text())
     assert (facts["n_virtual_coils"], facts["combination"]) == (4, "adaptive")
     code, _, said = run("reconstruct", scan, "-o", out, "--coils", 7)

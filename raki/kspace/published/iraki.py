@@ -7,12 +7,12 @@ from jaxtyping import Complex64
 from torch import Tensor, nn
 
 from raki.kspace.adam import Adam
+from raki.kspace.measured import slice_kernel
 from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
 from raki.kspace.patches import Kernel, acs_examples, interpolate
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, restore_acs, windows
 from raki.kspace.sampling import Sampling
-from raki.kspace.measured import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 FIRST_RATE = 5e-4

@@ -8,12 +8,12 @@ from jaxtyping import Complex64, Float32
 from torch import Tensor, nn
 
 from raki.kspace.adam import Adam
+from raki.kspace.measured import slice_kernel
 from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
 from raki.kspace.patches import Kernel
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
 from raki.kspace.sampling import Sampling
-from raki.kspace.measured import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PAPER = Schedule(n_steps=1000, learning_rate=3e-3)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from raki.kspace.measured import slice_kernel
 from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
 from raki.kspace.published.descent import Schedule
 from raki.kspace.published.lattice import GapLines, LatticeLines, mix, windows
@@ -21,7 +22,6 @@ from raki.kspace.published.raki2019 import (
     truncated_normal,
 )
 from raki.kspace.sampling import Sampling
-from raki.kspace.measured import slice_kernel
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PAPER = Schedule(n_steps=2000, learning_rate=1e-3)
