@@ -17,7 +17,16 @@ from raki.kspace.linear_fit import LinearFilling
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.mistakes import noise_to_explain_mistakes, white_noise
 from raki.kspace.sparsity import CombinedImage, shrunk
-from raki.scan.fourier import ALONG_PE, CoilImages, SliceKSpace, to_image, to_kspace
+from raki.scan.fourier import (
+    CoilImages,
+    SliceKSpace,
+    columns_to_image,
+    columns_to_kspace,
+    from_columns,
+    to_columns,
+    to_image,
+    to_kspace,
+)
 
 # All constants were chosen on the tuning scans of benchmarks/README.md.
 # Sixty steps come out the same.
@@ -76,7 +85,11 @@ class SparseFilling:
     """The threshold in units of the noise."""
 
     def filled(self, measured: MeasuredSlice) -> SliceKSpace:
-        """The slice with its gaps filled, acquired lines as they came.
+        """The slice with its gaps filled, acquired lines as they came."""
+        return self.refined(measured, self.model.linear.filled(measured))
+
+    def refined(self, measured: MeasuredSlice, filled: SliceKSpace) -> SliceKSpace:
+        """`filled`, if `filled` is the slice as the linear filling fills it.
 
         Minimises ‖w(y - F S z)‖² + a penalty on the details of z by accelerated proximal steps, where w² is 1 for
         acquired lines and TRUST_IN_FILLING for linearly filled ones, which y holds. Lines are whole along the readout,
@@ -85,24 +98,25 @@ class SparseFilling:
         Beck and Teboulle 2009, SIAM J Imaging Sci 2:183-202, doi:10.1137/080716542; Lustig et al. 2007, Magn Reson Med
         58:1182-1195, doi:10.1002/mrm.21391.
         """
-        maps = self.model.sensitivities
-        images = to_image(self.model.linear.filled(measured))
-        combined = _combined(maps, images)
-        outside = self._standing_out(images - maps * combined)
-        wanted = to_kspace(images - outside, ALONG_PE)
-        weights = _line_weights(measured)
-        phase = _smooth_phase(_combined(maps, images - outside))
-        image = extrapolated = combined
+        images = to_image(filled)
+        combined = _combined(self.model.sensitivities, images)
+        outside = self._standing_out(images - self.model.sensitivities * combined)
+        shown = images - outside
+        maps, weights = to_columns(self.model.sensitivities), to_columns(_line_weights(measured))
+        phase = to_columns(_smooth_phase(_combined(self.model.sensitivities, shown)))
+        wanted = columns_to_kspace(to_columns(shown))
+        threshold = self.strength * self.model.sigma
+        image = extrapolated = to_columns(combined)
         momentum = 1.0
         for _ in range(N_STEPS):
-            errors = weights * (wanted - to_kspace(maps * extrapolated, ALONG_PE))
-            moved = extrapolated + _combined(maps, to_image(errors, ALONG_PE))
-            before, image = image, shrunk(moved, self.strength * self.model.sigma, phase)
+            errors = weights * (wanted - columns_to_kspace(maps * extrapolated))
+            moved = extrapolated + _combined(maps, columns_to_image(errors))
+            before, image = image, shrunk(moved, threshold, phase)
             faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             extrapolated = image + (momentum - 1) / faster * (image - before)
             momentum = faster
-        in_gap = weights > 0
-        return measured.keeping_known(torch.where(in_gap, to_kspace(maps * image + outside), 0))
+        made = to_kspace(self.model.sensitivities * from_columns(image) + outside)
+        return measured.keeping_known(torch.where(_line_weights(measured) > 0, made, 0))
 
     def _standing_out(self, outside: CoilImages) -> CoilImages:
         energy = _box(_energy(outside), OUTSIDE_PIXELS).clamp(min=torch.finfo(torch.float32).tiny)

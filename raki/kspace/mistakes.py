@@ -7,7 +7,7 @@ where a part of it could be held out, are bright and easy, and say little of the
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.kspace.linear_fit import LinearFilling
@@ -19,27 +19,22 @@ from raki.scan.fourier import SliceKSpace
 LEAST_PROBE = 1e-4
 
 
-def mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling, shift: int) -> SliceKSpace:
-    """Errors in predicting lines from a lattice `shift` lines farther; zero in the ACS and beyond that lattice."""
-    farther = shifted(sampling, shift)
+def mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling) -> SliceKSpace:
+    """Errors in predicting acquired lines outside the ACS from a lattice half a gap farther; zero elsewhere.
+
+    None at the lines beyond that lattice.
+    """
+    farther = shifted(sampling, sampling.acceleration // 2)
     lattice = farther.lattice_lines()
-    line = torch.arange(sampling.n_pe, device=filled.device)[:, None]
-    judged = (line > lattice[0]) & (line < lattice[-1]) & ~in_acs(sampling, filled.device)[:, None]
-    return torch.where(judged, filling.fill(filled, farther) - filled, 0)
-
-
-def energy_of_mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling) -> float:
-    """Energy of all mistakes on acquired lines outside the ACS; 0 where no such line can be predicted."""
-    outside = acquired_outside_acs(sampling, filled.device)
-    errors = (mistakes(filled, sampling, filling, shift)[:, outside] for shift in range(1, sampling.acceleration))
-    return sum(float(error.abs().square().sum()) for error in errors)
+    judged = acquired_outside_acs(sampling, filled.device)
+    judged[: lattice[0] + 1] = judged[lattice[-1] :] = False
+    return torch.where(judged[:, None], filling.fill(filled, farther) - filled, 0)
 
 
 def relative_mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling) -> float:
-    """Energy of the mistakes on acquired lines outside the ACS over that of these lines; dimensionless."""
-    outside = acquired_outside_acs(sampling, filled.device)
-    energy = float(filled[:, outside].abs().square().sum()) * (sampling.acceleration - 1)
-    return energy_of_mistakes(filled, sampling, filling) / energy if energy > 0 else 0.0
+    """Energy of the mistakes over that of the acquired lines outside the ACS; 0 where there are none."""
+    energy = _energy(filled[:, acquired_outside_acs(sampling, filled.device)])
+    return _energy(mistakes(filled, sampling, filling)) / energy if energy > 0 else 0.0
 
 
 def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearFilling, seed: int) -> float:
@@ -50,8 +45,8 @@ def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, fill
     """
     level = max(measured.sigma, LEAST_PROBE * float(filled.abs().square().mean().sqrt()))
     noise = white_noise(measured, level, torch.Generator().manual_seed(seed))
-    by_noise = energy_of_mistakes(filling.filled(replace(measured, kspace=noise)), measured.sampling, filling)
-    found = energy_of_mistakes(filled, measured.sampling, filling)
+    by_noise = _energy(mistakes(filling.filled(replace(measured, kspace=noise)), measured.sampling, filling))
+    found = _energy(mistakes(filled, measured.sampling, filling))
     return level * (found / by_noise) ** 0.5 if by_noise > 0 else measured.sigma
 
 
@@ -73,3 +68,7 @@ def acquired_outside_acs(sampling: Sampling, device: torch.device) -> Bool[Tenso
     lines = torch.zeros(sampling.n_pe, dtype=torch.bool, device=device)
     lines[sampling.lattice_lines()] = True
     return lines & ~in_acs(sampling, device)
+
+
+def _energy(kspace: Complex64[Tensor, "coil line ro"]) -> float:
+    return float(torch.view_as_real(kspace).square().sum())

@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d
 
 from raki.coils import Image, root_sum_of_squares
 from raki.kspace.image_prior import CoilModel
-from raki.kspace.measured import Filling, MeasuredSlice
+from raki.kspace.measured import MeasuredSlice
 from raki.kspace.sparsity import CombinedImage
 from raki.scan.fourier import CoilImages, SliceKSpace, to_image, to_kspace
 
@@ -43,12 +43,13 @@ class Probes:
     response: Float32[Tensor, " probe"]
     """What they add to the root-sum-of-squares image of all lines, each in its own pixel."""
 
-    def kept(self, filling: Filling, measured: MeasuredSlice, without: SliceKSpace) -> Float32[Tensor, " probe"]:
-        """The part of each that `filling` shows; `without` is what it makes of the slice as it is."""
-        with_probes = replace(
-            measured, kspace=torch.where(measured.known[:, None], measured.kspace + self.kspace, measured.kspace)
-        )
-        shown = _magnitude(filling.filled(with_probes)) - _magnitude(without)
+    def put_into(self, measured: MeasuredSlice) -> MeasuredSlice:
+        """The slice as it had been acquired with them."""
+        return replace(measured, kspace=measured.kspace + torch.where(measured.known[:, None], self.kspace, 0))
+
+    def kept(self, with_probes: SliceKSpace, without: SliceKSpace) -> Float32[Tensor, " probe"]:
+        """The part of each that is shown, by the slice filled with and without them."""
+        shown = _magnitude(with_probes) - _magnitude(without)
         return shown[self.places[:, 0], self.places[:, 1]] / self.response
 
     def map_of(self, values: Float32[Tensor, " probe"], shape: tuple[int, int]) -> Image:

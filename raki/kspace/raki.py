@@ -4,14 +4,14 @@ From GRAPPA to the self-calibrated kernel, where that predicts acquired lines be
 all coils, as strong as small structures survive it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from jaxtyping import Float32
 from torch import Tensor
 
 from raki.kspace.grappa import calibrated_grappa
-from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
+from raki.kspace.image_prior import SparseFilling, coil_model
 from raki.kspace.linear_fit import LinearFilling
 from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, slice_kernel, unit_scale
 from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
@@ -87,38 +87,44 @@ def climbed(
     filled = linear.filled(measured)
     model = coil_model(measured, filled, linear, seed)
     probes = put_probes(filled, model, acceleration=measured.sampling.acceleration, seed=seed)
-    grappa_filled = grappa.filled(measured)
-    by_grappa = probes.kept(grappa, measured, grappa_filled)
-    start = Rung(
-        name=PLAIN_GRAPPA,
-        filling=grappa,
-        linear=grappa,
-        filled=grappa_filled,
-        sigma=model.sigma,
-        probes=probes,
-        kept=by_grappa,
-    )
-    rung = start
-    for name, filling in _higher_rungs(linear, model, strengths):
-        refilled = filling.filled(measured)
-        kept = probes.kept(filling, measured, refilled)
-        if survives(kept, by_grappa):
-            rung = replace(start, name=name, filling=filling, linear=linear, filled=refilled, kept=kept)
-            break
-    return rung, SliceReport(
-        chosen=rung.name,
+    probed = probes.put_into(measured)
+    filled_probed = linear.filled(probed)
+
+    def rung(name: str, filling: Filling, with_probes: SliceKSpace, without: SliceKSpace) -> Rung:
+        kept = probes.kept(with_probes, without)
+        return Rung(
+            name=name, filling=filling, linear=linear, filled=without, sigma=model.sigma, probes=probes, kept=kept
+        )
+
+    def sparse(strength: float) -> Rung:
+        filling = SparseFilling(model=model, strength=strength)
+        return rung(SPARSE, filling, filling.refined(probed, filled_probed), filling.refined(measured, filled))
+
+    lowest = replace(rung(PLAIN_GRAPPA, grappa, grappa.filled(probed), grappa.filled(measured)), linear=grappa)
+    second = rung(LINEAR, linear, filled_probed, filled)
+    highest = _strongest(sparse, strengths, lowest.kept)
+    chosen = highest or (second if survives(second.kept, lowest.kept) else lowest)
+    return chosen, SliceReport(
+        chosen=chosen.name,
         held_out_errors=errors,
-        structure_kept=_mean(rung.kept),
-        structure_kept_by_grappa=_mean(by_grappa),
+        structure_kept=_mean(chosen.kept),
+        structure_kept_by_grappa=_mean(lowest.kept),
     )
 
 
-def _higher_rungs(
-    linear: LinearFilling, model: CoilModel, strengths: tuple[float, ...]
-) -> Iterator[tuple[str, Filling]]:
-    """What stands above GRAPPA, the highest first."""
-    yield from ((SPARSE, SparseFilling(model=model, strength=strength)) for strength in strengths)
-    yield LINEAR, linear
+def _strongest(
+    sparse: Callable[[float], Rung], strengths: Sequence[float], by_grappa: Float32[Tensor, " probe"]
+) -> Rung | None:
+    """The strongest that small structures survive, by bisection: what survives a strength survives all milder ones."""
+    found, first, stop = None, 0, len(strengths)
+    while first < stop:
+        middle = (first + stop) // 2
+        rung = sparse(strengths[middle])
+        if survives(rung.kept, by_grappa):
+            found, stop = rung, middle
+        else:
+            first = middle + 1
+    return found
 
 
 def survives(kept: Float32[Tensor, " probe"], by_grappa: Float32[Tensor, " probe"]) -> bool:

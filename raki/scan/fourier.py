@@ -1,7 +1,7 @@
 """Between k-space and image as tensors: DC at index `n // 2`, and a transform that keeps the energy."""
 
 import torch
-from jaxtyping import Complex64
+from jaxtyping import Complex64, Shaped
 from torch import Tensor
 
 KSpace = Complex64[Tensor, "*slice coil pe ro"]  # readout last: contiguous, as the receiver wrote it
@@ -10,20 +10,42 @@ SliceKSpace = Complex64[Tensor, "coil pe ro"]
 SliceAcs = Complex64[Tensor, "coil acs_line acs_ro"]
 
 IN_PLANE = (-2, -1)
-ALONG_PE = (-2,)
 
 
-def to_image(kspace: KSpace, along: tuple[int, ...] = IN_PLANE) -> CoilImages:
-    """Centred, unitary inverse DFT over pe and ro, or only `along` some axes; DC is at index `n // 2`.
+def to_image(kspace: KSpace) -> CoilImages:
+    """Centred, unitary inverse DFT over pe and ro; DC is at index `n // 2`.
 
     Unitary, so noise has the same level in both domains and one regularisation weight means the
     same in either.
     """
-    shifted = torch.fft.ifftshift(kspace, dim=along)
-    return torch.fft.fftshift(torch.fft.ifftn(shifted, dim=along, norm="ortho"), dim=along)
+    shifted = torch.fft.ifftshift(kspace, dim=IN_PLANE)
+    return torch.fft.fftshift(torch.fft.ifft2(shifted, norm="ortho"), dim=IN_PLANE)
 
 
-def to_kspace(images: CoilImages, along: tuple[int, ...] = IN_PLANE) -> KSpace:
-    """Centred, unitary DFT over pe and ro, or only `along` some axes: the inverse of `to_image`."""
-    shifted = torch.fft.ifftshift(images, dim=along)
-    return torch.fft.fftshift(torch.fft.fftn(shifted, dim=along, norm="ortho"), dim=along)
+def to_kspace(images: CoilImages) -> KSpace:
+    """Centred, unitary DFT over pe and ro: the inverse of `to_image`."""
+    shifted = torch.fft.ifftshift(images, dim=IN_PLANE)
+    return torch.fft.fftshift(torch.fft.fft2(shifted, norm="ortho"), dim=IN_PLANE)
+
+
+def to_columns(images: Shaped[Tensor, "*any pe ro"]) -> Shaped[Tensor, "*any ro pe"]:
+    """Columns along phase-encode, contiguous, their middle at index 0: transforms of them need neither copy nor shift.
+
+    Of images, or of lines whose DC is at index `n // 2`.
+    """
+    return torch.fft.ifftshift(images, dim=-2).mT.contiguous()
+
+
+def from_columns(columns: Shaped[Tensor, "*any ro pe"]) -> Shaped[Tensor, "*any pe ro"]:
+    """The inverse of `to_columns`."""
+    return torch.fft.fftshift(columns.mT, dim=-2)
+
+
+def columns_to_kspace(columns: Complex64[Tensor, "*any ro pe"]) -> Complex64[Tensor, "*any ro pe"]:
+    """Unitary DFT of columns along phase-encode."""
+    return torch.fft.fft(columns, norm="ortho")
+
+
+def columns_to_image(columns: Complex64[Tensor, "*any ro pe"]) -> Complex64[Tensor, "*any ro pe"]:
+    """Unitary inverse DFT of columns along phase-encode."""
+    return torch.fft.ifft(columns, norm="ortho")
