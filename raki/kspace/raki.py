@@ -29,6 +29,9 @@ PLAIN_GRAPPA, LINEAR, SPARSE = "grappa", "raki_linear", "raki"
 STRENGTHS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
 # What survives of a point, relative to what GRAPPA shows of it: in the mean, and of nine in ten.
 LEAST_KEPT, LEAST_KEPT_OF_MOST, MOST = 0.95, 0.85, 0.9
+# GRAPPA that predicts acquired lines worse than zeros do shows structures of its own: the self-calibrated kernel has to
+# be the measure.
+USELESS = 1.0
 # A point that GRAPPA all but loses is no measure, nor is one to which it adds its own noise.
 SHOWN_BY_GRAPPA = (0.3, 1.0)
 
@@ -102,8 +105,9 @@ def climbed(
 
     lowest = replace(rung(PLAIN_GRAPPA, grappa, grappa.filled(probed), grappa.filled(measured)), linear=grappa)
     second = rung(LINEAR, linear, filled_probed, filled)
-    highest = _strongest(sparse, strengths, lowest.kept)
-    chosen = highest or (second if survives(second.kept, lowest.kept) else lowest)
+    yardstick = lowest if errors[PLAIN_GRAPPA] < USELESS else second
+    highest = _strongest(sparse, strengths, yardstick.kept)
+    chosen = highest or (second if survives(second.kept, yardstick.kept) else lowest)
     return chosen, SliceReport(
         chosen=chosen.name,
         held_out_errors=errors,
