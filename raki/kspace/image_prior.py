@@ -39,6 +39,8 @@ N_PHASE_SAMPLES = 32
 # within a square of so many pixels.
 OUTSIDE_PIXELS = 7
 NOISE_PIXELS = 15
+# A noise floor of this part of the signal's energy counts half.
+FLOOR_UNSEEN = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ class SparseFilling:
         """
         images = to_image(filled)
         combined = _combined(self.model.sensitivities, images)
-        outside = self._standing_out(images - self.model.sensitivities * combined)
+        outside = self._kept_outside(images - self.model.sensitivities * combined, combined)
         shown = images - outside
         maps, weights = to_columns(self.model.sensitivities), to_columns(_line_weights(measured))
         phase = to_columns(_smooth_phase(_combined(self.model.sensitivities, shown)))
@@ -118,9 +120,19 @@ class SparseFilling:
         made = to_kspace(self.model.sensitivities * from_columns(image) + outside)
         return measured.keeping_known(torch.where(_line_weights(measured) > 0, made, 0))
 
-    def _standing_out(self, outside: CoilImages) -> CoilImages:
-        energy = _box(_energy(outside), OUTSIDE_PIXELS).clamp(min=torch.finfo(torch.float32).tiny)
-        return outside * (1 - self.model.noise_outside / energy).clamp(min=0)
+    def _kept_outside(self, outside: CoilImages, combined: CombinedImage) -> CoilImages:
+        """What the sensitivities don't show, as far as it stands out of its noise; and its noise, where that is seen.
+
+        All lines would have noise in all coils, and their root sum of squares a floor. Where the signal is not far
+        above it, an image without that floor were too dark.
+        """
+        tiny = torch.finfo(torch.float32).tiny
+        energy = _box(_energy(outside), OUTSIDE_PIXELS).clamp(min=tiny)
+        standing_out = 1 - self.model.noise_outside / energy
+        floor = (len(outside) - 1) * self.model.sigma**2
+        seen = floor / (floor + FLOOR_UNSEEN * _box(combined.abs().square(), OUTSIDE_PIXELS) + tiny)
+        as_strong = (floor / self.model.noise_outside.clamp(min=tiny)).sqrt().clamp(max=1)
+        return outside * standing_out.maximum(seen * as_strong).clamp(min=0)
 
 
 def _line_weights(measured: MeasuredSlice) -> Float32[Tensor, "pe 1"]:
