@@ -15,8 +15,9 @@ from torch.nn.functional import avg_pool2d
 from raki.coils import Image, root_sum_of_squares
 from raki.kspace.image_prior import CoilModel
 from raki.kspace.measured import MeasuredSlice
+from raki.kspace.sampling import Sampling
 from raki.kspace.sparsity import CombinedImage
-from raki.scan.fourier import CoilImages, SliceKSpace, to_image, to_kspace
+from raki.scan.fourier import SliceKSpace, to_image, to_kspace
 
 N_PROBES = 64
 # Neither two probes nor their fold-over come closer than this.
@@ -39,7 +40,7 @@ class Probes:
 
     places: Int64[Tensor, "probe 2"]
     kspace: SliceKSpace
-    """What they add to a fully sampled k-space."""
+    """What they add to a slice of which all lines were acquired that are now acquired or filled."""
     response: Float32[Tensor, " probe"]
     """What they add to the root-sum-of-squares image of all lines, each in its own pixel."""
 
@@ -65,7 +66,7 @@ class Probes:
         return torch.where(weights > LEAST_NEAR, mean, values.mean())
 
 
-def put_probes(filled: SliceKSpace, model: CoilModel, *, acceleration: int, seed: int) -> Probes:
+def put_probes(filled: SliceKSpace, model: CoilModel, sampling: Sampling, *, seed: int) -> Probes:
     """Points of one pixel, in phase with what is around them, seen by the coils as their sensitivities say.
 
     At most N_PROBES, spread at random over the object; none where the image is dark throughout.
@@ -77,20 +78,22 @@ def put_probes(filled: SliceKSpace, model: CoilModel, *, acceleration: int, seed
     bright = float(size.flatten().quantile(BRIGHT_QUANTILE))
     candidates = (size > LEAST_SIGNAL * bright).nonzero()
     order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
-    places = _spread(candidates[order.to(candidates.device)], filled.shape[1], acceleration)
+    places = _spread(candidates[order.to(candidates.device)], sampling)
     amplitudes = torch.tensor(AMPLITUDES, device=filled.device)[torch.arange(len(places)) % len(AMPLITUDES)]
     points = torch.zeros_like(around)
     rows, columns = places[:, 0], places[:, 1]
     amplitudes = (amplitudes * size[rows, columns]).maximum(VISIBLE * model.noise[rows, columns] / 2**0.5)
     points[rows, columns] = amplitudes * torch.sgn(around[rows, columns])
-    added: CoilImages = maps * points
-    response = (root_sum_of_squares(images + added) - root_sum_of_squares(images))[rows, columns]
-    return Probes(places=places, kspace=to_kspace(added), response=response)
+    kspace = torch.zeros_like(filled)
+    lines = slice(*sampling.filled_lines())
+    kspace[:, lines] = to_kspace(maps * points)[:, lines]
+    response = (_magnitude(filled + kspace) - _magnitude(filled))[rows, columns]
+    return Probes(places=places, kspace=kspace, response=response)
 
 
-def _spread(candidates: Int64[Tensor, "candidate 2"], n_pe: int, acceleration: int) -> Int64[Tensor, "probe 2"]:
+def _spread(candidates: Int64[Tensor, "candidate 2"], sampling: Sampling) -> Int64[Tensor, "probe 2"]:
     """The first of the candidates that keep their distance, also from the fold-over of each other."""
-    period = n_pe / acceleration
+    period = sampling.n_pe / sampling.acceleration
     chosen = candidates[:0]
     for candidate in candidates[: 8 * N_PROBES]:
         apart_pe = (chosen[:, 0] - candidate[0]).abs() % period

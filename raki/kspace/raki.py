@@ -89,7 +89,7 @@ def climbed(
     linear, errors = _better_linear(measured, grappa, seed)
     filled = linear.filled(measured)
     model = coil_model(measured, filled, linear, seed)
-    probes = put_probes(filled, model, acceleration=measured.sampling.acceleration, seed=seed)
+    probes = put_probes(filled, model, measured.sampling, seed=seed)
     probed = probes.put_into(measured)
     filled_probed = linear.filled(probed)
 
