@@ -25,6 +25,8 @@ LEAST_DISTANCE_PIXELS = 6
 # Of the signal around them, in turn; but never less than can be seen in the linear filling's noise.
 AMPLITUDES = (0.2, 0.4)
 VISIBLE = 4.0
+# A point has to brighten its pixel by this part of its amplitude, were all lines acquired.
+LEAST_RESPONSE = 0.5
 SIGNAL_PIXELS = 5
 # Where the object is: above this part of its bright level.
 LEAST_SIGNAL = 0.15
@@ -88,7 +90,9 @@ def put_probes(filled: SliceKSpace, model: CoilModel, sampling: Sampling, *, see
     lines = slice(*sampling.filled_lines())
     kspace[:, lines] = to_kspace(maps * points)[:, lines]
     response = (_magnitude(filled + kspace) - _magnitude(filled))[rows, columns]
-    return Probes(places=places, kspace=kspace, response=response)
+    # Where the pixel itself is dark or of another phase, adding a point doesn't brighten it: nothing to measure by.
+    seen = response > LEAST_RESPONSE * points.abs()[rows, columns]
+    return Probes(places=places[seen], kspace=kspace, response=response[seen])
 
 
 def _spread(candidates: Int64[Tensor, "candidate 2"], sampling: Sampling) -> Int64[Tensor, "probe 2"]:

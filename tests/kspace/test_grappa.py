@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from raki.errors import NoCalibration
-from raki.kspace.grappa import READOUT_SAMPLES, RIDGES, ROW_FLOORS, calibrated_grappa
+from raki.kspace.grappa import READOUT_SAMPLES, RIDGES, ROW_FLOORS, USUAL_RIDGE, calibrated_grappa
 from raki.kspace.linear_fit import calibrate
 from raki.kspace.patches import acs_examples, interpolate
 from raki.kspace.sampling import find_sampling
-from raki.kspace.self_calibration import FIRST_RIDGE
 from raki.phantom.phantom import phantom_kspace
 from tests.kspace.test_linear_fit import few_waves
 
@@ -22,8 +21,8 @@ def complex_noise(shape, number=0):
 def test_exact_data_want_hardly_a_ridge_and_noise_wants_more():
     clean = few_waves(4, 24, 40)
     clean = clean / clean.abs().max()
-    exact = calibrated_grappa(clean, ACCELERATION)[1].ridge
-    noisy = calibrated_grappa(clean[:, :9] + complex_noise((4, 9, 40)), ACCELERATION)[1].ridge
+    exact = calibrated_grappa(clean, ACCELERATION).fit.ridge
+    noisy = calibrated_grappa(clean[:, :9] + complex_noise((4, 9, 40)), ACCELERATION).fit.ridge
     assert exact == RIDGES[0]
     assert noisy == RIDGES[-1]
 
@@ -38,27 +37,27 @@ def test_no_other_candidate_fills_the_acs_itself_much_better(sigma):
     sampling = find_sampling(torch.arange(48) % ACCELERATION == 0)
     lattice = torch.where((torch.arange(48) % ACCELERATION == 0)[:, None], noisy, 0)
 
-    kernel, fit = calibrated_grappa(acs, ACCELERATION)
-    examples = acs_examples(acs, kernel, ACCELERATION)
+    chosen = calibrated_grappa(acs, ACCELERATION)
+    examples = acs_examples(acs, chosen.kernel, ACCELERATION)
 
     def error(fit):
-        return float((interpolate(lattice, sampling, kernel, fit.predict) - full)[:, 14:35].norm())
+        return float((interpolate(lattice, sampling, chosen.kernel, fit.predict) - full)[:, 14:35].norm())
 
     others = [
         error(calibrate(examples, ridge=ridge, row_floor=row_floor)) for ridge in RIDGES for row_floor in ROW_FLOORS
     ]
-    assert error(fit) < 1.3 * min(others)
+    assert error(chosen.fit) < 1.3 * min(others)
 
 
 def test_an_acs_too_short_to_hold_lines_out_gets_the_usual():
     acs = complex_noise((2, ACCELERATION + 2, 40))
-    kernel, fit = calibrated_grappa(acs, ACCELERATION)
-    assert kernel.n_ro == READOUT_SAMPLES[0]
-    assert fit.ridge == FIRST_RIDGE
+    chosen = calibrated_grappa(acs, ACCELERATION)
+    assert chosen.kernel.n_ro == READOUT_SAMPLES[0]
+    assert chosen.fit.ridge == USUAL_RIDGE
 
 
 def test_a_short_readout_narrows_the_kernel():
-    assert calibrated_grappa(complex_noise((2, 12, 6)), ACCELERATION)[0].n_ro == 3
+    assert calibrated_grappa(complex_noise((2, 12, 6)), ACCELERATION).kernel.n_ro == 3
 
 
 def test_an_acs_without_room_for_any_kernel_is_refused():
@@ -68,5 +67,5 @@ def test_an_acs_without_room_for_any_kernel_is_refused():
 
 def test_a_brighter_scan_of_any_phase_is_the_same_choice():
     acs = few_waves(3, 16, 30) + 0.1 * complex_noise((3, 16, 30))
-    (kernel, fit), (turned_kernel, turned_fit) = (calibrated_grappa(phase * acs, ACCELERATION) for phase in (1, 1j))
-    assert (kernel, fit.ridge) == (turned_kernel, turned_fit.ridge)
+    plain, turned = (calibrated_grappa(phase * acs, ACCELERATION) for phase in (1, 1j))
+    assert (plain.kernel, plain.fit.ridge) == (turned.kernel, turned.fit.ridge)
