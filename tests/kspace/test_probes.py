@@ -57,7 +57,7 @@ def test_points_keep_their_distance_also_from_the_fold_over_of_each_other(probed
 
 
 def test_every_point_brightens_its_pixel(probed):
-    _, _, filled, probes = probed
+    _, _, _filled, probes = probed
     added = to_image(probes.kspace)[:, probes.places[:, 0], probes.places[:, 1]]
     assert (probes.response > 0.4 * added.norm(dim=0)).all()
 
