@@ -7,16 +7,18 @@ from raki.coils.compression import (
     principal_compression,
     svd_compression,
 )
-from raki.coils.noise_level import estimate_sigma
+from raki.coils.noise_level import NoiseLevel, estimate_noise, estimate_sigma
 from raki.coils.sensitivities import Sensitivities, espirit
 
 __all__ = [
     "CoilCompression",
     "Image",
+    "NoiseLevel",
     "Sensitivities",
     "adaptive_combination",
     "coil_covariance",
     "espirit",
+    "estimate_noise",
     "estimate_sigma",
     "geometric_compression",
     "principal_compression",

@@ -5,7 +5,6 @@ import torch
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from raki.coils.noise_level import estimate_sigma
 from raki.errors import NoCalibration
 from raki.kspace.linear_fit import LinearFilling, NormalEquations, calibrate
 from raki.kspace.patches import Examples, Kernel, acs_examples, examples_at, interpolate, sources_at
@@ -141,12 +140,6 @@ def test_examples_at_every_place_of_a_block_are_those_of_the_block(kernel):
 def test_too_short_an_acs_names_the_lines_needed():
     with pytest.raises(NoCalibration, match=r"ACS has 4 lines .* at least 5 lines"):
         acs_examples(complex_noise((2, 4, 20)), KERNEL, 4)
-
-
-@pytest.mark.parametrize("sigma", [0.01, 0.1])
-def test_noise_level_is_found_beside_the_signal(sigma):
-    acs = few_waves(8, 24, 64) + sigma * complex_noise((8, 24, 64), 1)
-    assert estimate_sigma(acs) == pytest.approx(sigma, rel=0.15)
 
 
 def test_components_keep_their_phase_when_coils_change_places():
