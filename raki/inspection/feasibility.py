@@ -126,7 +126,7 @@ def _sentence(start: Sorted, acceleration: int) -> str:
 def _about_lines(found: Survey, start: Sorted, sampling: Sampling) -> Iterator[str]:
     acceleration, announced = sampling.acceleration, found.announced_acceleration or 1
     if not start.has_noise and acceleration > 1:
-        yield "No noise scan: the noise level will be estimated from the calibration lines, the coils not decorrelated."
+        yield "No noise scan: the noise level will be estimated from the lines, the coils not decorrelated."
     elif not start.has_noise:
         yield "No noise scan: the coils will not be decorrelated, and pixels are in the scanner's own unit."
     elif not _dwell_times_known(found):

@@ -62,7 +62,7 @@ def complete(
         sampled: acquired lines; by default those with a sample other than zero.
         acs: neighbouring fully sampled lines, same slices and coils, if they are not inside `kspace`.
         noise: samples recorded without excitation, axes coil and sample, scaled as `kspace` is;
-            without it the noise level is estimated from the ACS.
+            without it the noise level is estimated from outer k-space and the ACS.
         seed: the same seed gives the same bits on the same device.
         device: where to compute; by default a GPU if there is one.
         with_maps: whether to make maps of noise amplification and uncertainty too (`raki` only); it takes about as long

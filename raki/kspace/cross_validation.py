@@ -1,10 +1,11 @@
 """What a scan says of how it was filled: which rungs were chosen, how far they erred, what survives, and warnings."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 
+from raki.coils import NoiseLevel
 from raki.kspace.method import SliceReport
 from raki.kspace.raki import LINEAR, PLAIN_GRAPPA, SPARSE
 from raki.kspace.sampling import Sampling
@@ -12,6 +13,7 @@ from raki.kspace.sampling import Sampling
 # Where warnings begin: beyond these nothing was measured (benchmarks/README.md has R of 2 to 6, 16 ACS lines and more).
 FEW_ACS_LINES = 16
 HIGH_ACCELERATION = 6
+UNMEASURED_NOISE = "The scan has no noise samples; the noise level was estimated from outer k-space and the ACS."
 # Less than this of a small structure, and a reader has to know.
 LITTLE_KEPT = 0.8
 
@@ -29,10 +31,9 @@ class CrossValidation:
     """Mean part of a small structure that survives; None where no point could be put into the slices."""
     grappa_structure_kept: float | None
     noise_measured: bool
-    """Whether the noise level comes from a noise scan; else it was estimated from the ACS."""
+    """Whether the noise level comes from a noise scan; else it was estimated from outer k-space and the ACS."""
     noise_sigma: float
-    """Standard deviation of a complex sample's noise that was reckoned with, in units of the k-space; median over the
-    slices."""
+    """Standard deviation of a complex sample's noise, in units of the k-space; median over the slices."""
     warnings: tuple[str, ...]
     """Sentences for the report."""
 
@@ -70,7 +71,8 @@ def cross_validation_of(slices: Sequence[SliceReport], sampling: Sampling, *, no
         noise_sigma=median(report.sigma for report in slices),
         warnings=(
             *_warnings_of_sampling(sampling, slices[0].n_coils, slices[0].n_acs_lines),
-            *(() if noise_measured else ("The scan has no noise samples; the noise level was estimated from it.",)),
+            *(() if noise_measured else (UNMEASURED_NOISE,)),
+            *_about_uncertain_noise([report.noise_level for report in slices if report.noise_level]),
             *_warnings_of_choice(choices, kept),
         ),
     )
@@ -113,3 +115,16 @@ def _warnings_of_choice(choices: Mapping[str, int], kept: float | None) -> list[
             f"Only {kept:.0%} of a structure of one pixel survives in the mean: small structures may be missed."
         )
     return found
+
+
+def _about_uncertain_noise(levels: Sequence[NoiseLevel]) -> Iterator[str]:
+    """One sentence for the scan where the estimates disagree in any slice; numbers are medians over these slices."""
+    uncertain = [level for level in levels if not level.agreed]
+    if uncertain:
+        outer = median(level.by_outer_kspace for level in uncertain)
+        patches = median(level.by_patches for level in uncertain)
+        used = median(level.sigma for level in uncertain)
+        yield (
+            f"The noise level is uncertain in {len(uncertain)} of {len(levels)} slices: {outer:.2g} by outer k-space, "
+            f"{patches:.2g} by patches of the ACS; {used:.2g} was used."
+        )

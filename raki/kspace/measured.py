@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from raki.coils import estimate_sigma
+from raki.coils import NoiseLevel, estimate_noise
 from raki.kspace.patches import Kernel
 from raki.kspace.sampling import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
@@ -32,6 +32,8 @@ class MeasuredSlice:
     sampling: Sampling
     sigma: float
     """Standard deviation of the noise of a complex sample."""
+    noise_level: NoiseLevel | None = None
+    """How it was estimated; None where it is known."""
 
     def keeping_known(self, filled: SliceKSpace) -> SliceKSpace:
         """`filled` with acquired lines as they came."""
@@ -56,13 +58,15 @@ def measured_slice(
     first, stop = sampling.acs_lines or (0, 0)
     known[first:stop] = True
     inside = stop > first and acs.shape == kspace[:, first:stop].shape and torch.equal(acs, kspace[:, first:stop])
+    estimated = estimate_noise(kspace.to(device), acs.to(device), known) if sigma is None else None
     return MeasuredSlice(
         kspace=kspace.to(device),
         acs=acs.to(device),
         known=known.to(device),
         acs_inside=inside,
         sampling=sampling,
-        sigma=estimate_sigma(acs.to(device)) if sigma is None else sigma,
+        sigma=estimated.sigma if estimated else sigma or 0.0,
+        noise_level=estimated,
     )
 
 

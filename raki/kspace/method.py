@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from raki.coils import NoiseLevel
 from raki.kspace.patches import Kernel
 from raki.kspace.sampling import Sampling
 from raki.kspace.uncertainty import UncertaintyMaps
@@ -52,6 +53,8 @@ class SliceReport:
     """Of what was trained; empty where nothing was."""
     sigma: float = 0.0
     """Standard deviation of the noise that was reckoned with, in units of the k-space; 0 where none was."""
+    noise_level: NoiseLevel | None = None
+    """Where that was estimated, how; in units of the k-space."""
     maps: UncertaintyMaps | None = None
     n_coils: int = 0
     n_acs_lines: int = 0

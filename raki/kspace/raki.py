@@ -57,7 +57,7 @@ def fill_by_raki(
 ) -> tuple[SliceKSpace, SliceReport]:
     """The best rung of the ladder: joint sparsity where it is approved of; returns the filled k-space on the CPU.
 
-    Without a noise level in the settings it is estimated from the ACS.
+    Without a noise level in the settings it is estimated from outer k-space and the ACS.
     """
     return _fill(kspace, acs, sampling, settings, STRENGTHS)
 
@@ -78,7 +78,8 @@ def _fill(
     rung, report = climbed(measured, seed=settings.seed, strengths=strengths)
     if settings.with_maps:
         report = replace(report, maps=_maps(rung, measured, scale, settings.seed))
-    return rung.filled.cpu() * scale, replace(report, sigma=rung.sigma * scale)
+    estimated = measured.noise_level.scaled(scale) if measured.noise_level else None
+    return rung.filled.cpu() * scale, replace(report, sigma=measured.sigma * scale, noise_level=estimated)
 
 
 def climbed(

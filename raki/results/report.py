@@ -133,7 +133,7 @@ def _trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | 
     held_out = "not measured: the scan has no lines outside the calibration lines to predict"
     if errors[0] is not None and errors[1] is not None:
         held_out = f"{_percent(errors[0])} of their energy; GRAPPA {_percent(errors[1])}"
-    source = "measured by the scan" if validation.noise_measured else "estimated from the scan"
+    source = "measured by the scan" if validation.noise_measured else "estimated from the lines"
     rows = [
         ("Filled by", _chosen(validation, "slices" if len(reconstruction.scan.frames) == 1 else "images")),
         *_survival(validation),

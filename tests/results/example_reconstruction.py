@@ -20,7 +20,7 @@ TILTED = Geometry(
     position_mm=(11.0, -7.0, 23.0),
 )
 
-WARNING = "The scan has no noise samples; the noise level was estimated from the ACS."
+WARNING = "The scan has no noise samples; the noise level was estimated from outer k-space and the ACS."
 
 
 def example_cross_validation(n_slices: int) -> CrossValidation:

@@ -232,7 +232,7 @@ def test_it_says_what_was_chosen_and_how_far_that_held():
     for fact in (
         "RAKI's linear kernel alone in 2 of 3 slices, GRAPPA in 1 of 3 slices",
         "1.2\N{NO-BREAK SPACE}% of their energy; GRAPPA 340\N{NO-BREAK SPACE}%",
-        "0.98 (standard deviation), estimated from the calibration lines",
+        "0.98 (standard deviation), estimated from the lines",
     ):
         assert fact in text
 
