@@ -52,7 +52,12 @@ def require_supported(encoding: xsd.encodingType) -> None:
     trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
     if trajectory not in ("cartesian", "epi"):
         raise UnsupportedScan(f"the trajectory is '{trajectory}'; raki reconstructs Cartesian and EPI scans only")
-    n_partitions = matrix_size(encoding.encodedSpace)[2]
+    n_ro, n_pe, n_partitions = matrix_size(encoding.encodedSpace)
+    if n_ro == 1 or n_pe == 1:
+        raise UnsupportedScan(
+            f"the encoded matrix is {n_ro} x {n_pe} (readout x phase-encode), a spectrum or a projection and no image, "
+            "as in spectroscopy; raki reconstructs images, which need more than one sample along both"
+        )
     if n_partitions > 1:
         raise UnsupportedScan(
             f"the scan is 3-D, kspace_encode_step_2 counts {n_partitions} partitions; raki reconstructs 2-D scans only"

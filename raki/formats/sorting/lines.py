@@ -77,7 +77,7 @@ def lay_out(heads: np.ndarray, encoding: xsd.encodingType) -> Layout:
         encoding: the part of the ISMRMRD header that the image lines refer to.
 
     Raises:
-        UnsupportedScan: partitions or compressed lines, or slices that sample different lines.
+        UnsupportedScan: one line alone, partitions or compressed lines, or slices that sample different lines.
         DamagedScan: lines or samples outside the encoded matrix, coils that come and go, slices or lines missing.
     """
     apart = _acquired_apart(heads, encoding)
@@ -155,6 +155,13 @@ def _require_supported_lines(heads: np.ndarray) -> None:
         raise UnsupportedScan(
             f"the scan has {n_partitions} partitions (it is 3-D), counted by 'kspace_encode_step_2'; raki reconstructs "
             "2-D scans only"
+        )
+    lines = np.unique(heads["idx"]["kspace_encode_step_1"])
+    if len(lines) == 1:
+        raise UnsupportedScan(
+            f"the scan has no phase-encode line but line {lines[0]} ({len(heads)} recorded), which makes a spectrum or a "
+            "projection and no image, as in spectroscopy; raki reconstructs images: if this is one, its lines were cut "
+            "off or not counted, convert it again"
         )
     if has_flag(heads, *COMPRESSED).any():
         raise UnsupportedScan("the samples are compressed; raki reads plain samples: convert the scan without it")

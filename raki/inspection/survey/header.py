@@ -48,6 +48,11 @@ def kind_of(encoding: xsd.encodingType | None, *, n_slices: int, n_partitions: i
     is_3d = n_partitions > 1 or (encoding is not None and (count(encoding.encodedSpace.matrixSize.z) or 1) > 1)
     if trajectory is None:
         return f"unknown trajectory, {DIMENSIONS[is_3d]}"
+    if encoding is not None and 1 in (
+        count(encoding.encodedSpace.matrixSize.x),
+        count(encoding.encodedSpace.matrixSize.y),
+    ):
+        return "spectrum or projection, no image"
     name = {"cartesian": "Cartesian", "epi": "EPI"}.get(trajectory, f"non-Cartesian ({trajectory})")
     parts = [f"{name} {DIMENSIONS[is_3d]}"]
     if n_slices > 1:
