@@ -36,7 +36,6 @@ SHARED_BY = 1 / 6
 # Energies at one level: so many standard deviations about it, one of which no receiver is flatter than.
 SPREAD = 2.5
 RIPPLE = 0.05
-N_CENTRINGS = 10
 
 # Two estimates within this factor of each other agree.
 AGREED_WITHIN = 2.0
@@ -171,8 +170,4 @@ def _at_lowest_shared_level(energies: Float64[Tensor, " place"], within: float) 
         return energies <= ordered[n_needed - 1]
     first = int(shared[0])
     level = ordered[first : first + int(n_alike[first])].mean()
-    # From the lowest of them to their middle, which doesn't hang on a single place.
-    for _ in range(N_CENTRINGS):
-        chosen = (energies >= level / within**0.5) & (energies <= level * within**0.5)
-        level = energies[chosen].mean()
-    return chosen
+    return (energies >= ordered[first]) & (energies <= ordered[first] * within)
