@@ -169,5 +169,4 @@ def _at_lowest_shared_level(energies: Float64[Tensor, " place"], within: float) 
     if len(shared) == 0:
         return energies <= ordered[n_needed - 1]
     first = int(shared[0])
-    level = ordered[first : first + int(n_alike[first])].mean()
     return (energies >= ordered[first]) & (energies <= ordered[first] * within)

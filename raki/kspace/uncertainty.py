@@ -129,7 +129,7 @@ def assess(
     per_line = 1 / (2 * sampling.n_pe)
     taken = _in_phase(filled - linear.filled(measured), signal).square()
     risk = (_smooth(taken) + sigma**2 * (2 * noise.shared - noise.linear)).maximum(sigma**2 * noise.shared.clamp(min=0))
-    unknowable = sigma**2 * per_line * (n_filled - n_known)
+    unknowable = max(sigma, measured.sigma) ** 2 * per_line * (n_filled - n_known)
     border = _smooth(_energy(_border_errors(filled, measured, linear), signal))
     faded = _faded(filled, survival)
     return UncertaintyMaps(

@@ -159,8 +159,8 @@ def _require_supported_lines(heads: np.ndarray) -> None:
     lines = np.unique(heads["idx"]["kspace_encode_step_1"])
     if len(lines) == 1:
         raise UnsupportedScan(
-            f"the scan has no phase-encode line but line {lines[0]} ({len(heads)} recorded), which makes a spectrum or a "
-            "projection and no image, as in spectroscopy; raki reconstructs images: if this is one, its lines were cut "
+            f"the scan has no phase-encode line but line {lines[0]} ({len(heads)} recorded), which makes a spectrum or "
+            "a projection and no image, as in spectroscopy; raki reconstructs images: if this is one, its lines were cut "
             "off or not counted, convert it again"
         )
     if has_flag(heads, *COMPRESSED).any():
