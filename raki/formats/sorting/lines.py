@@ -160,8 +160,8 @@ def _require_supported_lines(heads: np.ndarray) -> None:
     if len(lines) == 1:
         raise UnsupportedScan(
             f"the scan has no phase-encode line but line {lines[0]} ({len(heads)} recorded), which makes a spectrum or "
-            "a projection and no image, as in spectroscopy; raki reconstructs images: if this is one, its lines were cut "
-            "off or not counted, convert it again"
+            "a projection and no image, as in spectroscopy; raki reconstructs images: if this is one, its lines were "
+            "cut off or not counted, convert it again"
         )
     if has_flag(heads, *COMPRESSED).any():
         raise UnsupportedScan("the samples are compressed; raki reads plain samples: convert the scan without it")
