@@ -72,6 +72,12 @@ class Superseded(PermanentError):
     exit_code = 16
 
 
+class WrongOptions(PermanentError):
+    """The scan's own `raki.toml` asks for something that raki doesn't know or that doesn't fit the scan."""
+
+    exit_code = 20
+
+
 class TransientError(RakiError):
     """The surroundings failed (a network, a full disk, a busy service); the same scan may well succeed later."""
 

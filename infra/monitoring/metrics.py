@@ -20,7 +20,15 @@ NAMESPACE = "raki"
 STAGES = ("decompressing", "reconstructing")
 STATES = ("arrived", "decompressing", "prepared", "reconstructing", "reconstructed", "delivered", "failed")
 OUTCOMES = ("delivered", "failed", "superseded")
-FAILURE_CLASSES = ("DamagedScan", "NoCalibration", "NotAScan", "UnsafeArchive", "UnsupportedScan", "WorkerLost")
+FAILURE_CLASSES = (
+    "DamagedScan",
+    "NoCalibration",
+    "NotAScan",
+    "UnsafeArchive",
+    "UnsupportedScan",
+    "WorkerLost",
+    "WrongOptions",
+)
 VALUES: Mapping[str, tuple[str, ...]] = {
     "FailureClass": FAILURE_CLASSES,
     "Outcome": OUTCOMES,

@@ -1,11 +1,10 @@
 """From filled k-space to magnitude images: a prepared `Scan` in, a `Reconstruction` out."""
 
 from raki.images.metrics import nmse, object_mask, psnr, ssim
-from raki.images.reconstruction import COMPARED_WITH, reconstruct
-from raki.images.result import COMBINATIONS, Reconstruction, ScanSummary
+from raki.images.reconstruction import COMPARED_WITH, reconstruct, reconstruct_as
+from raki.images.result import Reconstruction, ScanSummary
 
 __all__ = [
-    "COMBINATIONS",
     "COMPARED_WITH",
     "Reconstruction",
     "ScanSummary",
@@ -13,5 +12,6 @@ __all__ = [
     "object_mask",
     "psnr",
     "reconstruct",
+    "reconstruct_as",
     "ssim",
 ]

@@ -13,8 +13,9 @@ from torch import Tensor
 from raki.coils import adaptive_combination, coil_covariance, principal_compression, root_sum_of_squares
 from raki.errors import NoCalibration
 from raki.images.resampling import centre, fit_matrix, on_image_matrix
-from raki.images.result import COMBINATIONS, Reconstruction, ScanSummary
+from raki.images.result import Reconstruction, ScanSummary
 from raki.kspace import FillReport, complete_slices, find_method
+from raki.options import COMBINATIONS, Chosen
 from raki.scan import Geometry, Scan, each_slice
 from raki.scan.arrays import Volume
 from raki.scan.fourier import to_image
@@ -44,7 +45,7 @@ def reconstruct(
 
     Args:
         method: one of `raki.kspace.methods()`.
-        combine: one of `COMBINATIONS`, for all images alike.
+        combine: one of `raki.options.COMBINATIONS`, for all images alike.
         n_virtual_coils: compress the coils to so many before filling (SVD of the ACS lines of all slices); by default
             all coils are used as they are.
         device: a torch device; by default a CUDA device where there is one, else the processor.
@@ -90,6 +91,27 @@ def reconstruct(
         training_curve=fill_report.training_curve,
         notes=(*compression_notes, *_combination_notes(combine, fill_report), *fill_report.notes),
         seconds=seconds,
+    )
+
+
+def reconstruct_as(
+    chosen: Chosen, scan: Scan, *, device: str | None = None, progress: Progress | None = None
+) -> Reconstruction:
+    """`reconstruct` with the options that were chosen for a scan.
+
+    Raises:
+        WrongOptions: the scan has fewer coils than its `raki.toml` asks for. Otherwise as `reconstruct`.
+    """
+    options = chosen.options
+    return reconstruct(
+        scan,
+        method=options.method,
+        combine=options.combine,
+        n_virtual_coils=chosen.n_virtual_coils(scan.kspace.shape[1]),
+        seed=options.seed,
+        device=device,
+        with_maps=options.maps,
+        progress=progress,
     )
 
 

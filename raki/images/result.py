@@ -9,9 +9,6 @@ from raki.kspace import CrossValidation, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, Volume
 
-COMBINATIONS = ("rss", "adaptive")
-"""How coils become one magnitude image: root sum of squares, or with the sensitivities that the images show."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScanSummary:
@@ -64,7 +61,7 @@ class Reconstruction:
 
     method: str
     combination: str
-    """One of `COMBINATIONS`."""
+    """One of `raki.options.COMBINATIONS`."""
     n_virtual_coils: int | None
     """Coils that were left of the receiver's before filling; None where none were compressed."""
     images: Mapping[str, Volume]

@@ -1,19 +1,22 @@
-"""Which folder on the share a scan's results go to."""
+"""Where on the share a scan's options may stand, and which folder its results go to."""
 
 from datetime import UTC
 
+from raki.names import options_beside, scan_name
 from raki.service.messages import ScanArrived
 from raki.service.table import Table
-
-ENDINGS = (".gz", ".tgz", ".tar", ".zip", ".zst", ".xz", ".h5", ".hdf5", ".mrd", ".dat")
 
 
 def results_folder(raw_key: str) -> str:
     """The path on the share of a scan's results: its own path less the endings of archives and formats."""
     folder, _, name = raw_key.rpartition("/")
-    while (stem := _without_ending(name)) != name:
-        name = stem
-    return f"{folder}/{name}" if folder else name
+    return f"{folder}/{scan_name(name)}" if folder else scan_name(name)
+
+
+def options_keys(raw_key: str) -> list[str]:
+    """The keys beside a scan's at which its options may stand; the first that is there counts, alone."""
+    folder, slash, name = raw_key.rpartition("/")
+    return [folder + slash + beside for beside in options_beside(name)]
 
 
 def claim_folder(table: Table, scan: ScanArrived, scan_id: str) -> str:
@@ -44,10 +47,3 @@ def owner_of(table: Table, folder: str) -> str | None:
 
 def _key(folder: str) -> str:
     return f"#folder:{folder}"
-
-
-def _without_ending(name: str) -> str:
-    for ending in ENDINGS:
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)]
-    return name

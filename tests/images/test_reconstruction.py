@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raki.errors import DamagedScan, NoCalibration
-from raki.images import COMBINATIONS, COMPARED_WITH, reconstruct
+from raki.images import COMPARED_WITH, reconstruct
 from raki.images.resampling import fit_matrix, on_image_matrix
 from raki.kspace.completion import complete
+from raki.options import COMBINATIONS
 from raki.phantom.phantom import phantom_kspace
 from raki.scan import Frame, Geometry, Scan
 from raki.scan.fourier import to_image, to_kspace
