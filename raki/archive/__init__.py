@@ -4,7 +4,7 @@ Archives are hostile until proven otherwise. The content decides what a file is;
 together. Nothing is written but raw data and its companions, under names of our own.
 """
 
-from raki.archive.dropped import open_local, unpack
+from raki.archive.dropped import open_local, options_text, unpack
 from raki.archive.limits import DEFAULT_LIMITS, Limits
 from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import Readable
@@ -18,6 +18,7 @@ __all__ = [
     "RawData",
     "Readable",
     "open_local",
+    "options_text",
     "refusal",
     "unpack",
 ]

@@ -7,16 +7,19 @@ from raki.archive.limits import DEFAULT_LIMITS, Limits
 from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import Readable, decompressor_for
 from raki.archive.tar import is_tar
-from raki.archive.unpacking import unpack_with
+from raki.archive.unpacking import several_options, unpack_with
 from raki.archive.zip import ZipArchive, is_zip
 from raki.errors import NotAScan, UnsupportedScan
+from raki.names import OPTIONS_FILE, is_options_file, options_beside
+from raki.options import LARGEST_FILE_BYTES
 
 
 def unpack(stream: Readable, into: Path, *, formats: Sequence[RawData], limits: Limits = DEFAULT_LIMITS) -> list[Path]:
     """Writes all raw data of one scan out of a stream into a folder, and returns the files in the archive's order.
 
     The files are `scan.h5`, `scan-2.dat` and so on; the companions of one (the `.cfl` of a `.hdr`) have its stem and
-    follow it. Whether several belong together is for the reader to decide.
+    follow it. Whether several belong together is for the reader to decide. Of an archive that holds a scan's options
+    they come out too, as `raki.toml`, which isn't among the files returned.
 
     Knows plain files, tar and zip archives, and files and tar archives in gzip, zstd or xz, one within another. Reads
     the stream once, to its end, in bounded memory; it needs `read` only, so it may come over the network. What is
@@ -32,6 +35,7 @@ def unpack(stream: Readable, into: Path, *, formats: Sequence[RawData], limits: 
         UnsupportedScan: too many files of raw data, or a zip archive with a password or of a rare kind.
         DamagedScan: an archive ends early or a checksum is wrong.
         UnsafeArchive: links, devices, names that lead outside, overlaps, or more than the limits allow.
+        WrongOptions: several files of options in one archive.
         TransientError: the disk is too full.
     """
     return unpack_with(lambda unpacking: unpacking.take_stream(stream), into, limits, formats)
@@ -65,8 +69,30 @@ def open_local(path: Path, into: Path, *, formats: Sequence[RawData], limits: Li
         return unpack(file, into, formats=formats, limits=limits)
 
 
+def options_text(path: Path, into: Path) -> bytes:
+    """The content of the file that holds the options of a scan, which `open_local` opened with the same arguments.
+
+    It stands in the scan's archive or folder, or else beside the scan as `NAME.raki.toml` or `raki.toml`. Empty where
+    there is none; of a file that is too large as much as tells so.
+
+    Raises:
+        WrongOptions: the folder holds several.
+    """
+    if path.is_dir():
+        found = [file for file in _files_in(path) if is_options_file(file.name)]
+        if len(found) > 1:
+            raise several_options("folder")
+    else:
+        places = [into / OPTIONS_FILE, *(path.with_name(name) for name in options_beside(path.name))]
+        found = [place for place in places if place.is_file()]
+    if not found:
+        return b""
+    with found[0].open("rb") as file:
+        return file.read(LARGEST_FILE_BYTES + 1)
+
+
 def _raw_in_folder(folder: Path, limits: Limits, formats: Sequence[RawData]) -> list[Path]:
-    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("._"))
+    files = [file for file in _files_in(folder) if not is_options_file(file.name)]
     found = [raw for file in files if (raw := _raw(file, formats))]
     if not found:
         raise NotAScan(
@@ -79,6 +105,10 @@ def _raw_in_folder(folder: Path, limits: Limits, formats: Sequence[RawData]) -> 
         )
     companions = {companion for _, *others in found for companion in others}
     return [file for lead, *others in found if lead not in companions for file in (lead, *others)]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("._"))
 
 
 def _raw(path: Path, formats: Sequence[RawData]) -> list[Path]:

@@ -15,7 +15,9 @@ from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import BLOCK_BYTES, Content, Decompressed, Readable, decompressor_for
 from raki.archive.tar import is_tar, tar_members
 from raki.archive.zip import ZipArchive, is_zip
-from raki.errors import NotAScan, PermanentError, TransientError
+from raki.errors import NotAScan, PermanentError, TransientError, WrongOptions
+from raki.names import OPTIONS_FILE, is_options_file
+from raki.options import LARGEST_FILE_BYTES
 
 # So much is written between two looks at what is left on the disk.
 DISK_CHECK_BYTES = 64 << 20
@@ -43,6 +45,7 @@ class Unpacking:
         self._raw: list[UnpackedFile] = []
         # In a stream the companion may come before the raw data that it is a part of.
         self._companions: dict[PurePosixPath, Path] = {}
+        self._options: Path | None = None
         self._only_start: bytes | None = None
         self._n_paths = 0
 
@@ -58,6 +61,8 @@ class Unpacking:
     def place(self, into: Path) -> list[Path]:
         """Moves the raw data and what belongs to it into a folder, under names of our own, in the archive's order.
 
+        The options that the archive holds go beside it, and aren't among the files returned.
+
         Raises:
             NotAScan: there is no raw data.
         """
@@ -72,6 +77,8 @@ class Unpacking:
             for suffix in lead.companions:
                 if part := self._companions.pop(lead.member.with_suffix(suffix), None):
                     placed.append(part.replace(into / f"{stem}{suffix}"))
+        if self._options is not None:
+            self._options.replace(into / OPTIONS_FILE)
         return placed
 
     def _nothing_found(self) -> PermanentError:
@@ -97,6 +104,8 @@ class Unpacking:
             else:
                 is_named_so = name.suffix.lower() in COMPRESSION_SUFFIXES
                 self._take(unpacked, name.with_suffix("") if is_named_so else name, level + 1)
+        elif is_options_file(name.name):
+            self._keep_options(content)
         else:
             self._keep(content, name, start)
 
@@ -125,6 +134,14 @@ class Unpacking:
             # macOS packs a "._" file of attributes beside each file.
             if not PurePosixPath(member).name.startswith("._"):
                 self._take(content, name / member, level)
+
+    def _keep_options(self, content: Content) -> None:
+        """Writes the file of options, or of a large one as much as tells that it is too large."""
+        if self._options is not None:
+            raise several_options("archive")
+        self._options = self._folder / OPTIONS_FILE
+        with full_disk_is_named():
+            self._options.write_bytes(content.read_all_of(LARGEST_FILE_BYTES + 1))
 
     def _keep(self, content: Content, name: PurePosixPath, start: bytes) -> None:
         """Writes the file if it is raw data, or may be a part of some."""
@@ -166,6 +183,11 @@ class Unpacking:
         free = shutil.disk_usage(self._folder).free
         if free < needed + DISK_CHECK_BYTES:
             raise full_disk(f"it has {free >> 20} MiB left, of which {needed >> 20} stay free")
+
+
+def several_options(place: str) -> WrongOptions:
+    """The error for an archive or a folder with more than one file of options."""
+    return WrongOptions(f"the {place} holds several files of options; one {OPTIONS_FILE} is allowed: keep one of them")
 
 
 def written_suffix(suffix: str, formats: Sequence[RawData]) -> str:

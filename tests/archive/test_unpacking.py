@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from raki.archive import Limits, open_local, unpack
-from raki.errors import DamagedScan, NotAScan, PermanentError, TransientError, UnsupportedScan
+from raki.archive import Limits, open_local, options_text, unpack
+from raki.errors import DamagedScan, NotAScan, PermanentError, TransientError, UnsupportedScan, WrongOptions
 from raki.formats.acquisitions import Format
+from raki.options import LARGEST_FILE_BYTES
 from raki.phantom.simulation import simulate_scan
 
 if sys.version_info >= (3, 14):
@@ -312,6 +313,65 @@ def test_a_file_beside_its_companions_stays_where_it_is(tmp_path):
     assert open_local(tmp_path, tmp_path, formats=FORMATS) == [*found, tmp_path / "c.h5", tmp_path / "d.npz"]
     with pytest.raises(UnsupportedScan, match="3 files of raw data, and raki takes 2"):
         open_local(tmp_path, tmp_path, limits=Limits(n_files=2), formats=FORMATS)
+
+
+OPTIONS = b"# Dimensions of nothing: BART's files begin like this\n[reconstruction]\nseed = 1\n"
+
+
+@pytest.mark.parametrize("pack", [tar, zipped])
+@pytest.mark.parametrize("name", ["raki.toml", "site/scan/raki.toml", "site/scan.raki.toml", "raki.toml.gz"])
+def test_a_scans_options_come_out_of_its_archive_beside_the_raw_data(pack, name, tmp_path):
+    packed = pack(
+        ("._raki.toml", b"x"), (name, gzip.compress(OPTIONS) if name.endswith("gz") else OPTIONS), ("a.h5", SCAN)
+    )
+    assert taken(packed, tmp_path) == [tmp_path / "scan.h5"]
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"scan.h5": SCAN, "raki.toml": OPTIONS}
+    (tmp_path / "archive").write_bytes(packed)
+    (tmp_path / "local").mkdir()
+    open_local(tmp_path / "archive", tmp_path / "local", formats=FORMATS)
+    assert options_text(tmp_path / "archive", tmp_path / "local") == OPTIONS
+
+
+def test_of_options_that_are_too_large_as_much_comes_out_as_tells_so(tmp_path):
+    taken(tar(("raki.toml", b"#" * 3 * LARGEST_FILE_BYTES), ("a.h5", SCAN)), tmp_path)
+    assert (tmp_path / "raki.toml").stat().st_size == LARGEST_FILE_BYTES + 1
+
+
+def test_several_files_of_options_in_one_archive_or_folder_are_refused(tmp_path):
+    with pytest.raises(WrongOptions, match="archive holds several files of options"):
+        taken(tar(("a.h5", SCAN), ("a.raki.toml", OPTIONS), ("b/raki.toml", OPTIONS)), tmp_path)
+    assert not list(tmp_path.iterdir())
+    for name in ("a.raki.toml", "raki.toml"):
+        (tmp_path / name).write_bytes(OPTIONS)
+    with pytest.raises(WrongOptions, match="folder holds several files of options"):
+        options_text(tmp_path, tmp_path)
+
+
+def test_options_alone_are_no_scan(tmp_path):
+    with pytest.raises(NotAScan, match="none of the 1 entries"):
+        taken(tar(("raki.toml", OPTIONS)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_nearest_file_of_options_is_the_scans(tmp_path):
+    into = tmp_path / "into"
+    into.mkdir()
+    (tmp_path / "a.h5").write_bytes(SCAN)
+    assert options_text(tmp_path / "a.h5", into) == options_text(tmp_path, into) == b""
+    (tmp_path / "raki.toml").write_bytes(b"folder")
+    assert open_local(tmp_path, into, formats=FORMATS) == [tmp_path / "a.h5"]
+    assert options_text(tmp_path / "a.h5", into) == options_text(tmp_path, into) == b"folder"
+    (tmp_path / "a.raki.toml").write_bytes(b"name")
+    assert options_text(tmp_path / "a.h5", into) == b"name"
+    assert options_text(tmp_path / "b.h5", into) == b"folder"
+    (into / "raki.toml").write_bytes(b"archive")
+    assert options_text(tmp_path / "a.h5", into) == b"archive"
+
+
+def test_options_are_raw_data_in_no_folder_however_they_begin(tmp_path):
+    (tmp_path / "raki.toml").write_bytes(OPTIONS)
+    (tmp_path / "a.h5").write_bytes(SCAN)
+    assert open_local(tmp_path, tmp_path, formats=FORMATS) == [tmp_path / "a.h5"]
 
 
 def test_what_is_not_there_or_not_raw_data_is_named(tmp_path):
