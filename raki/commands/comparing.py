@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from raki.commands.images import DEFAULT, Method
+from raki.commands.images import DEFAULTS, Method
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
 
 
@@ -25,8 +25,8 @@ def compare(
     from raki.results.comparison import compare as compare_methods
     from raki.results.comparison import write_comparison
 
-    methods = tuple(each.value for each in method or [DEFAULT])
-    with progress_bar() as show, prepared_scan(file, show) as (scan, _):
+    methods = tuple(each.value for each in method) if method else (DEFAULTS.method,)
+    with progress_bar() as show, prepared_scan(file, show) as (scan, *_):
         comparison = compare_methods(
             scan,
             acceleration=acceleration,

@@ -49,7 +49,7 @@ def convert(
     if write is None:
         raise typer.BadParameter(f"the name ends in '{target.suffix}'; raki writes {', '.join(WRITERS)}")
     if prepared:
-        with progress_bar() as show, prepared_scan(file, show) as (scan, _):
+        with progress_bar() as show, prepared_scan(file, show) as (scan, *_):
             write(scan, target)
     else:
         with TemporaryDirectory() as scratch:

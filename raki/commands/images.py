@@ -1,37 +1,69 @@
 """`raki reconstruct` and `raki simulate`: images of a scan, and a scan to try it on."""
 
 from enum import StrEnum
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
+from raki.names import OPTIONS_FILE
+from raki.options import COMBINATIONS, LARGEST, Options, choose, method_names, read_options
 
 if TYPE_CHECKING:
 
     class Method(StrEnum):
         """What fills in the lines that were not acquired."""
 
+    class Combination(StrEnum):
+        """How the coils become one image."""
+
 else:
-    # By their names alone: to load a method is to load torch, and `--help` needs none.
-    Method = StrEnum("Method", {name: name for name in sorted(entry_points(group="raki.methods").names)})
+    Method = StrEnum("Method", {name: name for name in method_names()})
+    Combination = StrEnum("Combination", {name: name for name in COMBINATIONS})
 
-DEFAULT = Method("raki")
-
-
-class Combination(StrEnum):
-    """How the coils become one image."""
-
-    RSS = "rss"
-    ADAPTIVE = "adaptive"
+DEFAULTS = Options()
 
 
+# An option that is left out is None: the scan's raki.toml says it, or else the default that is shown.
 MethodChoice = Annotated[
-    Method,
+    Method | None,
     typer.Option(
-        help="What fills in the lines that were not acquired; iraki, raki2019 and rraki as published, and slow."
+        help="What fills in the lines that were not acquired; iraki, raki2019 and rraki as published, and slow.",
+        show_default=DEFAULTS.method,
+    ),
+]
+CombinationChoice = Annotated[
+    Combination | None,
+    typer.Option(
+        help="Coils to one image: root sum of squares, or by the sensitivities they show.",
+        show_default=DEFAULTS.combine,
+    ),
+]
+CoilsChoice = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=LARGEST["coils"],
+        help="Compress the coils to so many before filling; 0: all are used as they are.",
+        show_default=str(DEFAULTS.coils),
+    ),
+]
+MapsChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--maps/--no-maps",
+        help="Maps of g-factor and standard error, of a method that makes them.",
+        show_default="maps",
+    ),
+]
+SeedChoice = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=LARGEST["seed"],
+        help="Seed of the training: the same seed gives the same image.",
+        show_default=str(DEFAULTS.seed),
     ),
 ]
 
@@ -39,37 +71,38 @@ MethodChoice = Annotated[
 def reconstruct(
     file: RawFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images and the report.")],
-    method: MethodChoice = DEFAULT,
-    combine: Annotated[
-        Combination, typer.Option(help="Coils to one image: root sum of squares, or by the sensitivities they show.")
-    ] = Combination.RSS,
-    coils: Annotated[
-        int | None, typer.Option(min=1, help="Compress the coils to so many before filling; all are used if left out.")
-    ] = None,
+    method: MethodChoice = None,
+    combine: CombinationChoice = None,
+    coils: CoilsChoice = None,
+    maps: MapsChoice = None,
     dicom: Annotated[bool, typer.Option(help="Write DICOM images too, into the folder `dicom`.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the training: the same seed gives the same image.")] = 0,
+    seed: SeedChoice = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
 ) -> None:
-    """Reconstruct one raw scan on this machine, without any cloud."""
-    from raki.images import reconstruct as reconstruct_scan
+    """Reconstruct one raw scan on this machine, without any cloud.
+
+    A raki.toml in the scan's archive or folder, or beside the scan, says what is left out here.
+    """
+    from raki.images import reconstruct_as
     from raki.results import write_results
     from raki.results.dicom import write_dicom
 
-    with progress_bar() as show, prepared_scan(file, show) as (scan, source):
+    asked = {
+        "method": method and method.value,
+        "combine": combine and combine.value,
+        "coils": coils,
+        "maps": maps,
+        "seed": seed,
+    }
+    with progress_bar() as show, prepared_scan(file, show) as (scan, source, own):
         n_coils = scan.kspace.shape[1]
         if coils is not None and coils > n_coils:
             raise typer.BadParameter(f"--coils is {coils} and the scan has {n_coils} coils; ask for 1 to {n_coils}")
-        result = reconstruct_scan(
-            scan,
-            method=method.value,
-            combine=combine.value,
-            n_virtual_coils=coils,
-            seed=seed,
-            device=device,
-            progress=show,
-        )
+        said = {name: value for name, value in asked.items() if value is not None}
+        chosen = choose({OPTIONS_FILE: read_options(own), "command line": said})
+        result = reconstruct_as(chosen, scan, device=device, progress=show)
         show("writing", 0.0)
-        written = write_results(result, output, source=source)
+        written = write_results(result, output, source=source, chosen=chosen)
         if dicom:
             written += write_dicom(result, output / "dicom")
         show("writing", 1.0)

@@ -39,9 +39,12 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
 
 
 @contextmanager
-def prepared_scan(file: Path, show: Callable[[str, float], None]) -> "Iterator[tuple[Scan, Source]]":
-    """The scan of a raw file, an archive or a folder, prepared on this machine; its slices are read on demand."""
-    from raki.archive import open_local
+def prepared_scan(file: Path, show: Callable[[str, float], None]) -> "Iterator[tuple[Scan, Source, bytes]]":
+    """The scan of a raw file, an archive or a folder, prepared on this machine; its slices are read on demand.
+
+    With it comes what the scan's own `raki.toml` says, empty where there is none.
+    """
+    from raki.archive import open_local, options_text
     from raki.formats import formats
     from raki.prepare import prepare
     from raki.scan.prepared import open_prepared
@@ -49,12 +52,13 @@ def prepared_scan(file: Path, show: Callable[[str, float], None]) -> "Iterator[t
     show("reading", 0.0)
     with TemporaryDirectory() as scratch:
         files = open_local(file, Path(scratch), formats=formats())
+        options = options_text(file, Path(scratch))
         prepared = Path(scratch) / "prepared"
         prepare(files, prepared)
         source = _source(file)
         with open_prepared(prepared) as scan:
             show("reading", 1.0)
-            yield scan, source
+            yield scan, source, options
 
 
 def _source(file: Path) -> "Source":

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from raki.images import Reconstruction
+from raki.options import Chosen
 from raki.results.image_files import write_ismrmrd_image, write_nifti, write_preview
 from raki.results.provenance import provenance, unit
 from raki.results.report import method_label, render_report
@@ -29,22 +30,27 @@ def write_results(
     folder: Path,
     *,
     source: Source,
+    chosen: Chosen | None = None,
     scan_id: str | None = None,
     stage_seconds: Mapping[str, float] = _NO_STAGES,
 ) -> list[Path]:
     """Write `image.h5`, `image.nii.gz`, `preview.png`, `report.html` and `provenance.json`; files there are replaced.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
-    beside the image.
-    `stage_seconds` are the stages before the reconstruction, in their order. The source's name stands in the report
-    alone.
+    beside the image. `chosen` are the options that were asked for, where it is known who set them; `stage_seconds` are
+    the stages before the reconstruction, in their order. The source's name stands in the report alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     image, nifti, preview, report, facts_json = (
         folder / name for name in ("image.h5", "image.nii.gz", "preview.png", "report.html", "provenance.json")
     )
     facts = provenance(
-        reconstruction, sha256=source.sha256, n_bytes=source.n_bytes, scan_id=scan_id, stage_seconds=stage_seconds
+        reconstruction,
+        sha256=source.sha256,
+        n_bytes=source.n_bytes,
+        chosen=chosen,
+        scan_id=scan_id,
+        stage_seconds=stage_seconds,
     )
     scan, geometry, result = reconstruction.scan, reconstruction.scan.geometry, reconstruction.result
     made_by = f"raki {facts['software']['raki']}, {reconstruction.method}, R={scan.acceleration}"

@@ -7,6 +7,8 @@ Keys, all always there; `null` where nothing is known:
     scan_id              the service's opaque name of the scan
     input                sha256 and n_bytes of the raw file
     method, seed, device
+    options              null, or method, combine, coils (0: all), seed and maps as they were asked for, each with its
+                         value and set_by: default, deployment, raki.toml or command line
     scan                 n_slices (of one frame), frames (contrast, phase, repetition and set of each), n_coils,
                          n_phase_encode, n_readout, n_acquired_lines, encoded_lines [first, one past the last; none
                          beyond was meant to be acquired], acceleration, effective_acceleration, acs_lines [first, one
@@ -43,6 +45,7 @@ import torch
 
 from raki.images import Reconstruction, ScanSummary, object_mask
 from raki.kspace import CrossValidation
+from raki.options import Chosen
 from raki.results.image_files import evenly_spaced
 
 SCHEMA = "raki.provenance/1"
@@ -57,6 +60,7 @@ def provenance(
     *,
     sha256: str,
     n_bytes: int,
+    chosen: Chosen | None = None,
     scan_id: str | None,
     stage_seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -69,6 +73,7 @@ def provenance(
         "method": reconstruction.method,
         "seed": reconstruction.seed,
         "device": reconstruction.device,
+        "options": None if chosen is None else _options(chosen),
         "scan": _scan(reconstruction.scan),
         "unit": unit(reconstruction.scan),
         "combination": reconstruction.combination,
@@ -80,6 +85,11 @@ def provenance(
         "notes": list(reconstruction.notes),
         "software": software_versions(),
     }
+
+
+def _options(chosen: Chosen) -> dict[str, dict[str, Any]]:
+    values = asdict(chosen.options)
+    return {name: {"value": value, "set_by": chosen.set_by[name]} for name, value in values.items()}
 
 
 def unit(scan: ScanSummary) -> str:

@@ -60,6 +60,7 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
         chart=training_chart(reconstruction.training_curve),
         timings=_timings(facts["seconds"], mapped=reconstruction.method if reconstruction.maps else None),
         notes=[note for note in reconstruction.notes if note not in warnings],
+        options=_options(facts["options"]),
         facts=facts,
     )
 
@@ -165,6 +166,15 @@ def _change(reconstruction: Reconstruction) -> str:
     size = float(np.linalg.norm(reference))
     percent = 100 * float(np.linalg.norm(result - reference)) / size if size else 0.0
     return f"{method_label(method)} differs from {method_label(before)} by {percent:.2g} % (root mean square)."
+
+
+def _options(options: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """What was asked for, by who set it; nothing where that isn't known."""
+    by_whom: dict[str, list[str]] = {}
+    for name, option in (options or {}).items():
+        value = {True: "yes", False: "no"}[option["value"]] if isinstance(option["value"], bool) else option["value"]
+        by_whom.setdefault(option["set_by"], []).append(f"{name} {value}")
+    return "; ".join(f"{', '.join(said)} ({who})" for who, said in by_whom.items())
 
 
 def _timings(seconds: Mapping[str, float], *, mapped: str | None) -> list[tuple[str, str, float]]:

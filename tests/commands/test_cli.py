@@ -11,8 +11,8 @@ import pytest
 import raki
 from raki import errors
 from raki.commands import images
-from raki.images import COMBINATIONS
 from raki.kspace import methods
+from raki.options import COMBINATIONS
 from raki.phantom.simulation import simulate_scan
 
 RAKI = str(Path(sys.executable).parent / "raki")
@@ -49,6 +49,47 @@ def test_coils_can_be_compressed_and_combined_otherwise(run, tmp_path):
 def test_every_method_and_combination_of_the_library_can_be_asked_for():
     assert {method.value for method in images.Method} == set(methods())
     assert tuple(one.value for one in images.Combination) == COMBINATIONS
+
+
+def asked_for(out):
+    options = json.loads((out / "provenance.json").read_text())["options"]
+    return {name: (option["value"], option["set_by"]) for name, option in options.items()}
+
+
+def test_a_scans_own_options_count_where_the_command_line_leaves_them_open(run, tmp_path):
+    scan, out = tmp_path / "scan.h5", tmp_path / "out"
+    simulate_scan(scan, n_slices=1, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
+    (tmp_path / "raki.toml").write_text("[reconstruction]\nmethod = 'zero_filled'\nseed = 7\ncoils = 2\nmaps = false\n")
+    code, _, _ = run("reconstruct", scan, "-o", out, "--method", "grappa", "--coils", 0)
+    assert code == 0
+    assert asked_for(out) == {
+        "method": ("grappa", "command line"),
+        "combine": ("rss", "default"),
+        "coils": (0, "command line"),
+        "seed": (7, "raki.toml"),
+        "maps": (False, "raki.toml"),
+    }
+    facts = json.loads((out / "provenance.json").read_text())
+    assert (facts["method"], facts["seed"], facts["n_virtual_coils"]) == ("grappa", 7, None)
+
+
+def test_maps_can_be_left_out(run, tmp_path):
+    scan, out = tmp_path / "scan.h5", tmp_path / "out"
+    simulate_scan(scan, n_slices=1, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
+    (tmp_path / "scan.raki.toml").write_text("[reconstruction]\nmaps = true")
+    code, written, _ = run("reconstruct", scan, "-o", out, "--no-maps")
+    assert code == 0
+    assert "g_factor" not in written
+    assert asked_for(out)["maps"] == (False, "command line")
+
+
+def test_wrong_options_beside_a_scan_are_one_sentence_and_nothing_is_written(run, tmp_path):
+    simulate_scan(tmp_path / "scan.h5", n_slices=1, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
+    (tmp_path / "raki.toml").write_text("[reconstruction]\nmetod = 'grappa'")
+    code, _, said = run("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "out")
+    assert code == errors.WrongOptions.exit_code
+    assert "WrongOptions: The scan's raki.toml sets reconstruction.metod" in said
+    assert not (tmp_path / "out").exists()
 
 
 def letter(path):

@@ -16,6 +16,7 @@ import raki.results.provenance
 from raki.formats import read_scan
 from raki.images import reconstruct
 from raki.kspace.method import TrainingPoint
+from raki.options import choose
 from raki.prepare.preparation import preprocess
 from raki.results.folder import Source, write_results
 from raki.results.provenance import provenance
@@ -90,6 +91,22 @@ def test_provenance_has_the_documented_keys_and_the_facts(tmp_path):
     assert facts["notes"] == ["A note."]
     assert facts["software"]["numpy"] == np.__version__
     assert datetime.fromisoformat(facts["created_utc"]).utcoffset().total_seconds() == 0
+
+
+def test_options_and_who_set_them_stand_in_provenance_and_report(tmp_path):
+    chosen = choose({"deployment": {"method": "grappa", "maps": False}, "raki.toml": {"method": "raki", "seed": 3}})
+    *_, report, provenance_json = write_results(example_reconstruction(), tmp_path, source=SOURCE, chosen=chosen)
+    assert strict_json(provenance_json.read_text())["options"] == {
+        "method": {"value": "raki", "set_by": "raki.toml"},
+        "combine": {"value": "rss", "set_by": "default"},
+        "coils": {"value": 0, "set_by": "default"},
+        "seed": {"value": 3, "set_by": "raki.toml"},
+        "maps": {"value": False, "set_by": "deployment"},
+    }
+    assert "method raki, seed 3 (raki.toml); combine rss, coils 0 (default); maps no (deployment)" in report.read_text()
+    *_, report, provenance_json = write_results(example_reconstruction(), tmp_path, source=SOURCE)
+    assert strict_json(provenance_json.read_text())["options"] is None
+    assert "who set them" not in report.read_text()
 
 
 def test_provenance_is_json_whatever_the_training_gave(tmp_path):
