@@ -3,10 +3,13 @@
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
+
+from raki.names import is_options_file
 
 SCRATCH_NAMES = ("thumbs.db", "desktop.ini")
 UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
@@ -37,7 +40,8 @@ class ScanArrived:
 def arrivals(body: str) -> list[ScanArrived]:
     """The scans in one message of the ingest queue, which holds S3's event notification.
 
-    Empty for S3's test event, for folders, whose keys end in a slash, and for scratch files. Keys come form-encoded.
+    Empty for S3's test event, for folders, whose keys end in a slash, for scratch files and for files of options, which
+    count when a scan is taken up. Keys come form-encoded.
 
     Raises:
         ValueError: the message is no S3 event notification.
@@ -49,7 +53,7 @@ def arrivals(body: str) -> list[ScanArrived]:
         found = [_arrival(record) for record in event["Records"]]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
-    return [scan for scan in found if not scan.key.endswith("/") and not is_scratch(scan.key)]
+    return [scan for scan in found if _is_scan(scan.key)]
 
 
 def is_scratch(key: str) -> bool:
@@ -60,6 +64,10 @@ def is_scratch(key: str) -> bool:
     parts = key.lower().split("/")
     hidden = any(part.startswith((".", "~")) for part in parts)
     return hidden or parts[-1] in SCRATCH_NAMES or parts[-1].endswith(UNFINISHED)
+
+
+def _is_scan(key: str) -> bool:
+    return not (key.endswith("/") or is_scratch(key) or is_options_file(key.rpartition("/")[2]))
 
 
 def _arrival(record: dict[str, Any]) -> ScanArrived:
@@ -84,6 +92,9 @@ class ReconstructionRequested:
     raw_version_id: str | None
     raw_sha256: str
     raw_n_bytes: int
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    """What the scan's own `raki.toml` asks for; the deployment's settings say the rest. Requests from before it could
+    ask for anything are without."""
 
     def to_json(self) -> str:
         """The message's body."""
@@ -100,7 +111,8 @@ class ReconstructionRequested:
             values = dict(json.loads(text))
         except (TypeError, ValueError):
             raise ValueError("the message is no reconstruction request: it holds no JSON object") from None
-        odd = values.keys() ^ {field.name for field in fields(cls)}
+        names = {field.name for field in fields(cls)}
+        odd = (values.keys() - names) | (names - values.keys() - {"options"})
         if odd:
             raise ValueError(f"the message is no reconstruction request: unknown or missing {', '.join(sorted(odd))}")
         return cls(**values)

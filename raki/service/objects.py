@@ -6,6 +6,7 @@ import io
 import json
 import mimetypes
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
@@ -59,6 +60,18 @@ class HashingReader(io.RawIOBase):
         while self.read(1 << 20):
             pass
         return self._sha256.hexdigest()
+
+
+def read_start(s3: BaseClient, bucket: str, key: str, *, n_bytes: int) -> bytes | None:
+    """The first bytes of an object, so many or all there are; None where no object is."""
+    try:
+        with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            start: bytes = body.read(n_bytes)
+            return start
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        raise
 
 
 def publish(s3: BaseClient, bucket: str, record: ScanRecord, files: Iterable[Path], *, outcome: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raki.service.folders import results_folder
+from raki.service.folders import options_keys, results_folder
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
 
 ARRIVED = ScanArrived(
@@ -33,6 +33,16 @@ def test_keys_come_form_encoded():
 @pytest.mark.parametrize("key", ["a/.DS_Store", "._scan.h5", "~$scan.h5", "Thumbs.db", "scan.h5.part", ".x/scan.h5"])
 def test_what_systems_leave_on_a_share_is_no_scan(key):
     assert arrivals(notification(key)) == []
+
+
+@pytest.mark.parametrize("key", ["raki.toml", "site+1/raki.toml", "site/scan.raki.toml"])
+def test_a_file_of_options_is_no_scan(key):
+    assert arrivals(notification(key)) == []
+
+
+@pytest.mark.parametrize("key", ["Raki.toml", "raki.toml.txt", "raki.toml/scan.h5", "pyproject.toml"])
+def test_what_is_only_called_alike_is_taken_for_a_scan_and_never_passed_over(key):
+    assert [scan.key for scan in arrivals(notification(key))] == [key]
 
 
 def test_the_version_is_known_where_the_bucket_names_it():
@@ -61,9 +71,21 @@ def test_a_scan_id_is_stable_and_tells_nothing(key, hash_key):
 
 
 @given(st.builds(ReconstructionRequested, **dict.fromkeys(ReconstructionRequested.__annotations__, texts)
-                 | {"raw_n_bytes": st.integers(min_value=0)}))  # fmt: skip
+                 | {"raw_n_bytes": st.integers(min_value=0),
+                    "options": st.dictionaries(texts, texts | st.integers() | st.booleans())}))  # fmt: skip
 def test_a_request_survives_its_queue(request):
     assert ReconstructionRequested.from_json(request.to_json()) == request
+
+
+def test_a_request_from_before_scans_had_options_is_read():
+    now = ReconstructionRequested(
+        scan_id="s", prepared_bucket="b", prepared_key="k", raw_version_id=None, raw_sha256="0", raw_n_bytes=1
+    )
+    before = {name: value for name, value in json.loads(now.to_json()).items() if name != "options"}
+    assert ReconstructionRequested.from_json(json.dumps(before)) == now
+    del before["raw_sha256"]
+    with pytest.raises(ValueError, match="missing raw_sha256"):
+        ReconstructionRequested.from_json(json.dumps(before))
 
 
 def test_an_unknown_field_is_named():
@@ -84,3 +106,8 @@ def test_an_unknown_field_is_named():
 )
 def test_results_stand_beside_the_scan_without_its_endings(key, folder):
     assert results_folder(key) == folder
+
+
+def test_options_stand_in_the_scans_own_folder():
+    assert options_keys("site1/today/scan.tar.gz") == ["site1/today/scan.raki.toml", "site1/today/raki.toml"]
+    assert options_keys("scan.h5") == ["scan.raki.toml", "raki.toml"]
