@@ -2,6 +2,7 @@
 
 import os
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from dataclasses import fields
 from tempfile import TemporaryFile
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from raki.service.settings import from_environment
 
 
-def parse(name: str, description: str | None, settings: type[Any]) -> None:
+def parse(name: str, description: str | None, *settings: type[Any]) -> None:
     """Returns where there is work to do; `--help` and `--check` say their answer and end the process.
 
     Whoever gets here has imported all that the container works with, so a check covers that too.
@@ -17,7 +18,7 @@ def parse(name: str, description: str | None, settings: type[Any]) -> None:
     Raises:
         SystemExit: it was asked for help (0) or a check (0 if the container can work, else 1), or wrongly (2).
     """
-    variables = ", ".join(field.name.upper() for field in fields(settings))
+    variables = ", ".join(field.name.upper() for each in settings for field in fields(each))
     parser = ArgumentParser(
         prog=f"python -m containers.{name}", description=description, epilog=f"Environment: {variables}, TMPDIR"
     )
@@ -26,12 +27,13 @@ def parse(name: str, description: str | None, settings: type[Any]) -> None:
         _check(parser, settings)
 
 
-def _check(parser: ArgumentParser, settings: type[Any]) -> None:
+def _check(parser: ArgumentParser, settings: Iterable[type[Any]]) -> None:
     try:
-        from_environment(settings)
+        for each in settings:
+            from_environment(each)
         # tempfile on its own would fall back to another folder where this one can't be written.
         with TemporaryFile(dir=os.environ.get("TMPDIR"), buffering=0) as probe:
             probe.write(bytes(4096))
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         parser.exit(1, f"{parser.prog} can't work here: {error}\n")
     parser.exit(0)

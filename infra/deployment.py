@@ -3,9 +3,21 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    ValidationError,
+    model_validator,
+)
+
+from raki import options
 
 PREFIX = "raki:"
+DEFAULTS = options.Options()
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     # A group that tries it out, or a site with fewer than some fifty scans a day: almost nothing to pay while idle.
@@ -47,6 +59,17 @@ def _listed(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _option(name: str) -> AfterValidator:
+    """An option of a reconstruction, by its one definition."""
+
+    def check(value: options.Value) -> options.Value:
+        if wanted := options.needed_instead(name, value):
+            raise ValueError(wanted)
+        return value
+
+    return AfterValidator(check)
+
+
 Count = Annotated[int, Field(ge=1)]
 Listed = BeforeValidator(_listed)
 
@@ -85,6 +108,14 @@ class Deployment(BaseModel):
     """How long nobody deletes a version of a raw scan, not even the account's root; 0: no lock. Fixed at creation."""
     audit_data_events: bool = False
     """Whether CloudTrail records every reading and writing of an object; it is billed by the event."""
+
+    # The images: what `raki.options` says of each; a scan's own raki.toml goes before them
+    method: Annotated[str, _option("method")] = DEFAULTS.method
+    combine: Annotated[str, _option("combine")] = DEFAULTS.combine
+    coils: Annotated[int, _option("coils")] = DEFAULTS.coils
+    """Scans with fewer coils keep theirs."""
+    seed: Annotated[int, _option("seed")] = DEFAULTS.seed
+    maps: Annotated[bool, _option("maps")] = DEFAULTS.maps
 
     # The computing
     scratch: Literal["nvme", "fsx-scratch", "fsx-persistent"] = "nvme"
@@ -171,4 +202,6 @@ def _sentence(problem: Mapping[str, Any]) -> str:
     name = PREFIX + str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return f"{name} is no setting; those that there are stand in infra/README.md"
+    if problem["type"] == "value_error":
+        return f"{name} is {problem['input']!r}; {problem['ctx']['error']}"
     return f"{name} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"

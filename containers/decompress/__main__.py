@@ -12,12 +12,15 @@ from botocore.client import BaseClient
 from containers import command_line
 from raki.archive import Limits, unpack
 from raki.formats import formats
+from raki.names import OPTIONS_FILE
+from raki.options import LARGEST_FILE_BYTES, read_options
 from raki.prepare import prepare
 from raki.service import handover, metrics
+from raki.service.folders import options_keys
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
-from raki.service.objects import HashingReader
+from raki.service.objects import HashingReader, read_start
 from raki.service.process import run_container
 from raki.service.protection import Protection
 from raki.service.settings import DecompressSettings, from_environment
@@ -65,6 +68,7 @@ class Worker:
             body = HashingReader(self._s3, arrival)
             raw = unpack(io.BufferedReader(body, 1 << 20), Path(scratch), formats=formats(), limits=LIMITS)
             sha256 = body.drain()
+            options = read_options(self._options(arrival, Path(scratch)))
             prepared = Path(scratch) / "prepared"
             prepare(raw, prepared, token=record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None)
             handover.upload(self._s3, prepared, self._settings.prepared_bucket, prepared_key)
@@ -75,11 +79,22 @@ class Worker:
             raw_version_id=arrival.version_id,
             raw_sha256=sha256,
             raw_n_bytes=body.n_bytes,
+            options=options,
         )
         # Asked for first, noted second: a crash in between asks twice, which does no harm; never is never.
         self._sqs.send_message(QueueUrl=self._settings.reconstruct_queue_url, MessageBody=request.to_json())
         self._ledger.finish(record.scan_id, State.PREPARED, owner=self._stage.owner)
         metrics.emit("prepared", {"RawBytes": body.n_bytes}, scan_id=record.scan_id)
+
+    def _options(self, arrival: ScanArrived, unpacked: Path) -> bytes:
+        """The content of the scan's own file of options as it stands now: in its archive, or else beside it."""
+        if (own := unpacked / OPTIONS_FILE).exists():
+            return own.read_bytes()
+        for key in options_keys(arrival.key):
+            found = read_start(self._s3, arrival.bucket, key, n_bytes=LARGEST_FILE_BYTES + 1)
+            if found is not None:
+                return found
+        return b""
 
 
 def main() -> int:

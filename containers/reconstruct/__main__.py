@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import boto3
@@ -11,7 +12,9 @@ from botocore.exceptions import ClientError
 from containers import command_line
 from containers.scratch import clear_leftovers, scan_folder
 from raki.errors import TransientError
-from raki.images import reconstruct
+from raki.images import reconstruct_as
+from raki.names import OPTIONS_FILE
+from raki.options import Options, choose
 from raki.results import Source, write_results
 from raki.scan.prepared import open_prepared
 from raki.service import handover
@@ -31,8 +34,9 @@ PATIENCE_S = 5
 class Job:
     """Works through the queue, one scan at a time."""
 
-    def __init__(self, settings: ReconstructSettings) -> None:
+    def __init__(self, settings: ReconstructSettings, options: Options) -> None:
         self._settings = settings
+        self._options = options
         self._s3: BaseClient = boto3.client("s3")
         self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
         self._stage = Stage(
@@ -57,11 +61,12 @@ class Job:
         with scan_folder() as scratch:
             folder = scratch / "results"
             folder.mkdir()
+            chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: request.options})
             with open_prepared(self._prepared(request, scratch)) as scan:
-                reconstruction = reconstruct(scan)
+                reconstruction = reconstruct_as(chosen, scan)
             name = record.raw_key.rpartition("/")[2]
             source = Source(name=name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
-            files = write_results(reconstruction, folder, source=source, scan_id=record.scan_id)
+            files = write_results(reconstruction, folder, source=source, chosen=chosen, scan_id=record.scan_id)
             self._stage.publish(record, files, outcome="reconstructed")
         self._let_go(record, request)
         self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=self._stage.owner)
@@ -98,9 +103,10 @@ class Job:
 
 def main() -> int:
     """The container's entry point. A job that is stopped with its spot instance is worth another attempt."""
-    command_line.parse("reconstruct", __doc__, ReconstructSettings)
+    command_line.parse("reconstruct", __doc__, ReconstructSettings, Options)
     return run_container(
-        lambda: Job(from_environment(ReconstructSettings)).drain(), exit_code_when_stopped=TransientError.exit_code
+        lambda: Job(from_environment(ReconstructSettings), from_environment(Options)).drain(),
+        exit_code_when_stopped=TransientError.exit_code,
     )
 
 

@@ -90,11 +90,16 @@ class Reconstruction(Construct):
             cpu=VCPUS,
             environment={
                 "AWS_DEFAULT_REGION": Aws.REGION,  # which ECS tells tasks on Fargate only
+                "COILS": str(self._deployment.coils),
+                "COMBINE": self._deployment.combine,
                 "LEDGER_TABLE": storage.ledger.table_name,
+                "MAPS": "1" if self._deployment.maps else "0",
+                "METHOD": self._deployment.method,
                 "PREPARED_FOLDER": f"/fsx{FOLDER}" if self.scratch else NO_PREPARED_FOLDER,
                 "RAW_BUCKET": storage.raw.bucket_name,
                 "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
                 "RESULTS_BUCKET": storage.results.bucket_name,
+                "SEED": str(self._deployment.seed),
             },
             gpu=1,
             image=image("reconstruct"),

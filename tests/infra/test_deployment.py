@@ -2,11 +2,14 @@
 
 import json
 import re
+from dataclasses import asdict
+from importlib.metadata import entry_points
 
 import pytest
 
 from infra.deployment import PREFIX, PROFILES, Deployment, SettingsError
-from infra.local.deploy.synth import REPOSITORY
+from infra.local.deploy.synth import REPOSITORY, SynthesisFailed, synthesise
+from raki.options import NAMES, Options, method_names
 
 GATEWAY = {"raki:gateway_arn": "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"}
 GUIDE = REPOSITORY / "infra/README.md"
@@ -35,12 +38,17 @@ def test_a_gateway_needs_to_know_who_may_mount_its_shares():
     ("key", "value"),
     [
         ("raki:alarm_email", "nobody"),
+        ("raki:coils", -1),
+        ("raki:combine", "sum"),
         ("raki:deidentify", "perhaps"),
         ("raki:egress", "internet"),
         ("raki:gateway_arn", "sgw-12345678"),
+        ("raki:maps", "perhaps"),
         ("raki:max_reconstruction_jobs", "many"),
+        ("raki:method", "raki2091"),
         ("raki:profile", "hospital"),
         ("raki:scans_per_job", 0),
+        ("raki:seed", 1 << 32),
         ("raki:share_clients", "10.1.0.0/16, radiology"),
         ("raki:shareclients", "10.1.0.0/16"),
         ("raki:warm_gpus", 3),
@@ -50,6 +58,24 @@ def test_a_gateway_needs_to_know_who_may_mount_its_shares():
 def test_a_wrong_or_unknown_setting_is_named(key, value):
     with pytest.raises(SettingsError, match=key):
         Deployment.from_context({key: value})
+
+
+def test_every_option_of_a_reconstruction_is_a_setting_with_the_same_default():
+    deployment = Deployment.from_context({})
+    assert {name: getattr(deployment, name) for name in NAMES} == asdict(Options())
+
+
+@pytest.mark.parametrize("method", sorted(entry_points(group="raki.methods").names))
+def test_every_method_that_is_installed_can_be_deployed(method):
+    assert Deployment.from_context({"raki:method": method}).method == method
+
+
+def test_a_method_that_there_is_not_ends_the_synthesis_with_one_sentence(tmp_path):
+    with pytest.raises(SynthesisFailed) as failed:
+        synthesise(tmp_path, context={"raki:method": "raki2091"})
+    (said,) = [line for line in str(failed.value).splitlines() if "raki2091" in line]
+    assert said == f"raki: raki:method is 'raki2091'; one of {', '.join(method_names())} is needed"
+    assert "Traceback" not in str(failed.value)
 
 
 def test_a_file_system_has_a_size_that_fsx_has():

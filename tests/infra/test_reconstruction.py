@@ -16,12 +16,22 @@ from infra.network.stack import NetworkStack
 from infra.pipeline.instances import PREPARE
 from infra.pipeline.reconstruction import Reconstruction
 from infra.storage.stack import StorageStack
-from raki.service.settings import ReconstructSettings
+from raki.options import Options
+from raki.service.settings import ReconstructSettings, from_environment
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOYMENTS = MappingProxyType(
     {
-        "Nvme": {"profile": "minimal", "max_reconstruction_jobs": "3"},
+        "Nvme": {
+            "profile": "minimal",
+            "max_reconstruction_jobs": "3",
+            # As `cdk deploy -c` hands them over.
+            "method": "rraki",
+            "combine": "adaptive",
+            "coils": "12",
+            "seed": "7",
+            "maps": "false",
+        },
         "Scratch": {"profile": "research", "scratch": "fsx-scratch", "fsx_gib": "2400"},
         "Persistent": {
             "profile": "research",
@@ -250,8 +260,17 @@ def test_an_instance_may_serve_its_cluster_and_read_no_scan(template):
 
 def test_a_job_is_told_what_its_settings_read_and_the_region(template):
     entries = found(template, "AWS::Batch::JobDefinition")["ContainerProperties"]["Environment"]
-    needed = {field.name.upper() for field in fields(ReconstructSettings)}
+    needed = {field.name.upper() for settings in (ReconstructSettings, Options) for field in fields(settings)}
     assert {entry["Name"] for entry in entries} == needed | {"AWS_DEFAULT_REGION"}
+
+
+def test_a_job_reconstructs_as_the_deployment_says(nvme, scratch):
+    def told(template):
+        entries = found(template, "AWS::Batch::JobDefinition")["ContainerProperties"]["Environment"]
+        return from_environment(Options, {entry["Name"]: str(entry["Value"]) for entry in entries})
+
+    assert told(nvme) == Options(method="rraki", combine="adaptive", coils=12, seed=7, maps=False)
+    assert told(scratch) == Options()
 
 
 @pytest.mark.parametrize(

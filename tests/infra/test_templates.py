@@ -8,6 +8,7 @@ from dataclasses import fields
 import pytest
 
 from raki.errors import TransientError
+from raki.options import Options
 from raki.service import settings
 from raki.service.stage import MAX_ATTEMPTS
 
@@ -54,7 +55,7 @@ def test_the_worker_and_the_job_get_the_environment_that_their_settings_read(pip
     assert {entry["Name"] for entry in task["Environment"]} == variables(settings.DecompressSettings)
     job = properties(pipeline, "AWS::Batch::JobDefinition", "Job")["ContainerProperties"]
     # ECS names the region to tasks on Fargate only; boto3 reads it by itself.
-    read = variables(settings.ReconstructSettings) | {"AWS_DEFAULT_REGION"}
+    read = variables(settings.ReconstructSettings) | variables(Options) | {"AWS_DEFAULT_REGION"}
     assert {entry["Name"] for entry in job["Environment"]} == read
 
 

@@ -1,11 +1,18 @@
 """One scan through the worker and the job, as their containers run them, against the server of these tests."""
 
 import json
+import tarfile
+from datetime import UTC, datetime
+from html import unescape
+from io import BytesIO
+from urllib.parse import quote_plus
 
 import pytest
 
 from containers.decompress.__main__ import Worker
 from containers.reconstruct.__main__ import Job
+from raki.errors import WrongOptions
+from raki.options import LARGEST_FILE_BYTES, NAMES, Options
 from raki.service.ledger import State
 from raki.service.protection import Protection
 from raki.service.settings import DecompressSettings, ReconstructSettings
@@ -18,10 +25,7 @@ KEY = "Mustermann/Max 1.h5"
 def site(cloud, raw, monkeypatch):
     """A scan in the raw bucket and its notification in the ingest queue; one bucket has all the roles."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.s3.meta.endpoint_url)
-    etag = cloud.s3.put_object(Bucket=cloud.bucket, Key=KEY, Body=raw.read_bytes())["ETag"]
-    s3 = {"bucket": {"name": cloud.bucket}, "object": {"key": "Mustermann/Max+1.h5", "eTag": etag}}
-    record = {"eventTime": "2026-01-01T00:00:00.000Z", "s3": s3}
-    cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody=json.dumps({"Records": [record]}))
+    deliver(cloud, KEY, raw.read_bytes())
     return cloud
 
 
@@ -44,6 +48,16 @@ def worker(site, reconstruct_queue, agent):
     return Worker(settings, Protection(agent.uri))
 
 
+def deliver(site, key, content=None):
+    """S3's notification of the object in the ingest queue, and before it the object where it is new."""
+    if content is not None:
+        site.s3.put_object(Bucket=site.bucket, Key=key, Body=content)
+    etag = site.s3.head_object(Bucket=site.bucket, Key=key)["ETag"]
+    s3 = {"bucket": {"name": site.bucket}, "object": {"key": quote_plus(key), "eTag": etag}}
+    record = {"eventTime": datetime.now(UTC).isoformat(), "s3": s3}
+    site.sqs.send_message(QueueUrl=site.queue_url, MessageBody=json.dumps({"Records": [record]}))
+
+
 @pytest.fixture
 def prepared(site, worker, written):
     """The worker has done its part; gives the prepared scan's key."""
@@ -63,7 +77,7 @@ def job(site, reconstruct_queue, tmp_path, monkeypatch, request):
         reconstruct_queue_url=reconstruct_queue,
         results_bucket=site.bucket,
     )
-    return Job(settings)
+    return Job(settings, Options(seed=5))
 
 
 def state_of_the_scan(site):
@@ -136,3 +150,123 @@ def test_a_scan_counts_as_reconstructed_and_its_sources_may_go_when_all_its_resu
     for key in (KEY, prepared):
         tags = site.s3.get_object_tagging(Bucket=site.bucket, Key=key)["TagSet"]
         assert tags == [{"Key": "raki", "Value": "reconstructed"}]
+
+
+def work(site, worker, job):
+    """Everything that waits in the queues."""
+    worker._stage.serve(worker._handle, wait_s=0, until_empty=True)
+    job.drain()
+
+
+def read(site, name, folder="Mustermann/Max 1"):
+    return site.s3.get_object(Bucket=site.bucket, Key=f"{folder}/{name}")["Body"].read()
+
+
+def asked_for(site, folder="Mustermann/Max 1"):
+    """Each option's value and who set it, as the result's provenance says."""
+    options = json.loads(read(site, "provenance.json", folder))["options"]
+    return {name: (option["value"], option["set_by"]) for name, option in options.items()}
+
+
+OF_THE_DEPLOYMENT = {
+    "method": ("raki", "deployment"),
+    "combine": ("rss", "deployment"),
+    "coils": (0, "deployment"),
+    "seed": (5, "deployment"),
+    "maps": (True, "deployment"),
+}
+
+
+def test_a_scan_without_options_is_reconstructed_as_the_deployment_says(site, worker, job):
+    work(site, worker, job)
+    assert asked_for(site) == OF_THE_DEPLOYMENT
+    assert json.loads(read(site, "provenance.json"))["seed"] == 5
+
+
+@pytest.mark.parametrize("name", ["raki.toml", "Max 1.raki.toml"])
+def test_a_scan_is_reconstructed_as_the_file_beside_it_says(site, worker, job, name):
+    options = b"[reconstruction]\nmethod = 'grappa'\ncombine = 'adaptive'\ncoils = 2\nmaps = false\n"
+    deliver(site, f"Mustermann/{name}", options)
+    work(site, worker, job)
+    own = {"method": "grappa", "combine": "adaptive", "coils": 2, "maps": False}
+    assert asked_for(site) == OF_THE_DEPLOYMENT | {one: (value, "raki.toml") for one, value in own.items()}
+    facts = json.loads(read(site, "provenance.json"))
+    assert (facts["method"], facts["combination"], facts["n_virtual_coils"]) == ("grappa", "adaptive", 2)
+    assert (
+        "method grappa, combine adaptive, coils 2, maps no (raki.toml); seed 5 (deployment)"
+        in read(site, "report.html").decode()
+    )
+    assert [scan.raw_key for scan in site.ledger.scans()] == [KEY], "a file of options is no scan"
+
+
+def test_the_file_in_the_archive_goes_before_the_one_of_the_scans_name_and_that_before_the_folders(
+    site, worker, job, raw
+):
+    packed = BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(raw, "scan/scan.h5")
+        own = b"[reconstruction]\nseed = 1"
+        member = tarfile.TarInfo("scan/raki.toml")
+        member.size = len(own)
+        archive.addfile(member, BytesIO(own))
+    deliver(site, "packed/scan.tar", packed.getvalue())
+    deliver(site, "plain/scan.h5", raw.read_bytes())
+    for folder in ("packed", "plain"):
+        deliver(site, f"{folder}/scan.raki.toml", b"[reconstruction]\nseed = 2")
+        deliver(site, f"{folder}/raki.toml", b"[reconstruction]\nseed = 3\nmethod = 'grappa'")
+    work(site, worker, job)
+    assert asked_for(site, "packed/scan") == OF_THE_DEPLOYMENT | {"seed": (1, "raki.toml")}
+    assert asked_for(site, "plain/scan") == OF_THE_DEPLOYMENT | {"seed": (2, "raki.toml")}
+    assert asked_for(site) == OF_THE_DEPLOYMENT, "those of other folders are not its own"
+
+
+def test_options_that_come_after_the_scan_was_taken_up_count_when_it_is_dropped_again(site, prepared, worker, job):
+    deliver(site, "Mustermann/raki.toml", b"[reconstruction]\nmethod = 'grappa'")
+    work(site, worker, job)
+    assert asked_for(site) == OF_THE_DEPLOYMENT
+    assert state_of_the_scan(site) is State.RECONSTRUCTED
+    (scan,) = site.ledger.scans()
+    site.ledger.deliver(scan.scan_id)
+    deliver(site, KEY)
+    work(site, worker, job)
+    assert asked_for(site)["method"] == ("grappa", "raki.toml")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (b"[reconstruction]\nmetod = 'grappa'", "reconstruction.metod, which is no option; those are method, combine"),
+        (b"[reconstruction]\nmethod = 'raki2091'", "method is 'raki2091'; one of grappa, iraki, raki"),
+        (b"[reconstruction]\ncoils = 4", "coils is 4 and the scan has 3 coils"),
+        (b"#" * (LARGEST_FILE_BYTES + 1), f"more than {LARGEST_FILE_BYTES} bytes"),
+        (b"method: grappa", "is no TOML"),
+    ],
+)
+def test_wrong_options_end_the_scan_with_their_sentence_on_the_share(site, worker, job, raw, options, says):
+    deliver(site, "Mustermann/raki.toml", options)
+    work(site, worker, job)
+    (scan,) = site.ledger.scans()
+    assert (scan.state, scan.failure_class) == (State.FAILED, WrongOptions.__name__)
+    assert says in scan.failure
+    error = json.loads(read(site, "error.json"))
+    assert (error["failure_class"], error["failure"]) == (WrongOptions.__name__, scan.failure)
+    assert scan.failure in unescape(read(site, "error.html").decode())
+    assert site.s3.get_object(Bucket=site.bucket, Key=KEY)["Body"].read() == raw.read_bytes()
+
+
+def test_a_scan_that_is_dropped_again_beside_a_mended_file_comes_through(site, worker, job):
+    deliver(site, "Mustermann/raki.toml", b"[reconstruction]\nmethod = 'raki2091'")
+    work(site, worker, job)
+    assert state_of_the_scan(site) is State.FAILED
+    deliver(site, "Mustermann/raki.toml", b"")
+    deliver(site, KEY)
+    work(site, worker, job)
+    assert asked_for(site) == OF_THE_DEPLOYMENT
+
+
+def test_a_deployments_number_of_coils_is_a_cap(site, prepared, job):
+    job._options = Options(method="grappa", coils=4)
+    job.drain()
+    facts = json.loads(read(site, "provenance.json"))
+    assert (facts["n_virtual_coils"], facts["scan"]["n_coils"]) == (None, 3)
+    assert set(asked_for(site)) == set(NAMES)
