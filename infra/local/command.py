@@ -116,7 +116,7 @@ def _drop_and_wait(cloud: "LocalCloud", share: Path, files: list[Path]) -> bool:
         for output in cloud.client("cloudformation").describe_stacks(StackName="RakiStorage")["Stacks"][0]["Outputs"]
     }
     ledger = Ledger(cloud.client("dynamodb"), outputs["LedgerTable"])
-    names = _drop(share / "raw", files)
+    names = _drop(cloud, share / "raw", outputs["RawBucket"], files)
     dropped = time.monotonic()
     with CONSOLE.status("Waiting for a worker …") as status:
         while True:
@@ -132,17 +132,25 @@ def _drop_and_wait(cloud: "LocalCloud", share: Path, files: list[Path]) -> bool:
     return all(scan.failure is None for scan in ended)
 
 
-def _drop(raw: Path, files: list[Path]) -> list[str]:
+def _drop(cloud: "LocalCloud", raw: Path, bucket: str, files: list[Path]) -> list[str]:
+    """Copies files of options and, once these have arrived, the scans; returns the scans' names."""
+    from raki.names import is_options_file
     from raki.service.messages import is_scratch
 
     names = [file.name for file in files]
+    scans = [name for name in names if not is_options_file(name)]
     if scratch := [name for name in names if is_scratch(name)]:
         raise typer.BadParameter(f"{scratch[0]} is taken for a hidden or unfinished file on a share; rename it")
     if len(set(names)) < len(names):
         raise typer.BadParameter("two of the files have the same name; on the share one would replace the other")
-    for file in files:
+    if not scans:
+        raise typer.BadParameter(f"{names[0]} holds options and no scan; name a scan too")
+    arrived = cloud.client("s3").get_waiter("object_exists")
+    for file in sorted(files, key=lambda file: file.name in scans):
         shutil.copyfile(file, raw / file.name)
-    return names
+        if file.name not in scans:
+            arrived.wait(Bucket=bucket, Key=file.name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return scans
 
 
 def _is_on_the_share(scan: "ScanRecord", share: Path) -> bool:
