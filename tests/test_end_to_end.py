@@ -106,6 +106,55 @@ def test_the_workers_came_for_the_scan_and_went(delivered):
     assert counts()[-3:] == [0, 1, 0]
 
 
+OPTIONS = {
+    "Musterfrau/raki.toml": '[reconstruction]\nmethod = "raki2019"\nmaps = false\n',
+    "Irrtum/kopf.raki.toml": '[reconstruction]\nmetod = "raki2019"\n',
+}
+
+
+@pytest.fixture(scope="module")
+def with_options(delivered, raw, tmp_path_factory):
+    """Two scans, dropped when the files of options beside them had become objects."""
+    service, *_ = delivered
+    for key, text in OPTIONS.items():
+        file = tmp_path_factory.mktemp("options") / "raki.toml"
+        file.write_text(text)
+        service.drop(file, key)
+        uploaded = f"raw/{key}, {len(text)} bytes"
+        service.wait_until(lambda line=uploaded: line in str(service.happened("uploaded")), f"the upload of {key}")
+    for folder in ("Musterfrau", "Irrtum"):
+        service.drop(raw, f"{folder}/kopf.h5")
+    return service
+
+
+def test_a_scan_beside_a_raki_toml_is_reconstructed_as_that_says(with_options):
+    folder = with_options.wait_for_results("Musterfrau/kopf")
+    assert with_options.wait_for_end("Musterfrau/kopf.h5").state is State.DELIVERED
+    facts = json.loads((folder / "provenance.json").read_text())
+    assert facts["method"] == "raki2019"
+    assert facts["options"]["method"] == {"value": "raki2019", "set_by": "raki.toml"}
+    assert facts["options"]["combine"] == {"value": "rss", "set_by": "deployment"}
+    assert "method raki2019, maps no (raki.toml)" in (folder / "report.html").read_text()
+
+
+def test_a_key_that_there_is_not_gets_its_sentence_on_the_share(with_options, raw):
+    scan = with_options.wait_for_end("Irrtum/kopf.h5")
+    assert (scan.state, scan.failure_class) == (State.FAILED, "WrongOptions")
+    assert "reconstruction.metod, which is no option; those are method, combine, coils, seed, maps" in scan.failure
+    folder = with_options.wait_for_results("Irrtum/kopf")
+    assert "reconstruction.metod" in (folder / "error.html").read_text()
+    kept = with_options.client("s3").get_object(Bucket=with_options.output("RawBucket"), Key=scan.raw_key)["Body"]
+    assert kept.read() == raw.read_bytes()
+
+
+def test_a_raki_toml_itself_is_no_scan_and_gets_no_page(with_options):
+    for folder in ("Musterfrau", "Irrtum"):
+        with_options.wait_for_end(f"{folder}/kopf.h5")
+        with_options.wait_for_results(f"{folder}/kopf")
+        assert [path.name for path in (with_options.share / "results" / folder).iterdir()] == ["kopf"]
+    assert not [scan.raw_key for scan in with_options.ledger.scans() if scan.raw_key.endswith(".toml")]
+
+
 def without_calibration(path: Path) -> None:
     simulate_scan(path, n_slices=1, n_coils=4, matrix=64, acceleration=4, n_acs_lines=0, seed=1)
 

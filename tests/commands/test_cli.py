@@ -144,11 +144,12 @@ def test_help_loads_nothing_heavy():
 
 def test_once_shows_each_scans_stages_and_tells_of_a_failure_by_its_exit_code(assembly, tmp_path):
     simulate_scan(tmp_path / "good.h5", n_slices=1, n_coils=6, matrix=64, acceleration=2, n_acs_lines=16)
+    (tmp_path / "good.raki.toml").write_text("[reconstruction]\nmethod = 'grappa'")
     letter(tmp_path / "letter.h5")
     (tmp_path / "work").mkdir()
     (tmp_path / "work/cdk.out").symlink_to(assembly)
     finished = subprocess.run(
-        [RAKI, "local", "--work", "work", "--once", "good.h5", "letter.h5"],
+        [RAKI, "local", "--work", "work", "--once", "good.h5", "letter.h5", "good.raki.toml"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert finished.returncode == 1, finished.stdout + finished.stderr
@@ -157,6 +158,7 @@ def test_once_shows_each_scans_stages_and_tells_of_a_failure_by_its_exit_code(as
         assert word in finished.stdout
     assert (tmp_path / "share/results/good/report.html").exists()
     assert "share/results/good/report.html" in finished.stdout
+    assert asked_for(tmp_path / "share/results/good")["method"] == ("grappa", "raki.toml")
 
 
 def test_the_library_is_lazy_and_says_what_it_lacks():
