@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
-from raki.kspace.training import N_STEPS, noise_levels, trained_network
 from rich.progress import track
 from rich.table import Table
 
@@ -16,11 +15,12 @@ from benchmarks.ratios import TUNED, Aggregate, aggregates
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.undersampling import Undersampling
 from raki.kspace import complete, find_sampling
-from raki.kspace.linear_fit import calibrate
-from raki.kspace.method import FillSettings
-from raki.kspace.patches import Predict
-from raki.kspace.raki import N_ROUNDS, fill_by_raki
-from raki.kspace.self_calibration import FAINT, MeasuredSlice, first_fit, measured_slice, self_calibrated, unit_scale
+from raki.kspace.grappa import calibrated_grappa
+from raki.kspace.image_prior import SparseFilling, coil_model
+from raki.kspace.linear_fit import LinearFilling
+from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, unit_scale
+from raki.kspace.raki import STRENGTHS
+from raki.kspace.self_calibration import self_calibrated
 from raki.scan.fourier import KSpace
 
 
@@ -43,61 +43,46 @@ def ablation(
     write_record(output, "ablation", facts, lambda path: plot_ratios(measurements, list(VARIANTS), TUNED, path))
 
 
-def _with(predictor: Callable[[MeasuredSlice], Predict]) -> Fill:
-    """Fill each slice by what `predictor` makes of it."""
+def _with(filling: Callable[[MeasuredSlice], Filling]) -> Fill:
+    """Fill each slice by what `filling` makes of it."""
 
     def fill(measured: KSpace, lines: Undersampling) -> KSpace:
         filled = []
         for kspace in measured:
             sampling = find_sampling(lines.sampled)
-            first, stop = sampling.acs_lines or (0, 0)
-            scale = unit_scale(kspace[:, first:stop])
-            one = measured_slice(
-                kspace / scale, kspace[:, first:stop] / scale, sampling, sigma=None, device=torch.device("cpu")
-            )
-            filled.append(one.filled_by(predictor(one)) * scale)
+            acs = kspace[:, slice(*(sampling.acs_lines or (0, 0)))]
+            scale = unit_scale(acs)
+            one = measured_slice(kspace / scale, acs / scale, sampling, sigma=None, device=torch.device("cpu"))
+            filled.append(filling(one).filled(one) * scale)
         return torch.stack(filled)
 
     return fill
 
 
-def _weighted(one: MeasuredSlice) -> Predict:
-    """Rows weighed and shrunk as for faint gaps, calibrated on the ACS alone."""
-    return calibrate(
-        one.examples(),
-        ridge=FAINT.ridge,
-        shrinkage=FAINT.shrinkage,
-        sigma=one.sigma,
-        row_floor=one.sigma + FAINT.row_floor,
-    ).predict
+def _grappa(one: MeasuredSlice) -> LinearFilling:
+    return calibrated_grappa(one.acs, one.sampling.acceleration)
 
 
-def _branch_always(one: MeasuredSlice) -> Predict:
-    """A branch trained on the ACS for all steps, whatever held-out lines say of it."""
-    _, fit = self_calibrated(one, first_fit(one), n_rounds=N_ROUNDS, seed=0)
-    levels = noise_levels(one.kspace, one.sampling, one.kernel, one.sigma)
-    return trained_network(fit, one.examples(), levels, 0, N_STEPS).predict
+def _self_calibrated(one: MeasuredSlice) -> LinearFilling:
+    return self_calibrated(one, _grappa(one), seed=0)
 
 
-def _linear(measured: KSpace, lines: Undersampling) -> KSpace:
-    """The default method without its branch."""
-    filled = []
-    for kspace in measured:
-        sampling = find_sampling(lines.sampled)
-        first, stop = sampling.acs_lines or (0, 0)
-        settings = FillSettings(device=torch.device("cpu"), with_branch=False)
-        filled.append(fill_by_raki(kspace, kspace[:, first:stop], sampling, settings)[0])
-    return torch.stack(filled)
+def _strongest(one: MeasuredSlice) -> SparseFilling:
+    """Joint sparsity whatever becomes of small structures."""
+    linear = _self_calibrated(one)
+    return SparseFilling(model=coil_model(one, linear.filled(one), linear, 0), strength=STRENGTHS[0])
+
+
+def _by_name(method: str) -> Fill:
+    return lambda measured, lines: complete(measured, method, sampled=lines.sampled)[0]
 
 
 VARIANTS: dict[str, Fill] = {
-    "GRAPPA, fixed ridge": _with(lambda one: first_fit(one).predict),
-    "GRAPPA, cross-validated": lambda measured, _lines: complete(measured, "grappa")[0],
-    "weighted, shrunk; ACS only": _with(_weighted),
-    "self-calibrated": _with(lambda one: self_calibrated(one, first_fit(one), n_rounds=N_ROUNDS, seed=0)[1].predict),
-    "+ gate, by held-out lines": _linear,
-    "+ branch, if chosen (raki)": lambda measured, _lines: complete(measured)[0],
-    "self-calibrated, branch always": _with(_branch_always),
+    "GRAPPA, cross-validated": _by_name("grappa"),
+    "self-calibrated": _with(_self_calibrated),
+    "the better of both (raki_linear)": _by_name("raki_linear"),
+    "+ joint sparsity, always the strongest": _with(_strongest),
+    "+ as strong as structures survive (raki)": _by_name("raki"),
 }
 
 

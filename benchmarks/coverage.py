@@ -1,5 +1,6 @@
 """`python -m benchmarks coverage`: whether the standard error that comes with a filled slice can be believed."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -9,18 +10,17 @@ from pathlib import Path
 import torch
 from rich.progress import track
 from rich.table import Table
+from torch import Tensor
 
 from benchmarks.exams import Accelerations, AcsSizes, Exam, Scans, SlicesOfEach, chosen_exams
+from benchmarks.features import every_pair, insert_features
 from benchmarks.plots import colour
 from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from raki.coils import root_sum_of_squares
 from raki.images import object_mask
-from raki.kspace import find_sampling
-from raki.kspace.raki import calibrated_raki
-from raki.kspace.self_calibration import measured_slice, unit_scale
-from raki.kspace.uncertainty import assess
-from raki.scan.fourier import to_image
+from raki.kspace import complete
+from raki.scan.fourier import SliceKSpace, to_image
 
 # Of a normal distribution, 95 % lies within so many standard deviations.
 HALF_WIDTH = 1.96
@@ -34,12 +34,14 @@ class Coverage:
     case: Case
     share: float
     """Of pixels whose error is within HALF_WIDTH standard errors."""
+    share_of_features: float | None
+    """Of the pixels of small structures that were put into the scan; None where none found room."""
     error_over_standard_error: float
     """Root mean square error over root mean square standard error."""
     g_factor: float
     """Median."""
     seconds: float
-    """Wall time of the assessment alone."""
+    """Wall time of filling and assessing."""
 
 
 def coverage(
@@ -62,35 +64,46 @@ def coverage(
 
 def cover(exam: Exam) -> Iterator[Coverage]:
     """Fill every slice of one exam with the default method, and judge its standard error."""
-    measured = exam.lines.applied_to(exam.scan.kspace)
-    sampling = find_sampling(exam.lines.sampled)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for position, (full, kspace) in enumerate(zip(exam.scan.kspace, measured, strict=True)):
-        acs = kspace[:, slice(*(sampling.acs_lines or (0, 0)))]
-        scale = unit_scale(acs)
-        slice_ = measured_slice(kspace / scale, acs / scale, sampling, sigma=None, device=device)
-        predict, _ = calibrated_raki(slice_, seed=0, with_branch=True)
-        filled = slice_.filled_by(predict)
+    for position, full in enumerate(exam.scan.kspace):
         start = time.perf_counter()
-        maps = assess(filled, sampling, slice_.kernel, predict, sigma=slice_.sigma, seed=0)
-        filled, standard_error, g_factor = filled.cpu() * scale, maps.standard_error.cpu() * scale, maps.g_factor.cpu()
+        inside = object_mask(root_sum_of_squares(to_image(full)))
+        error, expected, g_factor = _judged(full, exam)
         seconds = time.perf_counter() - start
-        reference = root_sum_of_squares(to_image(full))
-        inside = object_mask(reference)
-        error = (root_sum_of_squares(to_image(filled)) - reference).abs()[inside]
-        expected = standard_error[inside]
+        with_features, features = insert_features(
+            full, position, acceleration=exam.lines.acceleration, wanted=every_pair(faint=False)
+        )
+        share_of_features = None
+        if features:
+            on_features = torch.stack([one.support for one in features]).any(dim=0)
+            share_of_features = _share(*(image[on_features] for image in _judged(with_features, exam)[:2]))
         yield Coverage(
             case=exam.case(position),
-            share=float((error <= HALF_WIDTH * expected).float().mean()),
-            error_over_standard_error=float(error.square().mean().sqrt() / expected.square().mean().sqrt()),
+            share=_share(error[inside], expected[inside]),
+            share_of_features=share_of_features,
+            error_over_standard_error=float(
+                error[inside].square().mean().sqrt() / expected[inside].square().mean().sqrt()
+            ),
             g_factor=float(g_factor[inside].median()),
             seconds=seconds,
         )
 
 
+def _judged(full: SliceKSpace, exam: Exam) -> tuple[Tensor, Tensor, Tensor]:
+    """True error, standard error and g-factor of one slice in each pixel."""
+    filled, report = complete(exam.lines.applied_to(full), sampled=exam.lines.sampled, with_maps=True)
+    (maps,) = report.maps
+    error = (root_sum_of_squares(to_image(filled)) - root_sum_of_squares(to_image(full))).abs()
+    return error, maps.standard_error, maps.g_factor
+
+
+def _share(error: Tensor, expected: Tensor) -> float:
+    return float((error <= HALF_WIDTH * expected).float().mean())
+
+
 def summary(found: Sequence[Coverage]) -> dict[str, float]:
     """The shares over all cases, and how many of these lie in the believed range."""
     shares = [one.share for one in found]
+    of_features = [one.share_of_features for one in found if one.share_of_features is not None]
     n_believed = sum(BELIEVED[0] <= share <= BELIEVED[1] for share in shares)
     return {
         "n_cases": len(shares),
@@ -98,6 +111,8 @@ def summary(found: Sequence[Coverage]) -> dict[str, float]:
         "least": min(shares),
         "mean": sum(shares) / len(shares),
         "most": max(shares),
+        "mean_of_features": sum(of_features) / len(of_features) if of_features else math.nan,
+        "least_of_features": min(of_features, default=math.nan),
     }
 
 
@@ -118,7 +133,8 @@ def _show(found: Sequence[Coverage]) -> None:
     low, high = BELIEVED
     CONSOLE.print(
         f"{of_all['n_believed']} of {of_all['n_cases']} within {low:.0%} to {high:.0%}; least {of_all['least']:.1%}, "
-        f"mean {of_all['mean']:.1%}, most {of_all['most']:.1%}",
+        f"mean {of_all['mean']:.1%}, most {of_all['most']:.1%}; pixels of structures put in: least "
+        f"{of_all['least_of_features']:.1%}, mean {of_all['mean_of_features']:.1%}",
         highlight=False,
     )
 
