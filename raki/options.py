@@ -18,6 +18,7 @@ Value = str | int | bool
 COMBINATIONS = ("rss", "adaptive")
 """How coils become one magnitude image: root sum of squares, or with the sensitivities that the images show."""
 
+# More coils than any receiver has; seeds that every generator of random numbers takes.
 LARGEST = {"coils": 1024, "seed": (1 << 32) - 1}
 LARGEST_FILE_BYTES = 16 << 10
 _TABLE = "reconstruction"
