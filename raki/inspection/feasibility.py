@@ -7,7 +7,7 @@ import torch
 
 from raki.errors import NoCalibration, PermanentError
 from raki.inspection.survey.facts import Sorted, Survey
-from raki.kspace import ADVISED_ACS_LINES, HIGH_ACCELERATION, Sampling, methods, slice_kernel
+from raki.kspace import ADVISED_ACS_LINES, HIGH_ACCELERATION, Sampling, methods, off_centre_warning, slice_kernel
 
 # The library itself, and what doesn't grow with the scan.
 LIBRARY_BYTES = 260 << 20
@@ -137,6 +137,8 @@ def _about_lines(found: Survey, start: Sorted, sampling: Sampling) -> Iterator[s
         return
     if n_acs_lines(start, sampling) < ADVISED_ACS_LINES:
         yield f"The calibration lines are few: {ADVISED_ACS_LINES} or more are advised."
+    if start.n_separate_acs_lines is None:
+        yield from off_centre_warning(sampling, sampling.n_pe // 2)
     if acceleration > start.n_coils:
         yield f"R={acceleration} with {start.n_coils} coils: more lines are missing than the coils can tell apart."
     elif acceleration > HIGH_ACCELERATION:

@@ -5,7 +5,7 @@ Each way to fill them is a `Method`, an entry point in the group `raki.methods`.
 
 from raki.kspace.arrays import complete_kspace
 from raki.kspace.completion import FillReport, complete, complete_slices
-from raki.kspace.cross_validation import HIGH_ACCELERATION, CrossValidation
+from raki.kspace.cross_validation import HIGH_ACCELERATION, CrossValidation, off_centre_warning
 from raki.kspace.measured import slice_kernel
 from raki.kspace.method import ADVISED_ACS_LINES, Method, TrainingPoint
 from raki.kspace.patches import Kernel
@@ -27,5 +27,6 @@ __all__ = [
     "find_method",
     "find_sampling",
     "methods",
+    "off_centre_warning",
     "slice_kernel",
 ]

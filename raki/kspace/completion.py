@@ -182,7 +182,13 @@ class _ScanToFill:
         _check_finite(acs, "ACS")
         filled, report = self.method.fill(measured, acs, self.sampling, self.settings)
         self.take(index, torch.where(self.sampled[:, None], measured, filled))
-        return replace(report, n_coils=len(measured), n_acs_lines=acs.shape[-2])
+        is_inside = self.load_acs is None and bool(measured.any())
+        return replace(
+            report,
+            n_coils=len(measured),
+            n_acs_lines=acs.shape[-2],
+            brightest_line=int(measured.abs().square().sum(dim=(0, 2)).argmax()) if is_inside else None,
+        )
 
 
 def mean_curve(curves: Sequence[tuple[TrainingPoint, ...]]) -> tuple[TrainingPoint, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.coils import NoiseLevel, estimate_noise
@@ -70,9 +70,9 @@ def measured_slice(
     )
 
 
-def unit_scale(acs: SliceAcs) -> float:
-    """A power of two near the peak: dividing by it costs no accuracy, and keeps squares in range."""
-    peak = float(acs.abs().max())
+def unit_scale(*parts: Complex64[Tensor, "coil _ _"]) -> float:
+    """A power of two near the peak of all parts: dividing by it costs no accuracy, and keeps squares in range."""
+    peak = max(float(part.abs().max()) for part in parts)
     return 2.0 ** math.floor(math.log2(peak)) if peak > 0 else 1.0
 
 

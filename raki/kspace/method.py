@@ -58,6 +58,8 @@ class SliceReport:
     maps: UncertaintyMaps | None = None
     n_coils: int = 0
     n_acs_lines: int = 0
+    brightest_line: int | None = None
+    """Of the acquired lines, hence at the centre of k-space; None where the ACS is a scan of its own or all is zero."""
 
 
 Fill = Callable[[SliceKSpace, SliceAcs, Sampling, FillSettings], tuple[SliceKSpace, SliceReport]]

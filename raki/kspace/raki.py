@@ -72,7 +72,7 @@ def fill_by_raki_linear(
 def _fill(
     kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings, strengths: tuple[float, ...]
 ) -> tuple[SliceKSpace, SliceReport]:
-    scale = unit_scale(acs)
+    scale = unit_scale(acs, kspace)
     sigma = None if settings.sigma is None else settings.sigma / scale
     measured = measured_slice(kspace / scale, acs / scale, sampling, sigma=sigma, device=settings.device)
     rung, report = climbed(measured, seed=settings.seed, strengths=strengths)

@@ -52,6 +52,17 @@ def test_what_is_said_of_each_method_is_what_happens(untrained, acceleration, n_
     assert feasibility.reconstructable == (outcomes["zero_filled"] is None)
 
 
+def test_calibration_lines_beside_the_centre_are_remarked_on():
+    acquisitions = planned(2, 16, 64)
+    assert not any("centre of k-space" in remark for remark in inspected(acquisitions).feasibility.remarks)
+    lines = np.union1d(np.arange(0, 64, 2), np.arange(40, 60))
+    acquisitions.heads = acquisitions.heads[np.arange(len(lines)) % len(acquisitions.heads)]
+    acquisitions.heads["idx"]["kspace_encode_step_1"] = lines
+    acquisitions.heads["flags"] = 0
+    (remark,) = (each for each in inspected(acquisitions).feasibility.remarks if "centre of k-space" in each)
+    assert "line 32) is outside the ACS (lines 40 to 60)" in remark
+
+
 def refused(acquisitions):
     found = inspected(acquisitions)
     assert not found.feasibility.reconstructable

@@ -204,6 +204,34 @@ def test_raki_is_far_better_than_grappa_on_measured_scans(real_scans, name):
     assert error["grappa"] < 0.25 * error["zero_filled"]
 
 
+@pytest.mark.parametrize("method", ["grappa", "raki"])
+def test_the_centre_of_kspace_may_lie_anywhere_if_the_acs_lies_about_it(full, method, plain):
+    """It isn't in the middle of the lines where a scanner pads one side; nothing supposes it there."""
+    filled, report = complete(full[..., 10:, :], method, sampled=lines(3, 1)[10:])
+    off_centre, centred = (each - full[..., 10:, :] for each in (filled, plain[method][0][..., 10:, :]))
+    assert off_centre.norm() < 1.1 * centred.norm()
+    assert not any("centre of k-space (line" in note for note in report.notes)
+
+
+def test_an_acs_that_does_not_hold_the_centre_is_warned_of(full):
+    sampled = torch.arange(N_PE) % 2 == 0
+    (beside, outside), separate = sampled.repeat(2, 1), full[..., 14:34, :]
+    beside[22:42], outside[30:48] = True, True
+    assert "line 24) is outside the ACS (lines 30 to 47)" in " ".join(complete(full, sampled=outside)[1].notes)
+    assert "line 23) is at the end of the ACS (lines 22 to 42)" in " ".join(complete(full, sampled=beside)[1].notes)
+    for report in (complete(full, sampled=sampled, acs=separate)[1], complete(undersampled(full))[1]):
+        assert "centre of k-space (line" not in " ".join(report.notes)
+
+
+def test_bright_lines_outside_the_acs_are_left_to_the_fit_for_bright_ones(real_scans):
+    """They are most of the error energy there, and no held-out line is as bright as they are."""
+    measured = torch.from_numpy(np.load(real_scans / "kspace/phantom8_ge_7slices.npy")[:1])
+    sampled = torch.arange(128) % 2 == 0
+    sampled[76:100] = True
+    error = {method: object_nmse(complete(measured, method, sampled=sampled)[0], measured) for method in OWN}
+    assert error["raki"] < 0.2 * error["grappa"]
+
+
 def test_cross_validation_says_what_was_chosen_and_how_well_it_did(full, plain):
     validation = plain["raki"][1].cross_validation
     assert sum(validation.n_slices_by_choice.values()) == 1
