@@ -60,8 +60,9 @@ def measured_slice(
     inside = stop > first and acs.shape == kspace[:, first:stop].shape and torch.equal(acs, kspace[:, first:stop])
     estimated = estimate_noise(kspace.to(device), acs.to(device), known) if sigma is None else None
     return MeasuredSlice(
-        kspace=kspace.to(device),
-        acs=acs.to(device),
+        # Sums depend on the order of memory: contiguous, so that equal samples give equal bits.
+        kspace=kspace.to(device).contiguous(),
+        acs=acs.to(device).contiguous(),
         known=known.to(device),
         acs_inside=inside,
         sampling=sampling,

