@@ -24,17 +24,17 @@ def mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling) ->
 
     None at the lines beyond that lattice.
     """
-    farther = shifted(sampling, sampling.acceleration // 2)
-    lattice = farther.lattice_lines()
-    judged = acquired_outside_acs(sampling, filled.device)
-    judged[: lattice[0] + 1] = judged[lattice[-1] :] = False
+    farther = _half_a_gap_farther(sampling)
+    judged = _judged_lines(sampling, filled.device)
     return torch.where(judged[:, None], filling.fill(filled, farther) - filled, 0)
 
 
-def relative_mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling) -> float:
-    """Energy of the mistakes over that of the acquired lines outside the ACS; 0 where there are none."""
+def relative_mistakes(filled: SliceKSpace, sampling: Sampling, filling: LinearFilling) -> float | None:
+    """Energy of the mistakes over that of the acquired lines outside the ACS; None where no signal can be predicted."""
     energy = _energy(filled[:, acquired_outside_acs(sampling, filled.device)])
-    return _energy(mistakes(filled, sampling, filling)) / energy if energy > 0 else 0.0
+    if energy == 0 or not _judged_lines(sampling, filled.device).any():
+        return None
+    return _energy(mistakes(filled, sampling, filling)) / energy
 
 
 def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearFilling, seed: int) -> float:
@@ -68,6 +68,17 @@ def acquired_outside_acs(sampling: Sampling, device: torch.device) -> Bool[Tenso
     lines = torch.zeros(sampling.n_pe, dtype=torch.bool, device=device)
     lines[sampling.lattice_lines()] = True
     return lines & ~in_acs(sampling, device)
+
+
+def _half_a_gap_farther(sampling: Sampling) -> Sampling:
+    return shifted(sampling, sampling.acceleration // 2)
+
+
+def _judged_lines(sampling: Sampling, device: torch.device) -> Bool[Tensor, " pe"]:
+    lattice = _half_a_gap_farther(sampling).lattice_lines()
+    judged = acquired_outside_acs(sampling, device)
+    judged[: lattice[0] + 1] = judged[lattice[-1] :] = False
+    return judged
 
 
 def _energy(kspace: Complex64[Tensor, "coil line ro"]) -> float:

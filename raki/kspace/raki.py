@@ -106,9 +106,10 @@ def climbed(
 
     lowest = replace(rung(PLAIN_GRAPPA, grappa, grappa.filled(probed), grappa.filled(measured)), linear=grappa)
     second = rung(LINEAR, linear, filled_probed, filled)
-    yardstick = lowest if errors[PLAIN_GRAPPA] < USELESS else second
-    highest = _strongest(sparse, strengths, yardstick.kept)
-    chosen = highest or (second if survives(second.kept, yardstick.kept) else lowest)
+    useless = errors.get(PLAIN_GRAPPA, 0.0) >= USELESS
+    highest = _strongest(sparse, strengths, second.kept if useless else lowest.kept)
+    approved = linear is not grappa and (useless or survives(second.kept, lowest.kept))
+    chosen = highest or (second if approved else lowest)
     return chosen, SliceReport(
         chosen=chosen.name,
         held_out_errors=errors,
@@ -143,18 +144,19 @@ def survives(kept: Float32[Tensor, " probe"], by_grappa: Float32[Tensor, " probe
 def _better_linear(measured: MeasuredSlice, grappa: LinearFilling, seed: int) -> tuple[LinearFilling, dict[str, float]]:
     """The linear filling that predicts acquired lines all over k-space better, and how well each did.
 
-    Where no line can be predicted, the self-calibrated one.
+    Where no line can be predicted, the self-calibrated one, and no errors.
     """
     self_made = self_calibrated(measured, grappa, seed=seed)
-    errors = {
+    found = {
         name: relative_mistakes(filling.filled(measured), measured.sampling, filling)
         for name, filling in ((PLAIN_GRAPPA, grappa), (LINEAR, self_made))
     }
-    return (grappa if errors[PLAIN_GRAPPA] < errors[LINEAR] else self_made), errors
+    errors = {name: error for name, error in found.items() if error is not None}
+    return (grappa if errors and errors[PLAIN_GRAPPA] < errors[LINEAR] else self_made), errors
 
 
 def _mean(kept: Float32[Tensor, " probe"]) -> float | None:
-    return float(kept.clamp(max=1).mean()) if len(kept) else None
+    return float(kept.clamp(min=0, max=1).mean()) if len(kept) else None
 
 
 def _maps(rung: Rung, measured: MeasuredSlice, scale: float, seed: int) -> UncertaintyMaps:
