@@ -1,4 +1,4 @@
-"""What a report says about the choice between candidates, and when it warns."""
+"""What a report says about the choice between rungs, and when it warns."""
 
 from dataclasses import replace
 
@@ -11,9 +11,15 @@ from raki.kspace.method import SliceReport
 from raki.kspace.sampling import find_sampling
 
 
-def slice_report(chosen="raki", grappa=0.4, linear=0.2, network=0.1, *, judged=True):
-    errors = {"grappa": grappa, "raki": linear, "raki with branch": network} if judged else {}
-    return SliceReport(chosen=chosen, held_out_errors=errors, sigma=1.0)
+def slice_report(chosen="raki", grappa=0.4, linear=0.2, *, judged=True, kept=0.95, kept_by_grappa=0.97):
+    errors = {"grappa": grappa, "raki_linear": linear} if judged else {}
+    return SliceReport(
+        chosen=chosen,
+        held_out_errors=errors,
+        structure_kept=kept,
+        structure_kept_by_grappa=kept_by_grappa,
+        sigma=1.0,
+    )
 
 
 def cross_validation(*reports, acceleration=3, n_coils=8, n_acs_lines=24, noise_measured=True):
@@ -45,31 +51,48 @@ def test_each_weakness_has_its_own_warning(change, named):
 
 def test_slices_that_fell_back_are_counted_in_a_warning():
     (warning,) = cross_validation(slice_report("grappa"), slice_report(), slice_report("grappa")).warnings
-    assert "In 2 slices" in warning
+    assert warning.startswith("In 2 slices GRAPPA ")
 
 
-def test_errors_are_means_over_judged_slices_of_what_filled_each():
+def test_slices_that_kept_their_noise_are_counted_where_others_lost_it():
+    (warning,) = cross_validation(slice_report("raki_linear"), slice_report()).warnings
+    assert warning.startswith("In 1 slices noise could not be taken away")
+    assert cross_validation(slice_report("raki_linear")).warnings == (), "nobody asked for more than that"
+
+
+@pytest.mark.parametrize(("kept", "warned"), [(LITTLE_KEPT, False), (LITTLE_KEPT - 0.01, True), (None, False)])
+def test_a_reader_has_to_know_that_small_structures_fade(kept, warned):
+    warnings = cross_validation(slice_report(kept=kept)).warnings
+    assert [f"Only {LITTLE_KEPT - 0.01:.0%} of a structure" in each for each in warnings] == [True] * warned
+
+
+def test_errors_are_means_over_judged_slices_of_what_each_was_filled_by_or_began_with():
     found = cross_validation(
-        slice_report("raki", 0.5, 0.1, 0.9),
-        slice_report("raki with branch", 0.4, 0.9, 0.3),
-        slice_report("grappa", 0.6, 0.9, 0.9),
+        slice_report("raki", 0.5, 0.1),
+        slice_report("raki", 0.3, 0.9),  # the sparse filling began with GRAPPA
+        slice_report("grappa", 0.4, 0.2),  # the better kernel was left, since structures faded under it
         slice_report(judged=False),
     )
-    assert found.held_out_error == pytest.approx((0.1 + 0.3 + 0.6) / 3)
-    assert found.grappa_held_out_error == pytest.approx((0.5 + 0.4 + 0.6) / 3)
-    assert found.n_slices_by_choice == {"raki": 2, "raki with branch": 1, "grappa": 1}
-    assert "0.333 (GRAPPA: 0.500)" in found.notes()[1]
+    assert found.held_out_error == pytest.approx((0.1 + 0.3 + 0.4) / 3)
+    assert found.grappa_held_out_error == pytest.approx((0.5 + 0.3 + 0.4) / 3)
+    assert found.n_slices_by_choice == {"raki": 3, "grappa": 1}
+    assert "0.267 (GRAPPA: 0.400)" in found.notes()[1]
 
 
-def test_without_lines_to_judge_by_no_error_is_named():
-    found = cross_validation(slice_report(judged=False))
-    assert (found.held_out_error, found.grappa_held_out_error) == (None, None)
-    assert len(found.notes()) == 1
+def test_what_is_kept_is_the_mean_over_the_slices_that_points_told_of():
+    found = cross_validation(
+        slice_report(kept=0.9, kept_by_grappa=0.95),
+        slice_report(kept=0.96, kept_by_grappa=0.97),
+        slice_report(kept=None, kept_by_grappa=None),
+    )
+    assert (found.structure_kept, found.grappa_structure_kept) == (pytest.approx(0.93), pytest.approx(0.96))
+    assert "93% survives in the mean (GRAPPA: 96%)" in found.notes()[0]
 
 
-def test_the_note_counts_slices_that_kept_the_branch():
-    assert "kept in no slice" in cross_validation(slice_report()).notes()[0]
-    assert "kept in 1 of 2 slices" in cross_validation(slice_report("raki with branch"), slice_report()).notes()[0]
+def test_what_was_not_measured_is_not_named():
+    found = cross_validation(slice_report(judged=False, kept=None, kept_by_grappa=None))
+    assert (found.held_out_error, found.grappa_held_out_error, found.structure_kept) == (None, None, None)
+    assert found.notes() == ()
 
 
 def test_one_slice_without_signal_does_not_set_the_noise_level():

@@ -9,13 +9,9 @@ from raki.kspace.linear_fit import calibrate
 from raki.kspace.patches import acs_examples, interpolate
 from raki.kspace.sampling import find_sampling
 from raki.phantom.phantom import phantom_kspace
-from tests.kspace.test_linear_fit import few_waves
+from tests.kspace.simulated_slices import complex_noise, few_waves
 
 ACCELERATION = 2
-
-
-def complex_noise(shape, number=0):
-    return torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(number))
 
 
 def test_exact_data_want_hardly_a_ridge_and_noise_wants_more():

@@ -9,22 +9,9 @@ from raki.errors import NoCalibration
 from raki.kspace.linear_fit import LinearFilling, NormalEquations, calibrate
 from raki.kspace.patches import Examples, Kernel, acs_examples, examples_at, interpolate, sources_at
 from raki.kspace.sampling import find_sampling
+from tests.kspace.simulated_slices import complex_noise, few_waves, undersampled
 
 KERNEL = Kernel(n_pe=2, n_ro=5)
-
-
-def complex_noise(shape, number=0):
-    return torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(number))
-
-
-def few_waves(n_coils, n_pe, n_ro, n_waves=4, number=0):
-    """A few point objects seen by coils of any sensitivity: as many sources predict every gap exactly."""
-    generator = torch.Generator().manual_seed(number)
-    y, x = torch.rand(2, n_waves, generator=generator)
-    strength = torch.randn(n_coils, n_waves, dtype=torch.complex64, generator=generator)
-    along_pe = torch.exp(2j * torch.pi * torch.outer(y, torch.arange(n_pe)))
-    along_ro = torch.exp(2j * torch.pi * torch.outer(x, torch.arange(n_ro)))
-    return torch.einsum("cw,wp,wr->cpr", strength, along_pe, along_ro)
 
 
 @seed(0)
@@ -111,6 +98,43 @@ def test_rows_without_signal_have_targets_without_signal():
     examples = acs_examples(complex_noise((2, 12, 30)), KERNEL, 2)
     fit = calibrate(examples, ridge=1e-3)
     assert not fit.predict(torch.zeros(3, 20, dtype=torch.complex64)).any()
+
+
+@pytest.mark.parametrize("ridge", [1e-4, 1e-2, 1.0])
+def test_the_fit_is_the_ridge_regression_of_the_examples(ridge):
+    """By another road: as many rows more, of the root of the ridge times the mean energy, that want zero."""
+    examples = acs_examples(complex_noise((2, 12, 30)), KERNEL, 2).flat()
+    n_features = examples.sources.shape[-1]
+    damping = (ridge * float(examples.sources.abs().square().sum()) / n_features) ** 0.5
+    rows = torch.cat([examples.sources, damping * torch.eye(n_features)])
+    wanted = torch.cat([examples.targets, torch.zeros(n_features, examples.targets.shape[-1])])
+    expected = torch.linalg.lstsq(rows, wanted).solution
+    torch.testing.assert_close(calibrate(examples, ridge=ridge).coefficients, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        calibrate(examples, ridge=1e-3).with_ridge(ridge).coefficients, expected, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_with_a_floor_rows_count_by_their_relative_error():
+    """A row a thousand times as bright that wants something else changes next to nothing; without it, all."""
+    faint = Examples(sources=complex_noise((200, 4), 1), targets=complex_noise((200, 4), 1) @ complex_noise((4, 2), 2))
+    bright = 1000 * complex_noise((1, 4), 3)
+    both = Examples(
+        sources=torch.cat([faint.sources, bright]), targets=torch.cat([faint.targets, bright @ complex_noise((4, 2), 4)])
+    )
+    wanted = calibrate(faint, ridge=1e-6).coefficients
+    plain, floored = (calibrate(both, ridge=1e-6, row_floor=floor).coefficients for floor in (None, 1e-3))
+    assert float((floored - wanted).norm()) < 0.1 * float(wanted.norm()) < float((plain - wanted).norm())
+
+
+def test_a_filling_keeps_what_was_acquired_inside_a_gap():
+    full = few_waves(4, 40, 24)
+    measured = undersampled(full / full.abs().max(), 4, 12, sigma=0.0)
+    filling = LinearFilling(kernel=KERNEL, fit=calibrate(acs_examples(measured.acs, KERNEL, 4), ridge=1e-3))
+    filled = filling.fill(measured.kspace, measured.sampling)
+    assert not torch.equal(filled[:, measured.known], measured.kspace[:, measured.known])
+    kept = filling.filled(measured)
+    assert torch.equal(kept, torch.where(measured.known[:, None], measured.kspace, filled))
 
 
 @pytest.mark.parametrize("row_floor", [None, 0.3])
