@@ -47,9 +47,13 @@ def point_objects(n_coils=4):
     return few_waves(n_coils, N_PE, 60)
 
 
-def phantom(sigma=0.002):
-    kspace = torch.from_numpy(phantom_kspace(n_slices=1, n_coils=6, matrix=N_PE, seed=0))[0]
-    return kspace + sigma * kspace.abs().max() * complex_noise(kspace.shape)
+def noisy_head(sigma=0.002):
+    full = full_slice(matrix=N_PE - 1, snr=1e4)
+    return full + sigma * complex_noise(full.shape)
+
+
+def started(measured):
+    return calibrated_grappa(measured.acs, measured.sampling.acceleration)
 
 
 def calibrated(measured, *, seed=0):
@@ -98,7 +102,8 @@ def test_the_seed_chooses_the_examples_and_nothing_else():
 
 def test_a_separate_acs_is_among_the_examples():
     """Where the lattice holds nothing, all there is to learn from is the separate ACS."""
-    full, measured = measured_slice(point_objects(), separate=True)
+    full = point_objects()
+    measured = undersampled(full, ACCELERATION, sigma=0.0, separate=True)
     dark = replace(measured, kspace=torch.zeros_like(full))
     assert relative_error(calibrated(dark).filled(measured), full) < 0.05
 
@@ -109,9 +114,10 @@ def test_rows_as_faint_as_the_noise_count_no_more_than_noise(monkeypatch):
     start = calibrated_grappa(measured.acs, ACCELERATION)
     weighed = []
 
-    def watched(examples, **settings):
-        weighed.append(settings["row_floor"])
-        return calibrate(examples, **settings)
+    def watched(examples, *, ridge, row_floor):
+        floors.append(row_floor)
+        sizes.append(examples.sources.shape)
+        return calibrate(examples, ridge=ridge, row_floor=row_floor)
 
     monkeypatch.setattr("raki.kspace.self_calibration.calibrate", watched)
     self_calibrated(measured, start, seed=0)
