@@ -1,11 +1,13 @@
 """The published networks: that they are the published ones, and that they keep what every method promises."""
 
 import math
+from collections import Counter
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from raki.coils.combination import root_sum_of_squares
 from raki.errors import NoCalibration
@@ -152,6 +154,45 @@ def test_networks_trained_side_by_side_are_those_trained_alone(full):
         torch.testing.assert_close(
             together[:, at[filled], 3:-3], alone[:, missing, filled], rtol=1e-3, atol=1e-5 * full.abs().max().item()
         )
+
+
+class Operations(TorchDispatchMode):
+    """Counts what torch dispatches."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = Counter()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.count[str(operation)] += 1
+        return operation(*args, **(kwargs or {}))
+
+
+NETWORKS = {"raki2019": RakiNetworks, "rraki": ResidualNetworks, "iraki": ComplexNetwork}
+
+
+def operations_of_training(method, n_coils, n_steps):
+    acs = complex_noise((n_coils, 14, 16))
+    networks = NETWORKS[method](n_coils, 3, generator())
+    schedule = Schedule(n_steps=n_steps, learning_rate=1e-3)
+    with Operations() as operations:
+        if method == "iraki":
+            iraki.train(networks, Adam(list(networks.parameters())), acs, 3, schedule)
+        else:
+            raki2019.train(networks, acs, 3, schedule)
+    return operations.count
+
+
+@methods
+def test_more_coils_are_larger_operations_and_not_more_of_them(method):
+    assert operations_of_training(method, 9, 3) == operations_of_training(method, 2, 3)
+
+
+@methods
+def test_no_number_is_fetched_from_the_device_while_it_trains(method):
+    operations = operations_of_training(method, 2, 20)
+    assert operations["aten._fused_adam_.default"] == 20
+    assert not operations["aten._local_scalar_dense.default"]
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,11 @@ def descend(
         if step % STEPS_PER_POINT == 0 or step == schedule.n_steps:
             found.append((adam.n_steps, _energy(error.detach())))
     energy = _energy(targets).clamp(min=torch.finfo(torch.float32).tiny)
+    # Fetched together at the end: each fetch would wait for the device.
+    losses = (torch.stack([left for _, left in found]) / energy).tolist()
     return tuple(
-        TrainingPoint(step=step, training_loss=float(left / energy), validation_loss=math.nan) for step, left in found
+        TrainingPoint(step=step, training_loss=loss, validation_loss=math.nan)
+        for (step, _), loss in zip(found, losses, strict=True)
     )
 
 
