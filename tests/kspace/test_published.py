@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import leaky_relu
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from raki.coils.combination import root_sum_of_squares
@@ -14,10 +15,12 @@ from raki.errors import NoCalibration
 from raki.images.metrics import nmse
 from raki.kspace.adam import Adam
 from raki.kspace.method import FillSettings
+from raki.kspace.patches import Kernel
 from raki.kspace.published import iraki, raki2019
 from raki.kspace.published.descent import Schedule, descend
+from raki.kspace.published.hidden import HiddenLayers
 from raki.kspace.published.iraki import ComplexNetwork, extended_acs, fill_by_iraki, published_rounds
-from raki.kspace.published.lattice import fill_gaps
+from raki.kspace.published.lattice import convolve, fill_gaps, mix, windows
 from raki.kspace.published.raki2019 import RakiNetworks, fill_by_raki2019
 from raki.kspace.published.rraki import ResidualNetworks, fill_by_rraki
 from raki.kspace.sampling import find_sampling
@@ -193,6 +196,38 @@ def test_no_number_is_fetched_from_the_device_while_it_trains(method):
     operations = operations_of_training(method, 2, 20)
     assert operations["aten._fused_adam_.default"] == 20
     assert not operations["aten._local_scalar_dense.default"]
+
+
+@pytest.mark.parametrize(("dtype", "networks", "slope"), [(torch.float32, (3,), 0.0), (torch.complex64, (), 0.5)])
+def test_hidden_layers_in_kept_memory_have_the_gradients_of_autograd(dtype, networks, slope):
+    def random(*shape):
+        return torch.randn(shape, dtype=dtype, generator=generator().manual_seed(len(shape)))
+
+    def activated(values):
+        if not dtype.is_complex:
+            return leaky_relu(values, slope)
+        return torch.complex(leaky_relu(values.real, slope), leaky_relu(values.imag, slope))
+
+    first = nn.Parameter(random(*networks, 7, 5))
+    second = nn.Parameter(random(*networks, 4, 7))
+    layers = HiddenLayers(slope)
+    for n_lines in (6, 6, 3):  # the memory is used again, and another where the shape is another
+        sources, weights = random(5, n_lines, 8), random(*networks, 4, n_lines, 8)
+        plain = activated(second @ activated(first @ sources.flatten(1))).unflatten(-1, (n_lines, 8))
+        kept = layers(first, second, sources)
+        torch.testing.assert_close(kept, plain)
+        torch.testing.assert_close(
+            *(torch.autograd.grad((out * weights).abs().square().sum(), [first, second]) for out in (kept, plain))
+        )
+
+
+@pytest.mark.parametrize(("dtype", "networks"), [(torch.float32, (3,)), (torch.complex64, ())])
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_convolution_is_the_same_map_at_every_window(dtype, networks, step):
+    kernel = Kernel(n_pe=2, n_ro=3)
+    maps = torch.randn(*networks, 4, 9, 10, dtype=dtype, generator=generator())
+    weights = torch.randn(*networks, 2, 4 * 6, dtype=dtype, generator=generator())
+    torch.testing.assert_close(convolve(weights, maps, kernel, step), mix(weights, windows(maps, kernel, step)))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,16 @@ from raki.kspace.measured import slice_kernel
 from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
 from raki.kspace.patches import Kernel, acs_examples, interpolate
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
-from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, restore_acs, windows
+from raki.kspace.published.hidden import HiddenLayers
+from raki.kspace.published.lattice import (
+    GapLines,
+    LatticeLines,
+    convolve,
+    fill_gaps,
+    gap_targets,
+    restore_acs,
+    windows,
+)
 from raki.kspace.sampling import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
@@ -45,15 +54,15 @@ class ComplexNetwork(nn.Module):
     def __init__(self, n_coils: int, acceleration: int, generator: torch.Generator) -> None:
         super().__init__()
         self.n_coils = n_coils
+        self.hidden = HiddenLayers(slope=0.5)
         self.first = uniform((256, n_coils * FIRST_KERNEL.n_pe * FIRST_KERNEL.n_ro), generator)
         self.middle = uniform((128, 256), generator)
         self.last = uniform((n_coils * (acceleration - 1), 128 * LAST_KERNEL.n_ro), generator)
 
     def forward(self, sources: Sources) -> GapLines:
         """All coils' gaps, from what FIRST_KERNEL sees."""
-        first = complex_leaky_relu(mix(self.first, sources))
-        middle = complex_leaky_relu(mix(self.middle, first))
-        return mix(self.last, windows(middle, LAST_KERNEL, 1)).unflatten(0, (self.n_coils, -1))
+        hidden = self.hidden(self.first, self.middle, sources)
+        return convolve(self.last, hidden, LAST_KERNEL, 1).unflatten(0, (self.n_coils, -1))
 
     @torch.no_grad()
     def predict(self, lines: LatticeLines) -> GapLines:
@@ -161,11 +170,6 @@ def scale_to_smallest(kspace: SliceKSpace) -> float:
     magnitudes = kspace.abs()
     smallest = magnitudes[magnitudes > 0].min() if magnitudes.any() else torch.ones(())
     return min(SMALLEST_MAGNITUDE / float(smallest), scale_to_peak(kspace, LARGEST_MAGNITUDE))
-
-
-def complex_leaky_relu(values: Complex64[Tensor, "*any"]) -> Complex64[Tensor, "*any"]:
-    """Leaky ReLU of slope ½ on real and imaginary part apart."""
-    return torch.view_as_complex(torch.nn.functional.leaky_relu(torch.view_as_real(values), 0.5))
 
 
 def uniform(shape: tuple[int, int], generator: torch.Generator) -> nn.Parameter:

@@ -6,6 +6,7 @@ every line (`step` R); of the k-space itself the lattice lines are taken out fir
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Complex64, Inexact
@@ -23,17 +24,22 @@ GapLines = Complex64[Tensor, "coil missing gap gap_ro"]
 GAPS_AT_ONCE = 16
 
 
+def places_of_taps(shape: torch.Size, kernel: Kernel, step: int) -> list[tuple[slice, slice]]:
+    """Lines and samples of maps that each tap of the kernel reads, in all places where the kernel fits."""
+    n_lines = shape[-2] - (kernel.n_pe - 1) * step
+    n_ro = shape[-1] - kernel.n_ro + 1
+    return [
+        (slice(line * step, line * step + n_lines), slice(sample, sample + n_ro))
+        for line in range(kernel.n_pe)
+        for sample in range(kernel.n_ro)
+    ]
+
+
 def windows(
     maps: Inexact[Tensor, "*network channel line ro"], kernel: Kernel, step: int
 ) -> Inexact[Tensor, "*network feature window_line window_ro"]:
     """What the kernel sees at each place where it fits; a feature is one channel, line and readout neighbour."""
-    n_lines = maps.shape[-2] - (kernel.n_pe - 1) * step
-    n_ro = maps.shape[-1] - kernel.n_ro + 1
-    taps = [
-        maps[..., line * step : line * step + n_lines, sample : sample + n_ro]
-        for line in range(kernel.n_pe)
-        for sample in range(kernel.n_ro)
-    ]
+    taps = [maps[(..., *place)] for place in places_of_taps(maps.shape, kernel, step)]
     return torch.stack(taps, dim=-3).flatten(-4, -3)
 
 
@@ -42,6 +48,41 @@ def mix(
 ) -> Inexact[Tensor, "*network out line ro"]:
     """The same linear map at every place: with `windows` before it a convolution, alone a 1x1 convolution."""
     return (weights @ features.flatten(-2)).unflatten(-1, features.shape[-2:])
+
+
+def convolve(
+    weights: Inexact[Tensor, "*network out feature"],
+    maps: Inexact[Tensor, "*network channel line ro"],
+    kernel: Kernel,
+    step: int,
+) -> Inexact[Tensor, "*network out window_line window_ro"]:
+    """What `mix` makes of the `windows` of `maps`, with the products before the shifts.
+
+    No sample is copied once for each tap. A product is instead: fewer, where outputs are fewer than channels.
+    """
+    by_tap = weights.unflatten(-1, (-1, kernel.n_pe * kernel.n_ro)).movedim(-1, -3)
+    products = mix(by_tap.flatten(-3, -2), maps).unflatten(-3, by_tap.shape[-3:-1])
+    return _SumOfTaps.apply(products, kernel, step)
+
+
+class _SumOfTaps(torch.autograd.Function):
+    """Each tap's products where the kernel fits, summed; its gradient in one array, where slices would make many."""
+
+    @staticmethod
+    def forward(ctx: Any, products: Tensor, kernel: Kernel, step: int) -> Tensor:
+        ctx.shape, ctx.places = products.shape, places_of_taps(products.shape, kernel, step)
+        first, *others = (products[(..., tap, slice(None), *place)] for tap, place in enumerate(ctx.places))
+        total = first.clone()
+        for shifted in others:
+            total += shifted
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        spread = gradients[0].new_zeros(ctx.shape)
+        for tap, place in enumerate(ctx.places):
+            spread[(..., tap, slice(None), *place)] = gradients[0]
+        return spread, None, None
 
 
 def gap_targets(acs: SliceAcs, kernel: Kernel, acceleration: int) -> GapLines:

@@ -12,7 +12,8 @@ from raki.kspace.measured import slice_kernel
 from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
 from raki.kspace.patches import Kernel
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
-from raki.kspace.published.lattice import GapLines, LatticeLines, fill_gaps, gap_targets, mix, windows
+from raki.kspace.published.hidden import HiddenLayers
+from raki.kspace.published.lattice import GapLines, LatticeLines, convolve, fill_gaps, gap_targets, windows
 from raki.kspace.sampling import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
@@ -43,15 +44,14 @@ class RakiNetworks(nn.Module):
         n_channels = 2 * n_coils
         n_seen = n_channels * FIRST_KERNEL.n_pe * FIRST_KERNEL.n_ro
         n_seen_last = 8 * LAST_KERNEL.n_pe * LAST_KERNEL.n_ro
+        self.hidden = HiddenLayers(slope=0.0)
         self.first = truncated_normal((n_channels, 32, n_seen), generator)
         self.middle = truncated_normal((n_channels, 8, 32), generator)
         self.last = truncated_normal((n_channels, acceleration - 1, n_seen_last), generator)
 
     def forward(self, sources: RealSources, step: int) -> RealGaps:
         """Every channel's gaps, from what FIRST_KERNEL sees of lines that are `step` apart."""
-        first = mix(self.first.flatten(0, 1), sources).relu().unflatten(0, self.first.shape[:2])
-        middle = mix(self.middle, first).relu()
-        return mix(self.last, windows(middle, LAST_KERNEL, step))
+        return convolve(self.last, self.hidden(self.first, self.middle, sources), LAST_KERNEL, step)
 
     def loss(self, sources: RealSources, targets: RealGaps, step: int) -> tuple[Tensor, RealGaps]:
         """Sum of the norms of all networks' errors, and the errors.
