@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raki.coils import NoiseLevel
-from raki.kspace.cross_validation import FEW_ACS_LINES, HIGH_ACCELERATION, cross_validation_of
+from raki.kspace.cross_validation import FEW_ACS_LINES, HIGH_ACCELERATION, LITTLE_KEPT, cross_validation_of
 from raki.kspace.method import SliceReport
 from raki.kspace.sampling import find_sampling
 
@@ -97,13 +96,3 @@ def test_what_was_not_measured_is_not_named():
 
 def test_one_slice_without_signal_does_not_set_the_noise_level():
     assert cross_validation(*(replace(slice_report(), sigma=sigma) for sigma in (0.0, 2.0, 3.0))).noise_sigma == 2.0
-
-
-def test_an_uncertain_noise_level_is_one_sentence_for_the_scan():
-    """With what either estimate says, over the slices where they disagree."""
-    agreed = NoiseLevel(sigma=1.0, by_patches=0.9, by_outer_kspace=1.0)
-    uncertain = NoiseLevel(sigma=2.0, by_patches=0.5, by_outer_kspace=2.0)
-    sure, doubtful = (replace(slice_report(), noise_level=level) for level in (agreed, uncertain))
-    assert cross_validation(sure, sure).warnings == ()
-    (warning,) = cross_validation(sure, doubtful, doubtful).warnings
-    assert "uncertain in 2 of 3 slices: 2 by outer k-space, 0.5 by patches of the ACS; 2 was used" in warning

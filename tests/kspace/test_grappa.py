@@ -33,23 +33,23 @@ def test_no_other_candidate_fills_the_acs_itself_much_better(sigma):
     sampling = find_sampling(torch.arange(48) % ACCELERATION == 0)
     lattice = torch.where((torch.arange(48) % ACCELERATION == 0)[:, None], noisy, 0)
 
-    chosen = calibrated_grappa(acs, ACCELERATION)
-    examples = acs_examples(acs, chosen.kernel, ACCELERATION)
+    filling = calibrated_grappa(acs, ACCELERATION)
+    examples = acs_examples(acs, filling.kernel, ACCELERATION)
 
     def error(fit):
-        return float((interpolate(lattice, sampling, chosen.kernel, fit.predict) - full)[:, 14:35].norm())
+        return float((interpolate(lattice, sampling, filling.kernel, fit.predict) - full)[:, 14:35].norm())
 
     others = [
         error(calibrate(examples, ridge=ridge, row_floor=row_floor)) for ridge in RIDGES for row_floor in ROW_FLOORS
     ]
-    assert error(chosen.fit) < 1.3 * min(others)
+    assert error(filling.fit) < 1.3 * min(others)
 
 
 def test_an_acs_too_short_to_hold_lines_out_gets_the_usual():
     acs = complex_noise((2, ACCELERATION + 2, 40))
-    chosen = calibrated_grappa(acs, ACCELERATION)
-    assert chosen.kernel.n_ro == READOUT_SAMPLES[0]
-    assert chosen.fit.ridge == USUAL_RIDGE
+    filling = calibrated_grappa(acs, ACCELERATION)
+    assert filling.kernel.n_ro == READOUT_SAMPLES[0]
+    assert filling.fit.ridge == USUAL_RIDGE
 
 
 def test_a_short_readout_narrows_the_kernel():

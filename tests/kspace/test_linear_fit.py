@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
+from raki.coils.noise_level import estimate_sigma
 from raki.errors import NoCalibration
 from raki.kspace.linear_fit import LinearFilling, NormalEquations, calibrate
 from raki.kspace.patches import Examples, Kernel, acs_examples, examples_at, interpolate, sources_at
@@ -69,34 +70,10 @@ def test_the_gaps_at_the_borders_get_the_targets_that_belong_there():
     assert filled[0, :, 0].real.tolist() == [3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
 
 
-def test_a_larger_ridge_predicts_less_and_costs_no_calibration():
+def test_no_rows_have_no_targets_and_rows_without_signal_targets_without_signal():
     fit = calibrate(acs_examples(complex_noise((2, 12, 30)), KERNEL, 2), ridge=1e-3)
-    sources = complex_noise((7, 20), 1)
-    norms = [float(fit.with_ridge(ridge).predict(sources).norm()) for ridge in (0.0, 1e-2, 1.0, 100.0)]
-    assert norms == sorted(norms, reverse=True)
-    assert torch.equal(fit.with_ridge(1e-3).predict(sources), fit.predict(sources))
-
-
-def test_a_filling_is_linear_in_the_acquired_samples():
-    sampled = torch.arange(24) % 3 == 0
-    sampling = find_sampling(sampled)
-    fit = calibrate(acs_examples(complex_noise((2, 12, 30)), KERNEL, 3), ridge=1e-3)
-    filling = LinearFilling(kernel=KERNEL, fit=fit)
-    one, other = (torch.where(sampled[:, None], complex_noise((2, 24, 16), number), 0) for number in (1, 2))
-    together = filling.fill(2 * one - 1j * other, sampling)
-    torch.testing.assert_close(together, 2 * filling.fill(one, sampling) - 1j * filling.fill(other, sampling))
-
-
-def test_no_rows_have_no_targets():
-    examples = acs_examples(complex_noise((2, 12, 30)), KERNEL, 2)
-    fit = calibrate(examples, ridge=1e-3)
     assert fit.predict(torch.zeros(0, 20, dtype=torch.complex64)).shape == (0, 2)
     assert fit.predict(torch.zeros(0, 7, 20, dtype=torch.complex64)).shape == (0, 7, 2)
-
-
-def test_rows_without_signal_have_targets_without_signal():
-    examples = acs_examples(complex_noise((2, 12, 30)), KERNEL, 2)
-    fit = calibrate(examples, ridge=1e-3)
     assert not fit.predict(torch.zeros(3, 20, dtype=torch.complex64)).any()
 
 
@@ -120,7 +97,8 @@ def test_with_a_floor_rows_count_by_their_relative_error():
     faint = Examples(sources=complex_noise((200, 4), 1), targets=complex_noise((200, 4), 1) @ complex_noise((4, 2), 2))
     bright = 1000 * complex_noise((1, 4), 3)
     both = Examples(
-        sources=torch.cat([faint.sources, bright]), targets=torch.cat([faint.targets, bright @ complex_noise((4, 2), 4)])
+        sources=torch.cat([faint.sources, bright]),
+        targets=torch.cat([faint.targets, bright @ complex_noise((4, 2), 4)]),
     )
     wanted = calibrate(faint, ridge=1e-6).coefficients
     plain, floored = (calibrate(both, ridge=1e-6, row_floor=floor).coefficients for floor in (None, 1e-3))
@@ -164,6 +142,12 @@ def test_examples_at_every_place_of_a_block_are_those_of_the_block(kernel):
 def test_too_short_an_acs_names_the_lines_needed():
     with pytest.raises(NoCalibration, match=r"ACS has 4 lines .* at least 5 lines"):
         acs_examples(complex_noise((2, 4, 20)), KERNEL, 4)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.1])
+def test_noise_level_is_found_beside_the_signal(sigma):
+    acs = few_waves(8, 24, 64) + sigma * complex_noise((8, 24, 64), 1)
+    assert estimate_sigma(acs) == pytest.approx(sigma, rel=0.15)
 
 
 def test_components_keep_their_phase_when_coils_change_places():
