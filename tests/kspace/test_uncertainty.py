@@ -56,7 +56,7 @@ class LinearSlice:
 
     def assess(self, *, scale=1.0, sigma=0.1, seed=0, n_replicas=8, filling=None):
         filling = filling or self.filling
-        measured = replace(self.measured, kspace=scale * self.measured.kspace)
+        measured = replace(self.measured, kspace=scale * self.measured.kspace, sigma=sigma * scale)
         return assess(
             filling.filled(measured),
             measured,
@@ -145,6 +145,18 @@ def test_an_empty_slice_has_maps_of_numbers(linear):
     maps = replace(linear, measured=dark).assess(sigma=0.0)
     assert not maps.standard_error.any()
     assert torch.isfinite(maps.g_factor).all()
+
+
+def test_noise_that_was_told_counts_in_the_lines_that_were_not_acquired(linear):
+    """What explains the mistakes of a kernel may be less than the scan's noise, which the missing lines have whole."""
+    loud = replace(linear, measured=replace(linear.measured, sigma=5.0))
+    measured = loud.measured
+    filled = loud.filling.filled(measured)
+    quiet, louder = (
+        assess(filled, each, loud.filling, loud.filling, all_survives((9, 6)), sigma=0.1, seed=0).standard_error
+        for each in (linear.measured, measured)
+    )
+    assert (louder > quiet).all()
 
 
 @pytest.fixture(scope="module")
