@@ -6,12 +6,13 @@ all coils, as strong as small structures survive it.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from jaxtyping import Float32
 from torch import Tensor
 
 from raki.kspace.grappa import calibrated_grappa
-from raki.kspace.image_prior import SparseFilling, coil_model
+from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
 from raki.kspace.linear_fit import LinearFilling
 from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, slice_kernel, unit_scale
 from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
@@ -92,22 +93,15 @@ def climbed(
     model = coil_model(measured, filled, linear, seed)
     probes = put_probes(filled, model, measured.sampling, seed=seed)
     probed = probes.put_into(measured)
-    filled_probed = linear.filled(probed)
-
-    def rung(name: str, filling: Filling, with_probes: SliceKSpace, without: SliceKSpace) -> Rung:
-        kept = probes.kept(with_probes, without)
-        return Rung(
-            name=name, filling=filling, linear=linear, filled=without, sigma=model.sigma, probes=probes, kept=kept
-        )
-
-    def sparse(strength: float) -> Rung:
-        filling = SparseFilling(model=model, strength=strength)
-        return rung(SPARSE, filling, filling.refined(probed, filled_probed), filling.refined(measured, filled))
-
-    lowest = replace(rung(PLAIN_GRAPPA, grappa, grappa.filled(probed), grappa.filled(measured)), linear=grappa)
-    second = rung(LINEAR, linear, filled_probed, filled)
+    second = _linear_rung(LINEAR, linear, measured, probes, model.sigma)
+    lowest = _linear_rung(PLAIN_GRAPPA, grappa, measured, probes, model.sigma)
     useless = errors.get(PLAIN_GRAPPA, 0.0) >= USELESS
-    highest = _strongest(sparse, strengths, second.kept if useless else lowest.kept)
+    by_grappa = second.kept if useless else lowest.kept
+    highest = _strongest(partial(_sparse_rung, second, model, measured, probed), strengths, by_grappa)
+    if highest is None and linear is not grappa and not useless:
+        # What fades in the self-calibrated kernel can't come back; GRAPPA is as good a start, if a noisier one.
+        other = coil_model(measured, lowest.filled, grappa, seed)
+        highest = _strongest(partial(_sparse_rung, lowest, other, measured, probed), strengths, by_grappa)
     approved = linear is not grappa and (useless or survives(second.kept, lowest.kept))
     chosen = highest or (second if approved else lowest)
     return chosen, SliceReport(
@@ -116,6 +110,22 @@ def climbed(
         structure_kept=_mean(chosen.kept),
         structure_kept_by_grappa=_mean(lowest.kept),
     )
+
+
+def _linear_rung(name: str, linear: LinearFilling, measured: MeasuredSlice, probes: Probes, sigma: float) -> Rung:
+    filled, with_probes = linear.filled(measured), linear.filled(probes.put_into(measured))
+    kept = probes.kept(with_probes, filled)
+    return Rung(name=name, filling=linear, linear=linear, filled=filled, sigma=sigma, probes=probes, kept=kept)
+
+
+def _sparse_rung(
+    below: Rung, model: CoilModel, measured: MeasuredSlice, probed: MeasuredSlice, strength: float
+) -> Rung:
+    """Joint sparsity of some strength on top of a linear rung."""
+    filling = SparseFilling(model=model, strength=strength)
+    filled = filling.refined(measured, below.filled)
+    kept = below.probes.kept(filling.refined(probed, model.linear.filled(probed)), filled)
+    return replace(below, name=SPARSE, filling=filling, filled=filled, sigma=model.sigma, kept=kept)
 
 
 def _strongest(
