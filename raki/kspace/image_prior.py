@@ -118,7 +118,8 @@ class SparseFilling:
             extrapolated = image + (momentum - 1) / faster * (image - before)
             momentum = faster
         made = to_kspace(self.model.sensitivities * from_columns(image) + outside)
-        return measured.keeping_known(torch.where(_line_weights(measured) > 0, made, 0))
+        # What the linear filling left empty was never meant to be acquired: lines beyond the lattice, a partial echo.
+        return measured.keeping_known(torch.where(filled != 0, made, 0))
 
     def _kept_outside(self, outside: CoilImages, combined: CombinedImage) -> CoilImages:
         """What the sensitivities don't show, as far as it stands out of its noise; and its noise, where that is seen.

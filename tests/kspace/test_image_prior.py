@@ -60,6 +60,17 @@ def test_lines_never_meant_to_be_acquired_stay_zero(full):
     assert (found[:, 9:].abs().sum(dim=(0, 2)) > 0).all()
 
 
+def test_the_part_of_the_readout_that_a_partial_echo_lacks_stays_empty(full):
+    """As far as no kernel reaches."""
+    cut = full.clone()
+    cut[..., :12] = 0
+    measured = undersampled(cut, 3)
+    filled, model = linear_and_model(measured)
+    found = SparseFilling(model=model, strength=0.5).filled(measured)
+    assert not found[..., :8].any()
+    assert image_error(found, cut) < image_error(filled, cut)
+
+
 def test_sensitivities_are_of_unit_norm(model):
     norm = root_sum_of_squares(model.sensitivities)
     torch.testing.assert_close(norm, torch.ones_like(norm), rtol=1e-3, atol=0)
