@@ -121,7 +121,7 @@ def test_writing_twice_leaves_what_writing_once_does(tmp_path):
         image, *_ = write(tmp_path)
     with ismrmrd.Dataset(image, mode="r") as dataset:
         assert dataset.number_of_images("image_0") == 3
-    assert len(list(tmp_path.iterdir())) == 7
+    assert len(list(tmp_path.iterdir())) == 8
 
 
 def test_maps_lie_on_the_pixels_of_the_image(tmp_path):

@@ -106,7 +106,7 @@ def test_one_slice_is_shown_at_first_and_each_can_be_chosen():
 
 def test_a_report_on_many_slices_shows_some_and_says_so():
     html = report(n_slices=60)
-    assert len(Page(html).all("img")) == (4 + 2) * IMAGES_SHOWN
+    assert len(Page(html).all("img")) == (4 + 3) * IMAGES_SHOWN
     assert f"{IMAGES_SHOWN} of 60 slices are shown" in html
 
 
