@@ -22,13 +22,13 @@ pytestmark = pytest.mark.timeout(900)
 
 RESULTS = [
     "g_factor.nii.gz",
-    "structure_kept.nii.gz",
     "image.h5",
     "image.nii.gz",
     "preview.png",
     "provenance.json",
     "report.html",
     "standard_error.nii.gz",
+    "structure_kept.nii.gz",
 ]
 
 
