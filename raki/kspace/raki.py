@@ -185,7 +185,7 @@ def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
     yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
 
 
-RAKI = Method(name="raki", label="RAKI", fill=fill_by_raki, obstacles=_obstacles, seconds_a_slice=2.0)
+RAKI = Method(name="raki", label="RAKI", fill=fill_by_raki, obstacles=_obstacles, seconds_a_slice=5.0)
 RAKI_LINEAR = Method(
-    name="raki_linear", label="RAKI, linear", fill=fill_by_raki_linear, obstacles=_obstacles, seconds_a_slice=1.0
+    name="raki_linear", label="RAKI, linear", fill=fill_by_raki_linear, obstacles=_obstacles, seconds_a_slice=2.0
 )
