@@ -1,27 +1,44 @@
-"""`python -m benchmarks ablation`: what each part of the default method is worth, on fully sampled scans."""
+"""`python -m benchmarks ablation`: what each rung of the default method is worth, on fully sampled scans."""
 
-from collections.abc import Callable
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from statistics import fmean
 
 import torch
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.exams import Accelerations, AcsSizes, Scans, SlicesOfEach, chosen_exams
-from benchmarks.filling import Fill
+from benchmarks.exams import (
+    Accelerations,
+    AcsSizes,
+    Coils,
+    Exam,
+    Matrices,
+    Scans,
+    Simulated,
+    SlicesOfEach,
+    Snrs,
+    chosen_exams,
+    objects_of,
+)
 from benchmarks.plots import plot_ratios
-from benchmarks.quality import sit
-from benchmarks.ratios import TUNED, Aggregate, aggregates
+from benchmarks.ratios import ACCELERATION_GROUPS, TUNED, Aggregate, Measurement, aggregates
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from benchmarks.undersampling import Undersampling
-from raki.kspace import complete, find_sampling
+from benchmarks.scores import score
+from benchmarks.tuned import tuned_grappa
+from raki.coils import root_sum_of_squares
+from raki.images import object_mask
 from raki.kspace.grappa import calibrated_grappa
 from raki.kspace.image_prior import SparseFilling, coil_model
 from raki.kspace.linear_fit import LinearFilling
-from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, unit_scale
-from raki.kspace.raki import STRENGTHS
+from raki.kspace.measured import Filling, MeasuredSlice, slice_kernel
+from raki.kspace.probes import Probes
+from raki.kspace.raki import STRENGTHS, climbed
 from raki.kspace.self_calibration import self_calibrated
-from raki.scan.fourier import KSpace
+from raki.scan.fourier import SliceKSpace, to_image
+
+Made = tuple[Filling, SliceKSpace]
 
 
 def ablation(
@@ -29,13 +46,18 @@ def ablation(
     acceleration: Accelerations = None,
     acs: AcsSizes = None,
     slices: SlicesOfEach = 1,
+    simulated: Simulated = False,
+    coils: Coils = None,
+    matrix: Matrices = None,
+    snr: Snrs = None,
     output: Output = RESULTS,
 ) -> None:
-    """The default method part by part: NMSE over that of GRAPPA tuned by the answer."""
-    exams = chosen_exams(scans, acceleration, acs, slices=slices)
-    measurements = [one for exam in track(exams, "measuring", console=CONSOLE) for one in sit(exam, VARIANTS)]
+    """The default method rung by rung: NMSE over that of GRAPPA tuned by the answer, and what is left of points."""
+    objects = objects_of(simulated, coils, matrix, snr)
+    exams = chosen_exams(scans, acceleration, acs, slices=slices, simulated=objects)
+    measurements = [one for exam in track(exams, "measuring", console=CONSOLE) for one in climb(exam)]
     found = aggregates(measurements, [(name, TUNED) for name in VARIANTS])
-    _show(found)
+    _show(found, measurements)
     facts = {
         "aggregates": [asdict(one) | {"worst_case": one.worst_case._asdict()} for one in found],
         "measurements": [asdict(one) | {"case": one.case._asdict()} for one in measurements],
@@ -43,53 +65,92 @@ def ablation(
     write_record(output, "ablation", facts, lambda path: plot_ratios(measurements, list(VARIANTS), TUNED, path))
 
 
-def _with(filling: Callable[[MeasuredSlice], Filling]) -> Fill:
-    """Fill each slice by what `filling` makes of it."""
-
-    def fill(measured: KSpace, lines: Undersampling) -> KSpace:
-        filled = []
-        for kspace in measured:
-            sampling = find_sampling(lines.sampled)
-            acs = kspace[:, slice(*(sampling.acs_lines or (0, 0)))]
-            scale = unit_scale(acs)
-            one = measured_slice(kspace / scale, acs / scale, sampling, sigma=None, device=torch.device("cpu"))
-            filled.append(filling(one).filled(one) * scale)
-        return torch.stack(filled)
-
-    return fill
-
-
-def _grappa(one: MeasuredSlice) -> LinearFilling:
-    return calibrated_grappa(one.acs, one.sampling.acceleration)
-
-
-def _self_calibrated(one: MeasuredSlice) -> LinearFilling:
-    return self_calibrated(one, _grappa(one), seed=0)
+def climb(exam: Exam) -> Iterator[Measurement]:
+    """Tuned GRAPPA and every variant on the slices of one exam, with `kept` among the scores of a variant."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for position, (full, measured) in enumerate(exam.measured_slices(device)):
+        reference = root_sum_of_squares(to_image(full))
+        mask = object_mask(reference)
+        # The same points for all, as the ladder itself puts them in.
+        probes = climbed(measured, seed=0, strengths=())[0].probes
+        start = time.perf_counter()
+        tuned = tuned_grappa(measured.kspace.cpu(), exam.lines, reference, mask)
+        seconds = time.perf_counter() - start
+        scores = score(tuned.kspace, reference, mask)
+        yield Measurement(case=exam.case(position), method=TUNED, scores=scores, seconds=seconds)
+        for name, variant in VARIANTS.items():
+            start = time.perf_counter()
+            filling, filled = variant(measured)
+            filled = filled.cpu()
+            seconds = time.perf_counter() - start
+            scores = score(filled, reference, mask) | _kept(filling, measured, probes)
+            yield Measurement(case=exam.case(position), method=name, scores=scores, seconds=seconds)
 
 
-def _strongest(one: MeasuredSlice) -> SparseFilling:
-    """Joint sparsity whatever becomes of small structures."""
-    linear = _self_calibrated(one)
-    return SparseFilling(model=coil_model(one, linear.filled(one), linear, 0), strength=STRENGTHS[0])
+def _kept(filling: Filling, measured: MeasuredSlice, probes: Probes) -> dict[str, float]:
+    """Mean part that is shown of points put into the slice; nothing where there is no place for any."""
+    if not len(probes.places):
+        return {}
+    kept = probes.kept(filling.filled(probes.put_into(measured)), filling.filled(measured))
+    return {"kept": float(kept.clamp(min=0, max=1).mean())}
 
 
-def _by_name(method: str) -> Fill:
-    return lambda measured, lines: complete(measured, method, sampled=lines.sampled)[0]
+def _grappa(measured: MeasuredSlice) -> LinearFilling:
+    return calibrated_grappa(measured.acs, measured.sampling.acceleration)
 
 
-VARIANTS: dict[str, Fill] = {
-    "GRAPPA, cross-validated": _by_name("grappa"),
-    "self-calibrated": _with(_self_calibrated),
-    "the better of both (raki_linear)": _by_name("raki_linear"),
-    "+ joint sparsity, always the strongest": _with(_strongest),
-    "+ as strong as structures survive (raki)": _by_name("raki"),
+def _filling_by(filling: LinearFilling, measured: MeasuredSlice) -> Made:
+    return filling, filling.filled(measured)
+
+
+def _self_calibrated(n_lines: int) -> Callable[[MeasuredSlice], Made]:
+    """With a kernel of so many lines, however many coils there are."""
+
+    def made(measured: MeasuredSlice) -> Made:
+        kernel = replace(slice_kernel(measured.acs.shape[-1]), n_pe=n_lines)
+        return _filling_by(self_calibrated(measured, _grappa(measured), kernel, seed=0), measured)
+
+    return made
+
+
+def _climbed(strengths: tuple[float, ...]) -> Callable[[MeasuredSlice], Made]:
+    def made(measured: MeasuredSlice) -> Made:
+        rung, _ = climbed(measured, seed=0, strengths=strengths)
+        return rung.filling, rung.filled
+
+    return made
+
+
+def _strongest(measured: MeasuredSlice) -> Made:
+    """Whatever becomes of the points."""
+    linear = climbed(measured, seed=0, strengths=())[0].linear
+    filled = linear.filled(measured)
+    filling = SparseFilling(model=coil_model(measured, filled, linear, 0), strength=STRENGTHS[0])
+    return filling, filling.refined(measured, filled)
+
+
+VARIANTS: dict[str, Callable[[MeasuredSlice], Made]] = {
+    "GRAPPA": lambda measured: _filling_by(_grappa(measured), measured),
+    "self-calibrated, 2 lines": _self_calibrated(2),
+    "self-calibrated, 4 lines": _self_calibrated(4),
+    "the better of the linear (raki_linear)": _climbed(()),
+    "sparse, strongest always": _strongest,
+    "sparse, as strong as points survive (raki)": _climbed(STRENGTHS),
 }
 
 
-def _show(found: list[Aggregate]) -> None:
-    table = Table(title="NMSE inside the object over that of tuned GRAPPA", title_justify="left")
-    for heading in ("variant", "R", "geometric mean", "worst"):
+def _show(found: Sequence[Aggregate], measurements: Sequence[Measurement]) -> None:
+    table = Table(title="Inside the object, beside tuned GRAPPA", title_justify="left")
+    for heading in ("variant", "R"):
         table.add_column(heading)
+    for heading in ("NMSE", "worst", "SSIM", "points kept", "s a slice"):
+        table.add_column(heading, justify="right")
     for one in found:
-        table.add_row(one.method, one.accelerations, f"{one.geometric_mean:.3f}", f"{one.worst:.3f}")
+        group = ACCELERATION_GROUPS[one.accelerations]
+        of_variant = [each for each in measurements if each.method == one.method and each.case.acceleration in group]
+        kept = [each.scores["kept"] for each in of_variant if "kept" in each.scores]
+        cells = f"{one.geometric_mean:.3f}", f"{one.worst:.3f}", f"{one.ssim_gain:+.4f}"
+        seconds = fmean(each.seconds for each in of_variant)
+        points = f"{fmean(kept):.3f}" if kept else ""
+        table.add_row(one.method, one.accelerations, *cells, points, f"{seconds:.2f}")
     CONSOLE.print(table)

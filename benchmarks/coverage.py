@@ -1,30 +1,46 @@
 """`python -m benchmarks coverage`: whether the standard error that comes with a filled slice can be believed."""
 
-import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor
 
-from benchmarks.exams import Accelerations, AcsSizes, Exam, Scans, SlicesOfEach, chosen_exams
-from benchmarks.features import every_pair, insert_features
+from benchmarks.exams import (
+    Accelerations,
+    AcsSizes,
+    Coils,
+    Exam,
+    Matrices,
+    Scans,
+    Simulated,
+    SlicesOfEach,
+    Snrs,
+    chosen_exams,
+    objects_of,
+)
+from benchmarks.features import PLACES, insert_features
 from benchmarks.plots import colour
 from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from raki.coils import root_sum_of_squares
+from raki.coils import Image, root_sum_of_squares
 from raki.images import object_mask
-from raki.kspace import complete
+from raki.images.metrics import Mask
+from raki.kspace.measured import MeasuredSlice
+from raki.kspace.raki import Rung, climbed
+from raki.kspace.uncertainty import UncertaintyMaps, assess, survival_of
 from raki.scan.fourier import SliceKSpace, to_image
 
 # Of a normal distribution, 95 % lies within so many standard deviations.
 HALF_WIDTH = 1.96
 BELIEVED = (0.90, 0.99)
+# What is put in apart: as many as there is room for.
+FINE = [(kind, place) for kind in ("point", "line_along_readout", "line_oblique") for place in PLACES] * 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +51,13 @@ class Coverage:
     share: float
     """Of pixels whose error is within HALF_WIDTH standard errors."""
     share_of_features: float | None
-    """Of the pixels of small structures that were put into the scan; None where none found room."""
+    """The same of the pixels of points and lines, where the slice was measured with some put in; None without room."""
     error_over_standard_error: float
     """Root mean square error over root mean square standard error."""
     g_factor: float
     """Median."""
     seconds: float
-    """Wall time of filling and assessing."""
+    """Wall time of the assessment alone."""
 
 
 def coverage(
@@ -49,10 +65,14 @@ def coverage(
     acceleration: Accelerations = None,
     acs: AcsSizes = None,
     slices: SlicesOfEach = 2,
+    simulated: Simulated = False,
+    coils: Coils = None,
+    matrix: Matrices = None,
+    snr: Snrs = None,
     output: Output = RESULTS,
 ) -> None:
     """Share of pixels whose true error is within 1.96 standard errors, against fully sampled scans."""
-    exams = chosen_exams(scans, acceleration, acs, slices=slices)
+    exams = chosen_exams(scans, acceleration, acs, slices=slices, simulated=objects_of(simulated, coils, matrix, snr))
     found = [one for exam in track(exams, "measuring", console=CONSOLE) for one in cover(exam)]
     _show(found)
     facts = {
@@ -63,45 +83,56 @@ def coverage(
 
 
 def cover(exam: Exam) -> Iterator[Coverage]:
-    """Fill every slice of one exam with the default method, and judge its standard error."""
-    for position, full in enumerate(exam.scan.kspace):
+    """Fill every slice of one exam with the default method, and judge its standard error; so again with structures."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with_features, supports = _with_features(exam)
+    slices = zip(exam.measured_slices(device), with_features.measured_slices(device), supports, strict=True)
+    for position, ((full, measured), (full_with, measured_with), support) in enumerate(slices):
+        rung, _ = climbed(measured, seed=0)
         start = time.perf_counter()
-        inside = object_mask(root_sum_of_squares(to_image(full)))
-        error, expected, g_factor = _judged(full, exam)
+        maps = _maps(rung, measured)
         seconds = time.perf_counter() - start
-        with_features, features = insert_features(
-            full, position, acceleration=exam.lines.acceleration, wanted=every_pair(faint=False)
-        )
-        share_of_features = None
-        if features:
-            on_features = torch.stack([one.support for one in features]).any(dim=0)
-            share_of_features = _share(*(image[on_features] for image in _judged(with_features, exam)[:2]))
+        inside = object_mask(root_sum_of_squares(to_image(full)))
+        error, expected = _error(rung, full)[inside], maps.standard_error.cpu()[inside]
         yield Coverage(
             case=exam.case(position),
-            share=_share(error[inside], expected[inside]),
-            share_of_features=share_of_features,
-            error_over_standard_error=float(
-                error[inside].square().mean().sqrt() / expected[inside].square().mean().sqrt()
-            ),
-            g_factor=float(g_factor[inside].median()),
+            share=float((error <= HALF_WIDTH * expected).float().mean()),
+            share_of_features=_share(full_with, measured_with, support) if support.any() else None,
+            error_over_standard_error=float(error.square().mean().sqrt() / expected.square().mean().sqrt()),
+            g_factor=float(maps.g_factor.cpu()[inside].median()),
             seconds=seconds,
         )
 
 
-def _judged(full: SliceKSpace, exam: Exam) -> tuple[Tensor, Tensor, Tensor]:
-    """True error, standard error and g-factor of one slice in each pixel."""
-    filled, report = complete(exam.lines.applied_to(full), sampled=exam.lines.sampled, with_maps=True)
-    (maps,) = report.maps
-    error = (root_sum_of_squares(to_image(filled)) - root_sum_of_squares(to_image(full))).abs()
-    return error, maps.standard_error, maps.g_factor
+def _with_features(exam: Exam) -> tuple[Exam, list[Mask]]:
+    """The exam with points and lines in every slice, and the pixels of these."""
+    slices, supports = [], []
+    for full in exam.scan.kspace:
+        kspace, features = insert_features(full, 0, acceleration=exam.lines.acceleration, wanted=FINE)
+        nowhere = torch.zeros(full.shape[1:], dtype=torch.bool)
+        slices.append(kspace)
+        supports.append(torch.stack([nowhere, *(one.support for one in features)]).any(dim=0))
+    return replace(exam, scan=replace(exam.scan, kspace=torch.stack(slices))), supports
 
 
-def _share(error: Tensor, expected: Tensor) -> float:
-    return float((error <= HALF_WIDTH * expected).float().mean())
+def _share(full: SliceKSpace, measured: MeasuredSlice, where: Mask) -> float:
+    rung, _ = climbed(measured, seed=0)
+    error, expected = _error(rung, full), _maps(rung, measured).standard_error.cpu()
+    return float((error <= HALF_WIDTH * expected)[where].float().mean())
+
+
+def _maps(rung: Rung, measured: MeasuredSlice) -> UncertaintyMaps:
+    n_pe, n_ro = measured.kspace.shape[1:]
+    survival = survival_of(rung.probes, rung.kept, (n_pe, n_ro))
+    return assess(rung.filled, measured, rung.filling, rung.linear, survival, sigma=rung.sigma, seed=0)
+
+
+def _error(rung: Rung, full: SliceKSpace) -> Image:
+    return (root_sum_of_squares(to_image(rung.filled.cpu())) - root_sum_of_squares(to_image(full))).abs()
 
 
 def summary(found: Sequence[Coverage]) -> dict[str, float]:
-    """The shares over all cases, and how many of these lie in the believed range."""
+    """The shares over all cases, and how many of these lie in the believed range; of structures where there are any."""
     shares = [one.share for one in found]
     of_features = [one.share_of_features for one in found if one.share_of_features is not None]
     n_believed = sum(BELIEVED[0] <= share <= BELIEVED[1] for share in shares)
@@ -109,34 +140,42 @@ def summary(found: Sequence[Coverage]) -> dict[str, float]:
         "n_cases": len(shares),
         "n_believed": n_believed,
         "least": min(shares),
-        "mean": sum(shares) / len(shares),
+        "mean": fmean(shares),
         "most": max(shares),
-        "mean_of_features": sum(of_features) / len(of_features) if of_features else math.nan,
-        "least_of_features": min(of_features, default=math.nan),
-    }
+    } | ({"least_of_features": min(of_features), "mean_of_features": fmean(of_features)} if of_features else {})
 
 
 def _show(found: Sequence[Coverage]) -> None:
     accelerations = sorted({one.case.acceleration for one in found})
-    table = Table(title=f"% of pixels within {HALF_WIDTH} standard errors, inside the object", title_justify="left")
+    title = f"% of pixels within {HALF_WIDTH} standard errors, inside the object (of points and lines put in)"
+    table = Table(title=title, title_justify="left")
     for heading in ("scan", "slice", "ACS"):
         table.add_column(heading)
     for acceleration in accelerations:
         table.add_column(f"R={acceleration}", justify="right")
-    shares = {one.case: one.share for one in found}
-    for row in dict.fromkeys((case.scan, case.slice_index, case.n_acs_lines) for case in shares):
+    cells = {one.case: _cell(one) for one in found}
+    for row in dict.fromkeys((case.scan, case.slice_index, case.n_acs_lines) for case in cells):
         scan, slice_index, n_acs_lines = row
-        cells = [shares.get(Case(scan, slice_index, each, n_acs_lines)) for each in accelerations]
-        table.add_row(scan, str(slice_index), str(n_acs_lines), *["" if x is None else f"{100 * x:.1f}" for x in cells])
+        of_row = [cells.get(Case(scan, slice_index, each, n_acs_lines), "") for each in accelerations]
+        table.add_row(scan, str(slice_index), str(n_acs_lines), *of_row)
     CONSOLE.print(table)
     of_all = summary(found)
     low, high = BELIEVED
     CONSOLE.print(
         f"{of_all['n_believed']} of {of_all['n_cases']} within {low:.0%} to {high:.0%}; least {of_all['least']:.1%}, "
-        f"mean {of_all['mean']:.1%}, most {of_all['most']:.1%}; pixels of structures put in: least "
-        f"{of_all['least_of_features']:.1%}, mean {of_all['mean_of_features']:.1%}",
+        f"mean {of_all['mean']:.1%}, most {of_all['most']:.1%}",
         highlight=False,
     )
+    if "least_of_features" in of_all:
+        CONSOLE.print(
+            f"of points and lines: least {of_all['least_of_features']:.1%}, mean {of_all['mean_of_features']:.1%}",
+            highlight=False,
+        )
+
+
+def _cell(one: Coverage) -> str:
+    of_features = "" if one.share_of_features is None else f" ({100 * one.share_of_features:.1f})"
+    return f"{100 * one.share:.1f}{of_features}"
 
 
 def _draw(found: Sequence[Coverage], path: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from benchmarks.objects import simulated_scans
@@ -13,6 +14,9 @@ from benchmarks.ratios import Case
 from benchmarks.records import CONSOLE
 from benchmarks.scans import REAL_SCANS, FullScan, find_scans, load_scan
 from benchmarks.undersampling import Undersampling
+from raki.kspace import find_sampling
+from raki.kspace.measured import MeasuredSlice, measured_slice, unit_scale
+from raki.scan.fourier import SliceKSpace
 
 Scans = Annotated[
     list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Fully sampled scans; all there are if none.")
@@ -36,6 +40,14 @@ class Exam:
 
     scan: FullScan
     lines: Undersampling
+
+    def measured_slices(self, device: torch.device) -> Iterator[tuple[SliceKSpace, MeasuredSlice]]:
+        """Each slice, all of it and what is acquired of it, in the units that it is filled in."""
+        sampling = find_sampling(self.lines.sampled)
+        for full, kspace in zip(self.scan.kspace, self.lines.applied_to(self.scan.kspace), strict=True):
+            acs = kspace[:, slice(*(sampling.acs_lines or (0, 0)))]
+            scale = unit_scale(acs)
+            yield full / scale, measured_slice(kspace / scale, acs / scale, sampling, sigma=None, device=device)
 
     def case(self, position: int) -> Case:
         return Case(self.scan.name, self.scan.slices[position], self.lines.acceleration, self.lines.n_acs_lines)

@@ -8,6 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.ablation import VARIANTS
 from benchmarks.objects import GREY, OBJECTS, line_pairs, simulated_scan, simulated_scans, vessels, zone_plate
 from raki.coils.combination import root_sum_of_squares
 from raki.images.metrics import object_mask
@@ -41,6 +42,42 @@ def test_quality_takes_simulated_objects_in_place_of_scans(tmp_path):
     assert result.exit_code == 0, result.output
     measurements = json.loads((tmp_path / "quality.json").read_text())["measurements"]
     assert {one["case"]["scan"] for one in measurements} == {f"{name}_2coils_32_snr40" for name in OBJECTS}
+
+
+SMALL = ["--simulated", "-R", "2", "--acs", "12", "--coils", "4", "--matrix", "48", "--snr", "40"]
+
+
+def record_of(command, folder):
+    result = CliRunner().invoke(app, [command, *SMALL, "-o", str(folder)])
+    assert result.exit_code == 0, result.output
+    return json.loads((folder / f"{command}.json").read_text())
+
+
+def test_the_ablation_has_every_rung_beside_tuned_grappa(tmp_path):
+    found = record_of("ablation", tmp_path)
+    by_name = {one["method"]: one for one in found["aggregates"] if one["accelerations"] == "all"}
+    assert set(by_name) == set(VARIANTS)
+    *_, linear, strongest, raki = (by_name[name]["geometric_mean"] for name in VARIANTS)
+    assert raki < linear
+    kept = {name: [] for name in VARIANTS}
+    for one in found["measurements"]:
+        if one["method"] in kept:
+            kept[one["method"]].append(one["scores"]["kept"])
+    means = {name: np.mean(parts) for name, parts in kept.items()}
+    assert all(0.5 < mean <= 1 for mean in means.values())
+    *_, of_strongest, of_raki = means.values()
+    assert of_strongest <= of_raki
+    assert strongest > 0
+
+
+def test_coverage_judges_the_whole_object_and_the_structures_that_it_puts_in(tmp_path):
+    found = record_of("coverage", tmp_path)
+    assert found["summary"]["n_cases"] == len(OBJECTS)
+    for one in found["coverage"]:
+        assert 0.9 < one["share"] <= 1
+        assert 0.5 < one["share_of_features"] <= 1
+        assert 0 < one["error_over_standard_error"] < 1.5
+    assert found["summary"]["least_of_features"] == min(one["share_of_features"] for one in found["coverage"])
 
 
 def test_bars_are_two_pixels_wide_and_two_apart():

@@ -19,7 +19,7 @@ from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacl
 from raki.kspace.mistakes import relative_mistakes
 from raki.kspace.probes import Probes, put_probes
 from raki.kspace.sampling import Sampling
-from raki.kspace.self_calibration import self_calibrated
+from raki.kspace.self_calibration import self_calibrated, self_calibrating_kernel
 from raki.kspace.uncertainty import UncertaintyMaps, assess, survival_of
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
@@ -156,7 +156,7 @@ def _better_linear(measured: MeasuredSlice, grappa: LinearFilling, seed: int) ->
 
     Where no line can be predicted, the self-calibrated one, and no errors.
     """
-    self_made = self_calibrated(measured, grappa, seed=seed)
+    self_made = self_calibrated(measured, grappa, self_calibrating_kernel(measured), seed=seed)
     found = {
         name: relative_mistakes(filling.filled(measured), measured.sampling, filling)
         for name, filling in ((PLAIN_GRAPPA, grappa), (LINEAR, self_made))

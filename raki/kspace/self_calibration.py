@@ -25,7 +25,7 @@ N_WIDE_LINES = 4
 FEW_COILS = 12
 
 
-def self_calibrated(measured: MeasuredSlice, start: LinearFilling, *, seed: int) -> LinearFilling:
+def self_calibrated(measured: MeasuredSlice, start: LinearFilling, kernel: Kernel, *, seed: int) -> LinearFilling:
     """The filling after some rounds of filling with the last and calibrating on what was filled.
 
     Solves in closed form what iterative RAKI trains for, and on all lines instead of the central ones. `seed` chooses
@@ -33,7 +33,7 @@ def self_calibrated(measured: MeasuredSlice, start: LinearFilling, *, seed: int)
 
     Dawood et al. 2023, Magn Reson Med 89:812-827 (iRAKI).
     """
-    kernel, filling = self_calibrating_kernel(measured), start
+    filling = start
     for number in range(N_ROUNDS):
         examples = _examples(measured, filling.filled(measured), kernel, torch.Generator().manual_seed(seed + number))
         fit = calibrate(examples, ridge=RIDGE, row_floor=measured.sigma + ROW_FLOOR)

@@ -99,7 +99,7 @@ def test_the_strongest_that_structures_survive_is_taken(measured, highest):
 def test_a_linear_filling_under_which_structures_fade_is_left_for_grappa(monkeypatch, measured):
     """Though it were to predict acquired lines better."""
     made = fading(grappa_of(measured), 0.3)
-    monkeypatch.setattr(raki, "self_calibrated", lambda _measured, _start, **_: made)
+    monkeypatch.setattr(raki, "self_calibrated", lambda _measured, _start, _kernel, **_: made)
     monkeypatch.setattr(raki, "relative_mistakes", lambda _filled, _sampling, filling: 0.1 if filling is made else 0.2)
     rung, report = climbed(measured, seed=0, strengths=())
     assert rung.name == report.chosen == PLAIN_GRAPPA
@@ -108,7 +108,7 @@ def test_a_linear_filling_under_which_structures_fade_is_left_for_grappa(monkeyp
 
 
 def test_a_linear_filling_that_predicts_acquired_lines_worse_is_left_for_grappa(monkeypatch, measured):
-    monkeypatch.setattr(raki, "self_calibrated", lambda _measured, start, **_: fading(start, 0.6))
+    monkeypatch.setattr(raki, "self_calibrated", lambda _measured, start, _kernel, **_: fading(start, 0.6))
     rung, report = climbed(measured, seed=0, strengths=())
     assert rung.name == report.chosen == PLAIN_GRAPPA
     assert report.held_out_errors[PLAIN_GRAPPA] < report.held_out_errors[LINEAR]
@@ -118,7 +118,7 @@ def test_a_linear_filling_that_predicts_acquired_lines_worse_is_left_for_grappa(
 def test_grappa_that_predicts_worse_than_zeros_is_no_measure_and_no_way_back(monkeypatch, measured):
     """What it shows of points is its own mistakes; though less of them is left than counts of any GRAPPA."""
     made = fading(grappa_of(measured), -1.0)
-    monkeypatch.setattr(raki, "self_calibrated", lambda _measured, _start, **_: made)
+    monkeypatch.setattr(raki, "self_calibrated", lambda _measured, _start, _kernel, **_: made)
     monkeypatch.setattr(raki, "relative_mistakes", lambda _filled, _sampling, filling: 0.9 if filling is made else 1.1)
     rung, report = climbed(measured, seed=0, strengths=())
     assert float(rung.kept.mean()) < 0.3
