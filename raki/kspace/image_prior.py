@@ -111,7 +111,7 @@ class SparseFilling:
         image = extrapolated = to_columns(combined)
         momentum = 1.0
         for _ in range(N_STEPS):
-            errors = weights * (wanted - columns_to_kspace(maps * extrapolated))
+            errors = (wanted - columns_to_kspace(maps * extrapolated)).mul_(weights)
             moved = extrapolated + _combined(maps, columns_to_image(errors))
             before, image = image, shrunk(moved, threshold, phase)
             faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2

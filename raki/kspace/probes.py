@@ -98,16 +98,14 @@ def put_probes(filled: SliceKSpace, model: CoilModel, sampling: Sampling, *, see
 def _spread(candidates: Int64[Tensor, "candidate 2"], sampling: Sampling) -> Int64[Tensor, "probe 2"]:
     """The first of the candidates that keep their distance, also from the fold-over of each other."""
     period = sampling.n_pe / sampling.acceleration
-    chosen = candidates[:0]
-    for candidate in candidates[: 8 * N_PROBES]:
-        apart_pe = (chosen[:, 0] - candidate[0]).abs() % period
-        apart_pe = torch.minimum(apart_pe, period - apart_pe)
-        apart_ro = (chosen[:, 1] - candidate[1]).abs()
-        if bool(((apart_pe >= LEAST_DISTANCE_PIXELS) | (apart_ro >= LEAST_DISTANCE_PIXELS)).all()):
-            chosen = torch.cat([chosen, candidate[None]])
+    chosen: list[tuple[int, int]] = []
+    for row, column in candidates[: 8 * N_PROBES].tolist():
         if len(chosen) == N_PROBES:
             break
-    return chosen
+        folded = ((abs(row - other) % period, abs(column - beside)) for other, beside in chosen)
+        if all(max(min(pe, period - pe), ro) >= LEAST_DISTANCE_PIXELS for pe, ro in folded):
+            chosen.append((row, column))
+    return torch.tensor(chosen, dtype=torch.int64, device=candidates.device).reshape(-1, 2)
 
 
 def _magnitude(kspace: SliceKSpace) -> Image:

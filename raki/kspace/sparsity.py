@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, pad
 
 CombinedImage = Complex64[Tensor, "row column"]
 Parts = Float32[Tensor, "part row column"]
@@ -16,8 +15,6 @@ N_LEVELS = 3
 UNTOUCHED_ABOVE = 12.0
 # The part out of phase with the smooth phase of the object is less likely to be signal.
 OUT_OF_PHASE = 1.2
-# Neighbours that an edge has.
-NEIGHBOURHOOD = 3
 
 
 def shrunk(image: CombinedImage, threshold: float, phase: CombinedImage) -> CombinedImage:
@@ -40,13 +37,15 @@ def shrunk(image: CombinedImage, threshold: float, phase: CombinedImage) -> Comb
 
 
 def _size(details: Details) -> Parts:
-    """Root mean square over the orientations, in the pixel or in the square around it, whichever is more.
+    """Root mean square over the orientations, in the pixel or in the nine around it, whichever is more.
 
     A point has all three orientations, and an edge its neighbours: both stand out more than one coefficient does.
     """
     energy = details.square().mean(dim=0)
-    around = pad(energy, (NEIGHBOURHOOD // 2,) * 4, mode="circular")
-    return torch.maximum(energy, avg_pool2d(around, NEIGHBOURHOOD, 1)).sqrt()
+    around = energy
+    for axis in (-2, -1):
+        around = around.roll(1, axis).add_(around).add_(around.roll(-1, axis))
+    return torch.maximum(energy, around.div_(9)).sqrt_()
 
 
 def firm_gain(size: Float32[Tensor, "*any"], threshold: Float32[Tensor, "*one"]) -> Float32[Tensor, "*any"]:
