@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
+from raki.kspace.convolution import fill_linearly
 from raki.kspace.measured import MeasuredSlice
-from raki.kspace.patches import Examples, Kernel, Sources, Targets, interpolate, magnitude
+from raki.kspace.patches import Examples, Kernel, Sources, Targets, magnitude
 from raki.kspace.sampling import Sampling
 from raki.scan.fourier import SliceKSpace
 
@@ -51,7 +52,7 @@ class LinearFilling:
 
     def fill(self, kspace: SliceKSpace, sampling: Sampling) -> SliceKSpace:
         """The gaps of a zero-filled k-space filled; acquired lines inside a gap are overwritten."""
-        return interpolate(kspace, sampling, self.kernel, self.fit.predict)
+        return fill_linearly(kspace, sampling, self.kernel, self.fit.coefficients)
 
     def filled(self, measured: MeasuredSlice) -> SliceKSpace:
         """The slice with its gaps filled, acquired lines as they came."""

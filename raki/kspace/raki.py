@@ -88,19 +88,20 @@ def climbed(
 ) -> tuple[Rung, SliceReport]:
     """The highest rung that the slice approves of, and why; everything in the units of the slice."""
     grappa = calibrated_grappa(measured.acs, measured.sampling.acceleration)
-    linear, errors = _better_linear(measured, grappa, seed)
-    filled = linear.filled(measured)
+    filled_by_grappa = grappa.filled(measured)
+    linear, filled, errors = _better_linear(measured, grappa, filled_by_grappa, seed)
     model = coil_model(measured, filled, linear, seed)
     probes = put_probes(filled, model, measured.sampling, seed=seed)
     probed = probes.put_into(measured)
-    second = _linear_rung(LINEAR, linear, measured, probes, model.sigma)
-    lowest = _linear_rung(PLAIN_GRAPPA, grappa, measured, probes, model.sigma)
+    linear_rung = partial(_linear_rung, probes=probes, probed=probed, sigma=model.sigma)
+    second = linear_rung(LINEAR, linear, filled)
+    lowest = linear_rung(PLAIN_GRAPPA, grappa, filled_by_grappa)
     useless = errors.get(PLAIN_GRAPPA, 0.0) >= USELESS
     by_grappa = second.kept if useless else lowest.kept
     highest = _strongest(partial(_sparse_rung, second, model, measured, probed), strengths, by_grappa)
-    if highest is None and linear is not grappa and not useless:
+    if highest is None and strengths and linear is not grappa and not useless:
         # What fades in the self-calibrated kernel can't come back; GRAPPA is as good a start, if a noisier one.
-        other = coil_model(measured, lowest.filled, grappa, seed)
+        other = coil_model(measured, filled_by_grappa, grappa, seed)
         highest = _strongest(partial(_sparse_rung, lowest, other, measured, probed), strengths, by_grappa)
     approved = linear is not grappa and (useless or survives(second.kept, lowest.kept))
     chosen = highest or (second if approved else lowest)
@@ -112,9 +113,10 @@ def climbed(
     )
 
 
-def _linear_rung(name: str, linear: LinearFilling, measured: MeasuredSlice, probes: Probes, sigma: float) -> Rung:
-    filled, with_probes = linear.filled(measured), linear.filled(probes.put_into(measured))
-    kept = probes.kept(with_probes, filled)
+def _linear_rung(
+    name: str, linear: LinearFilling, filled: SliceKSpace, *, probes: Probes, probed: MeasuredSlice, sigma: float
+) -> Rung:
+    kept = probes.kept(linear.filled(probed), filled)
     return Rung(name=name, filling=linear, linear=linear, filled=filled, sigma=sigma, probes=probes, kept=kept)
 
 
@@ -151,18 +153,23 @@ def survives(kept: Float32[Tensor, " probe"], by_grappa: Float32[Tensor, " probe
     return float(ratio.mean()) >= LEAST_KEPT and float(ratio.quantile(1 - MOST)) >= LEAST_KEPT_OF_MOST
 
 
-def _better_linear(measured: MeasuredSlice, grappa: LinearFilling, seed: int) -> tuple[LinearFilling, dict[str, float]]:
-    """The linear filling that predicts acquired lines all over k-space better, and how well each did.
+def _better_linear(
+    measured: MeasuredSlice, grappa: LinearFilling, filled_by_grappa: SliceKSpace, seed: int
+) -> tuple[LinearFilling, SliceKSpace, dict[str, float]]:
+    """The linear filling that predicts acquired lines all over k-space better, the slice by it, and how well each did.
 
     Where no line can be predicted, the self-calibrated one, and no errors.
     """
     self_made = self_calibrated(measured, grappa, self_calibrating_kernel(measured), seed=seed)
+    filled = self_made.filled(measured)
     found = {
-        name: relative_mistakes(filling.filled(measured), measured.sampling, filling)
-        for name, filling in ((PLAIN_GRAPPA, grappa), (LINEAR, self_made))
+        PLAIN_GRAPPA: relative_mistakes(filled_by_grappa, measured.sampling, grappa),
+        LINEAR: relative_mistakes(filled, measured.sampling, self_made),
     }
     errors = {name: error for name, error in found.items() if error is not None}
-    return (grappa if errors and errors[PLAIN_GRAPPA] < errors[LINEAR] else self_made), errors
+    if errors and errors[PLAIN_GRAPPA] < errors[LINEAR]:
+        return grappa, filled_by_grappa, errors
+    return self_made, filled, errors
 
 
 def _mean(kept: Float32[Tensor, " probe"]) -> float | None:
