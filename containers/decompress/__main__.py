@@ -71,6 +71,8 @@ class Worker:
             options = read_options(self._options(arrival, Path(scratch)))
             prepared = Path(scratch) / "prepared"
             prepare(raw, prepared, token=record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None)
+            for file in raw:
+                file.unlink()  # the disk needs to hold it no longer than this
             handover.upload(self._s3, prepared, self._settings.prepared_bucket, prepared_key)
         request = ReconstructionRequested(
             scan_id=record.scan_id,

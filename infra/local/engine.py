@@ -13,6 +13,7 @@ from infra.local.events.mappings import Mappings
 from infra.local.events.rules import Rules
 from infra.local.journal import Journal
 from infra.local.moto import state
+from infra.local.moto.receiving import Parts as ObjectParts
 from infra.local.run.containers import Containers
 from infra.local.run.functions import Functions
 from infra.local.run.jobs import Jobs
@@ -87,9 +88,11 @@ class Engine:
         )
         self._file_systems = FileSystems(settings.work / "fsx", self.connect, journal)
         self._protections = Protections(state.desired_count)
+        self._object_parts = ObjectParts()
         parts = Parts(
             file_systems=self._file_systems,
             gateway=self._gateway,
+            object_parts=self._object_parts,
             protections=self._protections,
             replies=self._replies,
         )
@@ -138,6 +141,8 @@ class Engine:
             connect=self.connect,
             custom_resource=self._run_custom_resource,
             invoke=self._functions.invoke,
+            object_files=self._settings.work / "objects",
+            received=self._object_parts.take,
             run_job=self._jobs.run,
             skipped=self._note_skipped,
         )

@@ -12,9 +12,9 @@ from pathlib import Path
 from string import Template
 
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, FlexibleChecksumError
 
-from raki.errors import RakiError, Superseded
+from raki.errors import RakiError, Superseded, TransientError
 from raki.service.ledger import ScanRecord
 from raki.service.messages import ScanArrived
 
@@ -48,8 +48,18 @@ class HashingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fills `buffer` from the body; 0 at the end."""
-        chunk = self._body.read(len(buffer))
+        """Fills `buffer` from the body; 0 at the end.
+
+        Raises:
+            TransientError: all is read, and it isn't what S3's checksum stands for.
+        """
+        try:
+            chunk = self._body.read(len(buffer))
+        except FlexibleChecksumError as error:
+            raise TransientError(
+                f"the object's bytes don't have the checksum that S3 states for them ({error}): what was sent is not "
+                "what was stored; read it again"
+            ) from None
         buffer[: len(chunk)] = chunk
         self._sha256.update(chunk)
         self.n_bytes += len(chunk)

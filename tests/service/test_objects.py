@@ -1,15 +1,17 @@
 """A scan is read as it was announced or not at all; its results are whole before the manifest says so."""
 
+import base64
 import hashlib
 import io
 import json
 from datetime import UTC, datetime
 
 import pytest
+from botocore.httpchecksum import Sha256Checksum, StreamingChecksumBody
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raki.errors import Superseded
+from raki.errors import Superseded, TransientError
 from raki.service.ledger import ScanRecord, State
 from raki.service.messages import ScanArrived
 from raki.service.objects import HashingReader, publish
@@ -46,6 +48,13 @@ def test_a_stream_gives_every_byte_and_the_digest_of_all(cloud, content, sizes):
     assert read == content[: len(read)]
     assert reader.drain() == hashlib.sha256(content).hexdigest()
     assert reader.n_bytes == len(content)
+
+
+def test_bytes_that_are_not_those_of_the_checksum_are_named_as_that(cloud, monkeypatch):
+    wrong = StreamingChecksumBody(io.BytesIO(b"half"), 4, Sha256Checksum(), base64.b64encode(bytes(32)).decode())
+    monkeypatch.setattr(cloud.s3, "get_object", lambda **_: {"Body": wrong})
+    with pytest.raises(TransientError, match=r"don't have the checksum.*AAAA.*read it again"):
+        HashingReader(cloud.s3, arrived(cloud, "scan", "etag")).drain()
 
 
 def test_a_file_that_was_replaced_or_removed_is_superseded(cloud):

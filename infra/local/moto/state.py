@@ -84,6 +84,13 @@ def stored_object(bucket: str, key: str, version_id: str | None) -> Model:
     return s3_backends[ACCOUNT]["aws"].get_object(bucket, key, version_id=version_id)
 
 
+def upload(bucket: str, upload_id: str) -> Model:
+    """The file of an upload in parts that is under way, or None."""
+    found = s3_backends[ACCOUNT]["aws"].buckets.get(bucket)
+    multipart = found and found.multiparts.get(upload_id)
+    return multipart and multipart.upload
+
+
 def put_log_line(log: LogStream, line: str) -> None:
     """Appends a line to CloudWatch Logs. A line that the service wouldn't take is dropped: logging ends no program."""
     if not line:

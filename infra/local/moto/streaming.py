@@ -1,16 +1,15 @@
 """GetObject from the file that holds the object, piece by piece; moto holds the whole body in memory for each read."""
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
 from infra.local.moto import state
+from infra.local.moto.contents import PIECE_BYTES, Content, open_content
 
 # Below this, moto's own answer is fast enough.
 STREAMED_FROM_BYTES = 4 << 20
-_PIECE_BYTES = 1 << 20
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _UNDERSTOOD = {"x-id", "versionId"}
 _CHECKSUM_HEADERS = "x-amz-checksum-"
@@ -51,7 +50,7 @@ def stream_object(
     replaced = {name.lower() for name in changed}
     kept = [(name, value) for name, value in headers if name.lower() not in replaced]
     start_response("206 Partial Content" if environ.get("HTTP_RANGE") else "200 OK", [*kept, *changed.items()])
-    return _pieces(_open_content(found), first, last)
+    return _pieces(open_content(found), first, last)
 
 
 def _is_plain_get(environ: dict[str, Any]) -> bool:
@@ -117,21 +116,11 @@ def _checksum(found: state.Model) -> dict[str, str]:
     return stated | ({f"{_CHECKSUM_HEADERS}type": found.checksum_type} if found.checksum_type else {})
 
 
-def _open_content(found: state.Model) -> int:
-    """A descriptor of its own on the object's spool file: it stays good when the object is replaced or deleted."""
-    with found.lock:
-        found._value_buffer.rollover()
-        found._value_buffer.flush()
-        return os.dup(found._value_buffer.fileno())
-
-
-def _pieces(file: int, first: int, last: int) -> Iterator[bytes]:
-    try:
+def _pieces(content: Content, first: int, last: int) -> Iterator[bytes]:
+    with content:
         while first <= last:
-            piece = os.pread(file, min(_PIECE_BYTES, last - first + 1), first)
+            piece = content.at(first, min(PIECE_BYTES, last - first + 1))
             if not piece:
                 return
             first += len(piece)
             yield piece
-    finally:
-        os.close(file)

@@ -11,12 +11,13 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from infra.local.account import Client
 from infra.local.deploy import cloudformation, properties, resource_types
-from infra.local.moto import state
+from infra.local.moto import contents, state
 from infra.local.moto.parts import Replacement, find
 from infra.local.moto.state import Model
 
@@ -48,7 +49,10 @@ USED = (
     "moto.logs.models:LogsBackend.put_log_events",
     "moto.moto_api:state_manager.set_transition",
     "moto.moto_api:state_manager.unset_transition",
+    "moto.s3.models:FakeKey.value",
+    "moto.s3.models:MultipartChecksumBuilder",
     "moto.s3.models:S3Backend.get_object",
+    "moto.s3.models:compute_checksum",
 )
 # moto moves a job or a task on whenever somebody looks at it; here only the executors do.
 _MANUAL = {"progression": "manual", "times": 10**9}
@@ -60,6 +64,10 @@ class Hooks:
     """The executors that moto's models are tied to."""
 
     connect: Callable[[str], Client]
+    object_files: Path
+    """The folder that holds the content of S3's objects."""
+    received: Callable[[], contents.Content | None]
+    """The part of an object that came with the request which is being answered, where it is stored already."""
     invoke: Callable[[Model, object], tuple[bytes, bool]]
     """Runs a Lambda function with an event; returns the payload and whether it is an error."""
     run_job: Callable[[Model], None]
@@ -90,6 +98,7 @@ class Adaptations:
             self._replace(path, wrap(original))
         for model, attribute in properties.ATTRIBUTES:
             self._add(model, "get_cfn_attribute", attribute)
+        self._add("moto.s3.models:FakeKey", "__deepcopy__", contents.without_content)
         # The CDK's command line asks for it. Here nothing outlives the server anyway.
         self._add(
             "moto.cloudformation.responses:CloudFormationResponse",
@@ -113,6 +122,7 @@ class Adaptations:
         """What is replaced, and by which function of the original; each of those says why."""
         hooks = self._hooks
         return [
+            *contents.replacements(hooks.object_files, hooks.received),
             *cloudformation.replacements(hooks.custom_resource, hooks.skipped),
             *properties.replacements(hooks.connect),
             ("moto.awslambda.models:LambdaBackend.create_event_source_mapping", _without_push),

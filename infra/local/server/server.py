@@ -13,6 +13,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from infra.local.deploy.custom_resources import REPLY_PATH, Replies
+from infra.local.moto.receiving import Parts as ObjectParts
+from infra.local.moto.receiving import WrongChecksum
 from infra.local.moto.streaming import stream_object
 from infra.local.run.protection import AGENT_PATH, Protections
 from infra.local.share.gateway import InvalidGatewayRequest, StorageGateway
@@ -34,6 +36,7 @@ class Parts:
 
     file_systems: FileSystems
     gateway: StorageGateway
+    object_parts: ObjectParts
     protections: Protections
     replies: Replies
 
@@ -50,7 +53,13 @@ class Router:
         if answered is not None:
             return _respond(start_response, *answered)
         streamed = stream_object(self._moto, environ, start_response)
-        return self._moto(environ, start_response) if streamed is None else streamed
+        if streamed is not None:
+            return streamed
+        try:
+            with self._parts.object_parts.received(environ) as request:
+                return self._moto(request, start_response)
+        except WrongChecksum as wrong:
+            return _send(start_response, "400 Bad Request", "application/xml", wrong.to_xml())
 
     def _answer(self, environ: Environ) -> tuple[str, Json] | None:
         """Status and body, or None where moto is to answer."""
@@ -121,6 +130,9 @@ def _json_of(environ: Environ) -> Json:
 
 
 def _respond(start_response: StartResponse, status: str, answer: Json) -> Iterable[bytes]:
-    body = json.dumps(answer).encode()
-    start_response(status, [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))])
+    return _send(start_response, status, "application/x-amz-json-1.1", json.dumps(answer).encode())
+
+
+def _send(start_response: StartResponse, status: str, kind: str, body: bytes) -> Iterable[bytes]:
+    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
     return [body]

@@ -14,8 +14,9 @@ from infra.local.account import Client
 from infra.local.journal import Journal
 from raki.service.messages import is_scratch
 
-# Like the gateway's own: parts large enough that a scan of gigabytes stays within S3's 10,000.
-TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=2)
+# The server holds the parts that are on their way in memory, several times over. boto3 itself makes them larger where
+# there would be more than S3's 10,000.
+TRANSFER = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=2)
 TEMPORARY_PREFIX = ".raki-"
 
 
