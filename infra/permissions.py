@@ -30,7 +30,7 @@ def write_objects(role: iam.IRole, bucket: s3.Bucket) -> None:
 
 
 def publish_results(role: iam.IRole, results: s3.Bucket) -> None:
-    """Writes a scan's files and removes those that an earlier manifest lists. Of what is there, it reads manifests."""
+    """Writes a scan's files and removes those of earlier runs, which it lists. Of what is there, it reads manifests."""
     write_objects(role, results)
     allow(role, "s3:DeleteObject", on=[results.arn_for_objects("*")])
     read_objects(role, results, "*/manifest.json")

@@ -85,7 +85,7 @@ def read_start(s3: BaseClient, bucket: str, key: str, *, n_bytes: int) -> bytes 
 
 
 def publish(s3: BaseClient, bucket: str, record: ScanRecord, files: Iterable[Path], *, outcome: str) -> None:
-    """Uploads a scan's files into its results folder and `manifest.json` last; removes an earlier run's other files.
+    """Uploads a scan's files into its results folder and `manifest.json` last; removes every earlier run's other files.
 
     The manifest lists name, size and SHA-256 of each. It is the only object that anything waits for.
     """
@@ -116,14 +116,14 @@ def publish(s3: BaseClient, bucket: str, record: ScanRecord, files: Iterable[Pat
 
 
 def _published(s3: BaseClient, bucket: str, folder: str) -> set[str]:
-    """The files that an earlier manifest lists: only these are ours to remove, other scans may lie deeper."""
-    try:
-        body = s3.get_object(Bucket=bucket, Key=f"{folder}/{MANIFEST}")["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
-            return set()
-        raise
-    return {entry["name"] for entry in json.loads(body)["files"]}
+    """The files that stand in a scan's folder, its manifest apart; what lies deeper may be another scan's.
+
+    All are ours: nobody else writes to this bucket, and no two files on the share have the same folder. An earlier
+    manifest doesn't name those of a run that ended before it wrote one.
+    """
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/", Delimiter="/")
+    found = {entry["Key"].removeprefix(f"{folder}/") for page in pages for entry in page.get("Contents", [])}
+    return found - {MANIFEST, ""}
 
 
 def write_error_report(folder: Path, record: ScanRecord, error: RakiError) -> list[Path]:

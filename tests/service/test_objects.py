@@ -86,3 +86,11 @@ def test_an_earlier_runs_files_go_and_a_deeper_scans_stay(cloud, tmp_path):
     publish(cloud.s3, cloud.bucket, RECORD, files(tmp_path / "x", error="1", both="2"), outcome="failed")
     publish(cloud.s3, cloud.bucket, RECORD, files(tmp_path / "y", image="1", both="3"), outcome="reconstructed")
     assert keys(cloud) == {"site/a/deeper/report.html", "site/a/image", "site/a/both", "site/a/manifest.json"}
+
+
+def test_nothing_is_left_of_a_run_that_ended_before_its_manifest(cloud, tmp_path):
+    # Its error page was up, and then its worker was killed: no manifest names it.
+    for key in ("site/a/error.html", "site/a/deeper/image.h5", "site/ab/error.html"):
+        cloud.s3.put_object(Bucket=cloud.bucket, Key=key, Body=b"")
+    publish(cloud.s3, cloud.bucket, RECORD, files(tmp_path / "x", image="1"), outcome="reconstructed")
+    assert keys(cloud) == {"site/a/image", "site/a/manifest.json", "site/a/deeper/image.h5", "site/ab/error.html"}

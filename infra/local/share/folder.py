@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from boto3.s3.transfer import TransferConfig
 
 from infra.local.account import Client
 from infra.local.journal import Journal
+from infra.local.share import leftovers
 from raki.service.messages import is_scratch
 
 # The server holds the parts that are on their way in memory, several times over. boto3 itself makes them larger where
 # there would be more than S3's 10,000.
 TRANSFER = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=2)
-TEMPORARY_PREFIX = ".raki-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,9 @@ class ShareFolder:
         self._journal = journal
         self._lock = threading.Lock()
         self._synchronised: dict[str, Synchronised] = {}
+        leftovers.clear(path)
+        self._before = leftovers.listed(path) if read_only else {}
+        """By folder, the files of results that stood here before the start, when they were another cloud's."""
 
     def needs_upload(self, file: Path) -> bool:
         """Whether `file` holds something that its object doesn't."""
@@ -119,6 +122,7 @@ class ShareFolder:
             listed = dict(self._list(inside, recursive=recursive))
             self._seen_folders |= _folders_of(listed)
             n_changed += sum(self._fetch(name, etag) for name, etag in listed.items())
+            n_changed += sum(self._remove_from_before(folder, listed) for folder in _folders_of(listed))
             with self._lock:
                 known = [name for name in self._synchronised if name.startswith(inside)]
             below = [name for name in known if recursive or "/" not in name[len(inside) :]]
@@ -155,9 +159,10 @@ class ShareFolder:
 
     def _download(self, name: str, etag: str, file: Path) -> None:
         """Under another name first: whoever looks at the share sees a file whole or not at all."""
-        handle, unfinished = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=".part", dir=file.parent)
+        handle, unfinished = tempfile.mkstemp(prefix=leftovers.PREFIX, suffix=leftovers.SUFFIX, dir=file.parent)
         try:
             with os.fdopen(handle, "wb") as target:
+                leftovers.hold(target)
                 self._s3.download_fileobj(self._bucket, self._prefix + name, target, Config=TRANSFER)
             Path(unfinished).chmod(0o644)
             version = Version.of(Path(unfinished))
@@ -181,6 +186,13 @@ class ShareFolder:
                 if parent.parts:
                     (self.path / parent).rmdir()
         return True
+
+    def _remove_from_before(self, folder: str, listed: Container[str]) -> int:
+        """Takes away what stood in a scan's folder before its new results came, an error's page beside its images."""
+        stale = [name for name in self._before.pop(folder, ()) if name not in listed]
+        for name in stale:
+            (self.path / name).unlink(missing_ok=True)
+        return len(stale)
 
     def _known(self, name: str) -> Synchronised | None:
         with self._lock:
