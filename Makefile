@@ -14,15 +14,16 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: demo test lint types docs clean
 .DELETE_ON_ERROR:
 
-demo: .venv/.ready-local
-	@rm -rf demo/share demo/work
+# Everything anew, but for the templates and the simulated scan: these are made again when what they are made from changes.
+demo: .venv/.ready-local $(if $(SCAN),,demo/phantom.tar.gz)
+	@mkdir -p demo/work
+	@rm -rf demo/share
+	@find demo/work -mindepth 1 -maxdepth 1 ! -name cdk.out -exec rm -rf {} +
+	@$(BIN)/raki local --once --share demo/share --work demo/work "$(or $(SCAN),demo/phantom.tar.gz)"
+
+demo/phantom.tar.gz: .venv/.ready-local $(wildcard raki/phantom/*.py)
 	@mkdir -p demo
-ifeq ($(SCAN),)
-	@$(BIN)/raki simulate demo/phantom.tar.gz
-	@$(BIN)/raki local --once --share demo/share --work demo/work demo/phantom.tar.gz
-else
-	@$(BIN)/raki local --once --share demo/share --work demo/work "$(SCAN)"
-endif
+	@$(BIN)/raki simulate $@
 
 # Three processes, however few the cores: the end-to-end tests mostly wait.
 test: lint types

@@ -30,11 +30,11 @@ def cdk(tmp_path_factory):
     return folder / "node_modules/.bin/cdk"
 
 
-def test_bootstrap_and_deploy_by_the_real_command_line(cdk, assembly, tmp_path):
+def test_bootstrap_and_deploy_by_the_real_command_line(cdk, tmp_path):
     """Deployed without a gateway, as `cdk.json` has it: the service works on the buckets alone."""
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work/cdk.out").symlink_to(assembly)
     with running(tmp_path, "--empty") as service:
+        deployed = service.work / "cdk.deployed"
+        assert not deployed.exists(), "nothing is synthesised that isn't asked for"
         environment = cdk_environment() | {
             "AWS_ENDPOINT_URL": service.endpoint,
             "AWS_REGION": "us-east-1",
@@ -48,13 +48,13 @@ def test_bootstrap_and_deploy_by_the_real_command_line(cdk, assembly, tmp_path):
             assert finished.returncode == 0, finished.stdout + finished.stderr
 
         run(tmp_path, "bootstrap", "aws://123456789012/us-east-1")
-        application = ["--app", f"{sys.executable} app.py", "--output", str(tmp_path / "cdk.out")]
+        application = ["--app", f"{sys.executable} app.py", "--output", str(deployed)]
         run(REPOSITORY, "deploy", "--all", "--require-approval", "never", *application)
 
         stacks = service.client("cloudformation").describe_stacks()["Stacks"]
         states = {stack["StackName"]: stack["StackStatus"] for stack in stacks}
         assert states["RakiStorage"] == states["RakiPipeline"] == "CREATE_COMPLETE"
-        assert "FileShare" not in (tmp_path / "cdk.out/RakiPipeline.template.json").read_text()
+        assert "FileShare" not in (deployed / "RakiPipeline.template.json").read_text()
 
         service.client("s3").put_object(Bucket=service.output("RawBucket"), Key="letter.h5", Body=b"Dear grandma,")
         assert service.wait_for_end("letter.h5").state is State.FAILED

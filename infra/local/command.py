@@ -49,9 +49,12 @@ def local(
     """
     if once != bool(files) or (once and empty):
         raise typer.BadParameter("--once needs at least one file, files need --once, and neither goes with --empty")
-    with _running(share.resolve(), work.resolve(), speed=speed, port=port) as cloud:
+    assembly = work.resolve() / ("cdk.deployed" if empty else "cdk.out")
+    if not empty:
+        _synthesise(assembly)
+    with _running(share.resolve(), work.resolve(), assembly, speed=speed, port=port) as cloud:
         if empty:
-            _say_how_to_deploy(cloud)
+            _say_how_to_deploy(cloud, assembly)
         else:
             with _step("Deploying them"):
                 cloud.deploy()
@@ -63,14 +66,18 @@ def local(
             sys.exit(1)
 
 
-@contextmanager
-def _running(share: Path, work: Path, *, speed: float, port: int) -> "Iterator[LocalCloud]":
-    from infra.local.cloud import LocalCloud, LocalSettings
+def _synthesise(assembly: Path) -> None:
     from infra.local.deploy.synth import synthesise
 
-    work.mkdir(parents=True, exist_ok=True)
     with _step("Synthesising the stacks"):
-        assembly = synthesise(work / "cdk.out", context=CONTEXT)
+        synthesise(assembly, context=CONTEXT)
+
+
+@contextmanager
+def _running(share: Path, work: Path, assembly: Path, *, speed: float, port: int) -> "Iterator[LocalCloud]":
+    from infra.local.cloud import LocalCloud, LocalSettings
+
+    work.mkdir(parents=True, exist_ok=True)
     settings = LocalSettings(share=share, work=work, assembly=assembly, speed=speed, port=port)
     with LocalCloud(settings, report=_show) as cloud:
         yield cloud
@@ -92,10 +99,11 @@ def _show(event: "Event") -> None:
         CONSOLE.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
-def _say_how_to_deploy(cloud: "LocalCloud") -> None:
+def _say_how_to_deploy(cloud: "LocalCloud", assembly: Path) -> None:
+    # Workers and jobs run what stands in the assembly that was deployed.
     CONSOLE.print("Nothing is deployed. In another terminal, with the CDK's command line:")
     settings = " ".join(f"-c {name}={value}" for name, value in CONTEXT.items())
-    for command in ("bootstrap aws://123456789012/us-east-1", f"deploy --all {settings}"):
+    for command in ("bootstrap aws://123456789012/us-east-1", f"deploy --all --output {assembly} {settings}"):
         CONSOLE.print(f"  AWS_ENDPOINT_URL={cloud.endpoint} CDK_DOCKER=true npx cdk {command}", soft_wrap=True)
 
 

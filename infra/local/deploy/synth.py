@@ -13,6 +13,8 @@ from types import MappingProxyType
 REPOSITORY = Path(__file__).parents[3]
 # Everything that ends in a template or an asset. Named one by one, so that nothing else of a checkout is read.
 INPUTS = ("app.py", "cdk.json", "pyproject.toml", "LICENSE", "NOTICE", "infra", "lambdas", "containers", "raki")
+# What makes the templates of them.
+LIBRARIES = ("aws-cdk-lib", "constructs", "jsii", "pydantic")
 _DIGEST_FILE = "inputs.sha256"
 _NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 
@@ -76,7 +78,7 @@ def _installed_node() -> Path:
 
 def _digest_of_inputs(context: Mapping[str, object]) -> str:
     digest = hashlib.sha256()
-    libraries = [f"{name} {version(name)}" for name in ("aws-cdk-lib", "constructs")]
+    libraries = [f"{name} {version(name)}" for name in LIBRARIES]
     digest.update(json.dumps([context, libraries], sort_keys=True).encode())
     for path in _input_files():
         digest.update(f"\0{path.relative_to(REPOSITORY).as_posix()}\0".encode())
