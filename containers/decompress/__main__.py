@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,7 @@ from raki.archive import Limits, unpack
 from raki.formats import formats
 from raki.names import OPTIONS_FILE
 from raki.options import LARGEST_FILE_BYTES, read_options
-from raki.prepare import prepare
+from raki.prepare import Readers, contained, prepare
 from raki.service import handover, metrics
 from raki.service.folders import options_keys
 from raki.service.lease import Consumer, Message
@@ -30,13 +31,15 @@ from raki.service.stage import Stage
 LIMITS = Limits(n_bytes=80 << 30)
 # Of the scan id, which is a keyed hash: as much as DICOM's fields hold.
 TOKEN_LENGTH = 32
+Within = Callable[..., None]
 
 
 class Worker:
     """Works on one message at a time, for as long as it is left running."""
 
-    def __init__(self, settings: DecompressSettings, protection: Protection) -> None:
+    def __init__(self, settings: DecompressSettings, protection: Protection, read_within: Within = contained) -> None:
         self._settings = settings
+        self._read_within = read_within
         self._s3: BaseClient = boto3.client("s3")
         self._sqs: BaseClient = boto3.client("sqs")
         self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
@@ -70,7 +73,8 @@ class Worker:
             sha256 = body.drain()
             options = read_options(self._options(arrival, Path(scratch)))
             prepared = Path(scratch) / "prepared"
-            prepare(raw, prepared, token=record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None)
+            token = record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None
+            prepare(raw, prepared, token=token, within=self._read_within)
             for file in raw:
                 file.unlink()  # the disk needs to hold it no longer than this
             handover.upload(self._s3, prepared, self._settings.prepared_bucket, prepared_key)
@@ -108,7 +112,8 @@ def main() -> int:
 def _work() -> None:
     # No setting of the deployment's: ECS itself puts the agent's address into the environment.
     protection = Protection(os.environ.get("ECS_AGENT_URI"))
-    Worker(from_environment(DecompressSettings), protection).run()
+    with Readers(["raki.prepare", *(type(known).__module__ for known in formats())]) as readers:
+        Worker(from_environment(DecompressSettings), protection, readers.contained).run()
 
 
 if __name__ == "__main__":

@@ -5,5 +5,6 @@ Nothing here loads torch: the decompression worker has none.
 
 from raki.prepare.containment import Allowance, contained
 from raki.prepare.preparation import prepare, prepare_here, preprocess
+from raki.prepare.readers import Readers
 
-__all__ = ["Allowance", "contained", "prepare", "prepare_here", "preprocess"]
+__all__ = ["Allowance", "Readers", "contained", "prepare", "prepare_here", "preprocess"]

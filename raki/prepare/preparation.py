@@ -1,6 +1,6 @@
 """From the files of a raw scan to a prepared one: read, sort, clean, write, in bounded memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from errno import errorcode
 from pathlib import Path
@@ -17,7 +17,9 @@ from raki.scan import Scan
 from raki.scan.prepared import write_prepared
 
 
-def prepare(files: Sequence[Path], prepared: Path, *, token: str | None = None) -> None:
+def prepare(
+    files: Sequence[Path], prepared: Path, *, token: str | None = None, within: Callable[..., None] = contained
+) -> None:
     """Reads the raw files of one scan and writes the prepared scan, one slice in memory at a time.
 
     The files are read in a process of their own, so that a broken one harms nothing else.
@@ -25,13 +27,14 @@ def prepare(files: Sequence[Path], prepared: Path, *, token: str | None = None) 
     Args:
         token: stands for patient and study from here on, and the header goes on without identity; None keeps it. A
             token that the site gave already stays.
+        within: what runs it in another process, `contained` or that of `Readers`.
 
     Raises:
         NotAScan, DamagedScan, UnsupportedScan: as `raki.formats.open_scan` and `prewhiten`.
         TransientError: the process was killed from outside, or the disk is full.
     """
     n_bytes = sum(file.stat().st_size for file in files if file.is_file())
-    contained(prepare_here, list(files), prepared, token, allowance=Allowance.for_size(n_bytes))
+    within(prepare_here, list(files), prepared, token, allowance=Allowance.for_size(n_bytes))
 
 
 def prepare_here(files: Sequence[Path], prepared: Path, token: str | None = None) -> None:
