@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,8 +28,11 @@ from raki.service.stage import Stage
 
 LOG = logging.getLogger("raki.reconstruct")
 
-PATIENCE_S = 5
-"""How long an empty queue is watched before the job ends; the dispatcher starts another when more scans come."""
+PATIENCE_S = 300
+"""How long an empty queue is watched before the job ends; the dispatcher starts another when more scans come. A scan
+that comes by then waits neither for an instance, minutes, nor for CUDA to be loaded on one that Batch keeps anyway."""
+LONGEST_POLL_S = 20
+"""What SQS waits at most (Amazon SQS API reference, ReceiveMessage)."""
 
 
 class Job:
@@ -37,6 +41,7 @@ class Job:
     def __init__(self, settings: ReconstructSettings, options: Options) -> None:
         self._settings = settings
         self._options = options
+        self._last_busy_s = time.monotonic()
         self._s3: BaseClient = boto3.client("s3")
         self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
         self._stage = Stage(
@@ -48,14 +53,20 @@ class Job:
         )
 
     def drain(self) -> None:
-        """Receives messages until none comes any more."""
+        """Receives messages until none has come for a while."""
         if n_folders := clear_leftovers():
             LOG.warning("cleared away what an earlier job left", extra={"n_folders": n_folders})
-        self._stage.serve(self._handle, wait_s=PATIENCE_S, until_empty=True)
+        while True:
+            self._stage.serve(self._handle, wait_s=min(PATIENCE_S, LONGEST_POLL_S), until_empty=True)
+            if time.monotonic() - self._last_busy_s >= PATIENCE_S:
+                return
 
     def _handle(self, message: Message) -> bool:
-        request = ReconstructionRequested.from_json(message.body)
-        return self._stage.attend(message, request.scan_id, lambda record: self._reconstruct(request, record))
+        try:
+            request = ReconstructionRequested.from_json(message.body)
+            return self._stage.attend(message, request.scan_id, lambda record: self._reconstruct(request, record))
+        finally:
+            self._last_busy_s = time.monotonic()
 
     def _reconstruct(self, request: ReconstructionRequested, record: ScanRecord) -> None:
         with scan_folder() as scratch:

@@ -1,10 +1,12 @@
 """One scan through the worker and the job, as their containers run them, against the server of these tests."""
 
+import contextlib
 import json
 import tarfile
 from datetime import UTC, datetime
 from html import unescape
 from io import BytesIO
+from types import SimpleNamespace
 from urllib.parse import quote_plus
 
 import pytest
@@ -13,9 +15,11 @@ from containers.decompress.__main__ import Worker
 from containers.reconstruct.__main__ import Job
 from raki.errors import WrongOptions
 from raki.options import LARGEST_FILE_BYTES, NAMES, Options
+from raki.service.lease import Message
 from raki.service.ledger import State
 from raki.service.protection import Protection
 from raki.service.settings import DecompressSettings, ReconstructSettings
+from raki.service.stage import Stage
 from tests.embedded_metrics import metrics_in, named
 
 KEY = "Mustermann/Max 1.h5"
@@ -270,3 +274,23 @@ def test_a_deployments_number_of_coils_is_a_cap(site, prepared, job):
     facts = json.loads(read(site, "provenance.json"))
     assert (facts["n_virtual_coils"], facts["scan"]["n_coils"]) == (None, 3)
     assert set(asked_for(site)) == set(NAMES)
+
+
+def test_a_job_waits_for_the_next_scan_and_ends_when_none_has_come_for_a_while(site, job, monkeypatch):
+    clock, waited = [0.0], []
+
+    def serve(_stage, handle, *, wait_s, until_empty):
+        assert until_empty
+        waited.append(wait_s)
+        clock[0] += wait_s
+        if len(waited) == 3:  # a scan comes, and takes its time
+            clock[0] += 1000
+            with contextlib.suppress(ValueError):
+                handle(Message(body="no request", receipt=""))
+
+    monkeypatch.setattr("containers.reconstruct.__main__.PATIENCE_S", 60)
+    monkeypatch.setattr("containers.reconstruct.__main__.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(Stage, "serve", serve)
+    job._last_busy_s = 0.0
+    job.drain()
+    assert waited == [20] * 6  # three before the scan and with it, and three more after
