@@ -31,6 +31,8 @@ from raki.service.stage import Stage
 LIMITS = Limits(n_bytes=80 << 30)
 # Of the scan id, which is a keyed hash: as much as DICOM's fields hold.
 TOKEN_LENGTH = 32
+# What each reader would load by itself beside its format.
+LOADED = ("raki.prepare", "numpy.fft", "numpy.ma")
 Within = Callable[..., None]
 
 
@@ -112,7 +114,7 @@ def main() -> int:
 def _work() -> None:
     # No setting of the deployment's: ECS itself puts the agent's address into the environment.
     protection = Protection(os.environ.get("ECS_AGENT_URI"))
-    with Readers(["raki.prepare", *(type(known).__module__ for known in formats())]) as readers:
+    with Readers([*LOADED, *(known.recognises.__module__ for known in formats())]) as readers:
         Worker(from_environment(DecompressSettings), protection, readers.contained).run()
 
 
