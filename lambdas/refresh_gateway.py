@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 import boto3
 
 from raki.service import log, metrics
+from raki.service.bookkeeping import Bookkeeping
 from raki.service.ledger import Ledger, State
 from raki.service.settings import RefreshSettings, from_environment
 
@@ -49,15 +50,16 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     ledger = Ledger(DYNAMODB, settings.ledger_table)
     manifests = {record["messageId"]: _manifests(record["body"]) for record in event["Records"]}
     keys = [key for found in manifests.values() for _, key in found]
-    if keys and settings.results_share_arn and not _refresh(settings.results_share_arn, keys, ledger):
+    books = Bookkeeping(DYNAMODB, settings.ledger_table)
+    if keys and settings.results_share_arn and not _refresh(settings.results_share_arn, keys, books):
         return {"batchItemFailures": [{"itemIdentifier": message} for message in manifests]}
     delivered = {message: [_deliver(ledger, *place) for place in found] for message, found in manifests.items()}
     return {"batchItemFailures": [{"itemIdentifier": name} for name, all_of in delivered.items() if not all(all_of)]}
 
 
-def _refresh(share_arn: str, keys: list[str], ledger: Ledger) -> bool:
+def _refresh(share_arn: str, keys: list[str], books: Bookkeeping) -> bool:
     """Whether the gateway took the call: it refuses one that comes too soon after another, and a share it lost."""
-    folders = folders_to_refresh(keys, ledger.is_shown)
+    folders = folders_to_refresh(keys, books.is_shown)
     try:
         GATEWAY.refresh_cache(FileShareARN=share_arn, FolderList=folders, Recursive=True)
     except GATEWAY.exceptions.InvalidGatewayRequestException as error:
@@ -65,7 +67,7 @@ def _refresh(share_arn: str, keys: list[str], ledger: Ledger) -> bool:
         LOG.info("refresh postponed", extra={"n_scans": len(keys), "reason": reason})
         return False
     for folder in {folder for key in keys for folder in folders_above(key)}:
-        ledger.note_shown(folder)
+        books.note_shown(folder)
     LOG.info("refreshed", extra={"n_scans": len(keys), "n_folders": len(folders)})
     return True
 

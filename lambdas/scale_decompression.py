@@ -6,7 +6,8 @@ from typing import Any
 import boto3
 
 from raki.service import log
-from raki.service.ledger import Ledger, State
+from raki.service.bookkeeping import Bookkeeping
+from raki.service.ledger import State
 from raki.service.scheduling import PATIENT, QueueDepth, schedule
 from raki.service.settings import ScaleSettings, from_environment
 
@@ -48,7 +49,7 @@ def _scale(queue: QueueDepth, settings: ScaleSettings) -> dict[str, int]:
     desired = desired_workers(
         queue,
         current=current,
-        quiet_polls=Ledger(DYNAMODB, settings.ledger_table).count_quiet_poll(NAME, quiet=queue.total == 0),
+        quiet_polls=Bookkeeping(DYNAMODB, settings.ledger_table).count_quiet_poll(NAME, quiet=queue.total == 0),
         max_workers=settings.max_workers,
         is_deploying=len(service.get("deployments", [])) > 1,
     )

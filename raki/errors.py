@@ -61,7 +61,7 @@ class UnsafeArchive(PermanentError):
 
 
 class WorkerLost(PermanentError):
-    """The scan was given up: it brought its worker down, or met transient errors, on every attempt."""
+    """The scan was given up: on every attempt its worker was lost or ran into an error of its own."""
 
     exit_code = 15
 
@@ -70,6 +70,12 @@ class Superseded(PermanentError):
     """A newer version of the same file was dropped; its result stands in the folder."""
 
     exit_code = 16
+
+
+class OutageTooLong(PermanentError):
+    """The scan was given up: whatever it needs of its surroundings failed in hundreds of tries over many hours."""
+
+    exit_code = 21
 
 
 class WrongOptions(PermanentError):
@@ -83,3 +89,7 @@ class TransientError(RakiError):
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
     retry = True
+
+
+class ProcessLost(TransientError):
+    """A process was ended from outside while it worked on the scan, as one is that takes all memory: each time."""

@@ -91,7 +91,14 @@ class Alarms(Construct):
             metric("Failures", "Sum", FailureClass="WorkerLost"),
             threshold=0,
             says="A scan was given up because its worker was lost on every attempt: it needs more memory or time than "
-            "there is, or AWS was failing all along. Look its log up under the scan id, then drop the file again.",
+            "there is, or raki has an error. Look its log up under the scan id, then drop the file again.",
+        )
+        self._add(
+            "OutageTooLong",
+            metric("Failures", "Sum", FailureClass="OutageTooLong"),
+            threshold=0,
+            says="A scan was given up because AWS, a permission or the disk failed in each of hundreds of tries over "
+            "many hours. Its log names the fault under the scan id; when that is mended, drop the file again.",
         )
         ended = {
             "failed": metric("Scans", "Sum", period=HOUR, Outcome="failed"),

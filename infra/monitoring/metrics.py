@@ -24,6 +24,7 @@ FAILURE_CLASSES = (
     "DamagedScan",
     "NoCalibration",
     "NotAScan",
+    "OutageTooLong",
     "UnsafeArchive",
     "UnsupportedScan",
     "WorkerLost",

@@ -14,11 +14,10 @@ from infra.deployment import Deployment
 from infra.storage.keys import data_key, operations_key
 
 # How often a scan is attempted stands in the ledger, which gives it up with a report. Deliveries are no attempts: one
-# that finds the scan busy is none, nor one that is given back because a task stops. Only a message that nobody can
-# understand, or whose end can't be recorded, is delivered this often and reaches the dead letters.
-MAX_RECEIVE_COUNT = 50
-# A gateway that can't be reached for days: its results wait, as long as SQS allows.
-MAX_REFRESH_COUNT = 1000
+# that finds the scan busy is none, nor one that is given back because a task stops or because AWS, or the way to a
+# gateway, fails for hours. So messages are delivered as often as SQS allows; one that nobody can understand is put
+# among the dead letters by who finds that. Amazon SQS API reference, SetQueueAttributes, RedrivePolicy.
+MAX_RECEIVE_COUNT = 1000
 REPLACED_RAW_DAYS = 1
 RECONSTRUCTED = {"raki": "reconstructed"}
 """The tag that the reconstruction sets, on the raw and on the prepared scan, once the result is safe."""
@@ -55,9 +54,7 @@ class StorageStack(Stack):
         self.ingest_queue = self._queue("Ingest", visibility_timeout=Duration.minutes(2))
         self.reconstruct_queue = self._queue("Reconstruct", visibility_timeout=Duration.minutes(2))
         # Six times the timeout of the Lambda that it feeds, as AWS advises, and the minute that a batch is gathered.
-        self.refresh_queue = self._queue(
-            "Refresh", visibility_timeout=Duration.minutes(5), max_receive_count=MAX_REFRESH_COUNT
-        )
+        self.refresh_queue = self._queue("Refresh", visibility_timeout=Duration.minutes(5))
 
         self.raw.add_event_notification(s3.EventType.OBJECT_CREATED, notifications.SqsDestination(self.ingest_queue))
         self.results.add_event_notification(
@@ -124,9 +121,7 @@ class StorageStack(Stack):
             server_access_logs_prefix=f"{name.lower()}/" if access_logs else None,
         )
 
-    def _queue(
-        self, name: str, *, visibility_timeout: Duration, max_receive_count: int = MAX_RECEIVE_COUNT
-    ) -> sqs.Queue:
+    def _queue(self, name: str, *, visibility_timeout: Duration) -> sqs.Queue:
         encryption: dict[str, Any] = {
             "data_key_reuse": Duration.hours(1),
             "encryption": sqs.QueueEncryption.KMS,
@@ -138,7 +133,7 @@ class StorageStack(Stack):
         return sqs.Queue(
             self,
             f"{name}Queue",
-            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=max_receive_count),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAX_RECEIVE_COUNT),
             retention_period=Duration.days(7),
             visibility_timeout=visibility_timeout,
             **encryption,

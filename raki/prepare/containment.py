@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal, TypeVar
 
-from raki.errors import DamagedScan, TransientError
+from raki.errors import DamagedScan, ProcessLost
 
 Result = TypeVar("Result")
 
@@ -47,7 +47,7 @@ def contained(
 
     Raises:
         DamagedScan: the process crashed, ran out of memory, or took longer than allowed.
-        TransientError: the process was killed from outside.
+        ProcessLost: the process was killed from outside.
     """
     context: Any = multiprocessing.get_context(start)
     ours, theirs = context.Pipe(duplex=False)
@@ -80,7 +80,7 @@ def _end_named(exit_code: int | None) -> Exception:
             f"reading the file brought its process down ({signal.Signals(-exit_code).name}), which no sound file does; "
             "copy or export the scan again"
         )
-    return TransientError(f"the process that read the file was ended from outside (exit code {exit_code}); try again")
+    return ProcessLost(f"the process that read the file was ended from outside (exit code {exit_code}); try again")
 
 
 def _work(pipe: Connection, allowance: Allowance, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -44,6 +44,8 @@ class Claim(StrEnum):
     GRANTED = "granted"
     BUSY = "busy"
     """Another worker holds an unexpired lease: come back later."""
+    RESTING = "resting"
+    """An attempt failed, and the wait before the next isn't over: `ScanRecord.not_before_s` says when it is."""
     OVER = "over"
     """The scan is past this stage: the message is a duplicate."""
 
@@ -60,7 +62,13 @@ class ScanRecord:
     failure_class: str | None = None
     failure: str | None = None
     attempts: dict[State, int] = field(default_factory=dict)
-    """How often each stage has taken the scan up."""
+    """How often each stage has taken the scan up, but for the times that the surroundings or a stop ended."""
+    faults: dict[State, int] = field(default_factory=dict)
+    """How often the surroundings have ended an attempt of each stage."""
+    ill_since: dict[State, datetime] = field(default_factory=dict)
+    """When they did so first."""
+    not_before_s: int = 0
+    """Seconds since 1970 before which nobody takes the scan up."""
     entered_at: dict[State, datetime] = field(default_factory=dict)
     """When the scan last entered each state."""
 
@@ -95,20 +103,26 @@ class Ledger:
         return record
 
     def claim(self, scan_id: str, stage: State, *, owner: str, lease_s: int) -> Claim:
-        """Takes a scan up for `stage`, or takes it over where the last owner's lease ran out."""
+        """Takes a scan up for `stage`, or takes it over where the last owner's lease ran out.
+
+        Whichever message asks: the wait after a failed attempt holds for each of a scan's messages.
+        """
+        now_s = int(time.time())
         taken = self._table.update(
             scan_id,
             {"state": stage, f"{stage}_at": _now(), "owner": owner, "lease_until": _in(lease_s)},
-            condition="#state = :before OR (#state = :stage AND (#lease_until < :now OR #owner = :owner))",
-            values={":before": BEFORE[stage], ":stage": stage, ":now": int(time.time()), ":owner": owner},
+            condition="(attribute_not_exists(not_before) OR #not_before <= :now) "
+            "AND (#state = :before OR (#state = :stage AND (#lease_until < :now OR #owner = :owner)))",
+            values={":before": BEFORE[stage], ":stage": stage, ":now": now_s, ":owner": owner},
             counts={f"{stage}_attempts": 1},
         )
         if _count(scan_id, stage, taken):
             return Claim.GRANTED
         record = self.get(scan_id)
         # A request may overtake the note that its scan is prepared: that is early, not over.
-        early = record and ORDER.index(record.state) <= ORDER.index(stage)
-        return Claim.BUSY if early else Claim.OVER
+        if record is None or ORDER.index(record.state) > ORDER.index(stage):
+            return Claim.OVER
+        return Claim.RESTING if record.not_before_s > now_s else Claim.BUSY
 
     def renew(self, scan_id: str, *, owner: str, lease_s: int) -> bool:
         """Extends a lease; False when somebody else has taken the scan over."""
@@ -116,17 +130,28 @@ class Ledger:
             scan_id, {"lease_until": _in(lease_s)}, condition="#owner = :owner", values={":owner": owner}
         )
 
-    def release(self, scan_id: str, stage: State, *, owner: str, counts: bool) -> None:
-        """Gives a scan back at once, so that the next worker need not wait for the lease to end.
+    def release(self, scan_id: str, stage: State, *, owner: str, counts: bool, after_s: int = 0) -> None:
+        """Gives a scan back, so that the next worker need wait `after_s` seconds only, and not for the lease to end.
 
         `counts`: whether this was an attempt that failed; being told to stop is none.
         """
         self._table.update(
             scan_id,
-            {"lease_until": 0},
-            condition="#owner = :owner",
-            values={":owner": owner},
+            {"lease_until": 0, "not_before": _in(after_s)},
+            condition="#owner = :owner AND #state = :stage",
+            values={":owner": owner, ":stage": stage},
             counts={f"{stage}_attempts": 0 if counts else -1},
+        )
+
+    def postpone(self, scan_id: str, stage: State, *, owner: str, after_s: int) -> None:
+        """Gives a scan back whose attempt the surroundings ended: that is a fault of theirs, and no attempt."""
+        self._table.update(
+            scan_id,
+            {"lease_until": 0, "not_before": _in(after_s)},
+            first={f"{stage}_ill_since": _now()},
+            condition="#owner = :owner AND #state = :stage",
+            values={":owner": owner, ":stage": stage},
+            counts={f"{stage}_attempts": -1, f"{stage}_faults": 1},
         )
 
     def finish(self, scan_id: str, state: State, *, owner: str) -> bool:
@@ -191,19 +216,6 @@ class Ledger:
         """All scans, in no order."""
         return (_record(item) for item in self._table.scan() if not item["scan_id"].startswith("#"))
 
-    def count_quiet_poll(self, name: str, *, quiet: bool) -> int:
-        """How often in a row, this time included, the poller `name` found nothing to do."""
-        return self._table.count(f"#quiet:{name}", up=quiet)
-
-    def is_shown(self, folder: str) -> bool:
-        """Whether the gateway was asked to look at this folder of the share before, so that it knows the folder."""
-        return not folder or self._table.get(f"#shown:{folder}") is not None
-
-    def note_shown(self, folder: str) -> None:
-        """Remembers that the gateway has been asked to look at the folder, or at one above it."""
-        item = {"scan_id": f"#shown:{folder}"}
-        self._table.put(item, condition="attribute_not_exists(scan_id)", values={})
-
 
 def _record(item: Item) -> ScanRecord:
     entered = {state: datetime.fromisoformat(item[f"{state}_at"]) for state in State if f"{state}_at" in item}
@@ -216,6 +228,13 @@ def _record(item: Item) -> ScanRecord:
         failure_class=item.get("failure_class"),
         failure=item.get("failure"),
         attempts={stage: int(item.get(f"{stage}_attempts", 0)) for stage in BEFORE},
+        faults={stage: int(item.get(f"{stage}_faults", 0)) for stage in BEFORE},
+        ill_since={
+            stage: datetime.fromisoformat(item[f"{stage}_ill_since"])
+            for stage in BEFORE
+            if f"{stage}_ill_since" in item
+        },
+        not_before_s=int(item.get("not_before", 0)),
         entered_at=entered,
     )
 

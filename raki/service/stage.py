@@ -6,13 +6,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
 
-from raki.errors import PermanentError, RakiError, Superseded, TransientError, WorkerLost
-from raki.service import metrics, objects
+from raki.errors import OutageTooLong, PermanentError, RakiError, Superseded, TransientError, WorkerLost
+from raki.service import faults, metrics, objects
 from raki.service.lease import Consumer, Heartbeat, Message
 from raki.service.ledger import BEFORE, Claim, Ledger, ScanRecord, State
 from raki.service.process import Terminated
@@ -38,6 +41,8 @@ class Stage:
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
     protection: Protection = field(default_factory=Protection)
     """Held from the moment that a message is received until none comes any more."""
+    jitter: Random = field(default_factory=Random)
+    """By how much waits differ from each other."""
 
     def serve(self, handle: Callable[[Message], bool], *, wait_s: int, until_empty: bool) -> None:
         """Hands one message after another to `handle`, which says whether the message has served its purpose.
@@ -57,13 +62,13 @@ class Stage:
         """Does `work` on a scan if it is this worker's turn; True when the message has served its purpose.
 
         A permanent error ends the scan with a report on the share. Whatever else goes wrong gives the message
-        back; a scan that has been attempted often enough ends with a report as well.
+        back: after a fault of the surroundings for hours, else a few times, until that is a permanent error too.
         """
         claim = self.ledger.claim(scan_id, self.state, owner=self.owner, lease_s=self.consumer.lease_s)
         if claim is not Claim.GRANTED:
             LOG.info("not taken up", extra={"scan_id": scan_id, "stage": self.state, "claim": claim})
-            if claim is Claim.BUSY:
-                self.consumer.give_back(message, after_s=self.consumer.lease_s)
+            if claim is not Claim.OVER:
+                self.consumer.give_back(message, after_s=self._until_free_s(scan_id, claim))
             return claim is Claim.OVER
         record = self.ledger.get(scan_id)
         assert record is not None
@@ -74,12 +79,13 @@ class Stage:
             with Heartbeat(lambda: self._beat(message, scan_id), self.consumer.lease_s / BEATS_PER_LEASE):
                 self._attempt(record, work)
         except Terminated:
-            self._give_back(message, scan_id, after_s=0, counts=False)
+            self.ledger.release(scan_id, self.state, owner=self.owner, counts=False)
+            self.consumer.give_back(message, after_s=0)
             raise
-        except Exception:
+        except Exception as error:
             LOG.exception("attempt failed", extra={"scan_id": scan_id, "stage": self.state})
             metrics.emit("tried again later", {"Retries": 1}, Stage=self.state, scan_id=scan_id)
-            self._give_back(message, scan_id, after_s=min(2**attempt, self.consumer.lease_s), counts=True)
+            self._try_later(message, record, passing=faults.is_passing(error))
             return False
         return True
 
@@ -117,23 +123,38 @@ class Stage:
                 self.consumer.delete(message)
         except Exception:
             LOG.exception("message not handled", extra={"stage": self.state})
-            self.consumer.give_back(message, after_s=self.consumer.lease_s)
+            self._give_back(message, after_s=self.consumer.lease_s)
 
     def _attempt(self, record: ScanRecord, work: Callable[[ScanRecord], None]) -> None:
         started_s = time.monotonic()
         try:
             if record.attempts[self.state] > MAX_ATTEMPTS:
                 raise WorkerLost(
-                    f"The scan was tried {MAX_ATTEMPTS} times, and each time its worker was lost or met a passing "
-                    "fault. The operator finds the cause in the logs under the scan id."
+                    f"The scan was tried {MAX_ATTEMPTS} times, and each time its worker was lost or met an error that "
+                    "nobody foresaw. The operator finds the cause in the logs under the scan id."
                 )
-            work(record)
+            self._work(record, work)
         except PermanentError as error:
             LOG.warning("failed", extra={"scan_id": record.scan_id, "failure_class": error.failure_class})
             self._end(record, self._report(record, error))
         else:
             seconds = round(time.monotonic() - started_s, 3)
             metrics.emit("stage done", {"StageSeconds": seconds}, Stage=self.state, scan_id=record.scan_id)
+
+    def _work(self, record: ScanRecord, work: Callable[[ScanRecord], None]) -> None:
+        """Does the work. The last of the tries that the surroundings may spoil raises OutageTooLong."""
+        try:
+            work(record)
+        except Exception as error:
+            n_faults = record.faults[self.state] + 1
+            if n_faults < faults.MAX_FAULTS or not faults.is_passing(error):
+                raise
+            since = datetime.now(UTC) - record.ill_since.get(self.state, datetime.now(UTC))
+            raise OutageTooLong(
+                f"In {n_faults} tries over {since.total_seconds() / 3600:.0f} hours something that the service stands "
+                f"on failed, the last time with {type(error).__name__}; the scan itself was not found at fault. When "
+                "that is mended, drop the file again."
+            ) from error
 
     def _end(self, record: ScanRecord, error: RakiError) -> None:
         """Ends a scan as failed; one that has ended otherwise meanwhile isn't counted."""
@@ -166,6 +187,33 @@ class Stage:
         waited = record.entered_at[self.state] - record.entered_at[BEFORE[self.state]]
         return max(0.0, round(waited.total_seconds(), 3))  # the drop is on S3's clock, the rest on the workers'
 
-    def _give_back(self, message: Message, scan_id: str, *, after_s: int, counts: bool) -> None:
-        self.ledger.release(scan_id, self.state, owner=self.owner, counts=counts)
-        self.consumer.give_back(message, after_s=after_s)
+    def _until_free_s(self, scan_id: str, claim: Claim) -> int:
+        """When a scan that can't be taken up now can be."""
+        record = self.ledger.get(scan_id) if claim is Claim.RESTING else None
+        return max(1, record.not_before_s - int(time.time())) if record else self.consumer.lease_s
+
+    def _try_later(self, message: Message, record: ScanRecord, *, passing: bool) -> None:
+        """Gives a scan back for a while, of which its other messages learn too.
+
+        An outage may well hit the ledger at the same time. Unless that is told that it was one, it takes the worker
+        for lost; so it is told again and again, for as long as the scan is this worker's.
+        """
+        lease_s = self.consumer.lease_s
+        n_failed = record.faults[self.state] + 1 if passing else record.attempts[self.state]
+        after_s = faults.wait_before_next(n_failed, lease_s=lease_s, jitter=self.jitter)
+
+        def tell() -> None:
+            if passing:
+                self.ledger.postpone(record.scan_id, self.state, owner=self.owner, after_s=after_s)
+            else:
+                self.ledger.release(record.scan_id, self.state, owner=self.owner, counts=True, after_s=after_s)
+
+        faults.persist(tell, lease_s=lease_s, jitter=self.jitter)
+        self._give_back(message, after_s=after_s)
+
+    def _give_back(self, message: Message, *, after_s: int) -> None:
+        """Lets a message come again; where SQS fails too, it comes by itself when its lease ends."""
+        try:
+            self.consumer.give_back(message, after_s=after_s)
+        except (ClientError, BotoCoreError):
+            LOG.warning("message not given back", exc_info=True)

@@ -48,20 +48,25 @@ class Table:
         condition: str,
         values: Mapping[str, Any],
         counts: Mapping[str, int] = MappingProxyType({}),
+        first: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
-        """Sets some attributes and adds to others; False when the condition doesn't hold.
+        """Sets some attributes, those of `first` where they aren't set, and adds to others; False unless `condition`.
 
         In the condition `#name` stands for the attribute, `:name` for one of `values`.
         """
-        setting = "SET " + ", ".join(f"#{name} = :set_{name}" for name in changes)
+        assignments = [f"#{name} = :set_{name}" for name in changes]
+        assignments += [f"#{name} = if_not_exists(#{name}, :set_{name})" for name in first]
+        setting = "SET " + ", ".join(assignments)
         adding = " ADD " + ", ".join(f"#{name} :add_{name}" for name in counts) if counts else ""
-        new = {f":set_{name}": changes[name] for name in changes} | {f":add_{name}": counts[name] for name in counts}
+        new = {f":set_{name}": value for name, value in {**changes, **first}.items()}
+        new |= {f":add_{name}": n for name, n in counts.items()}
         return self._conditionally(
             "update_item",
             Key=_serialised({KEY: key}),
             UpdateExpression=setting + adding,
             ConditionExpression=condition,
-            ExpressionAttributeNames={f"#{name}": name for name in [*changes, *counts]} | _placeholders(condition),
+            ExpressionAttributeNames={f"#{name}": name for name in [*changes, *first, *counts]}
+            | _placeholders(condition),
             ExpressionAttributeValues=_serialised({**values, **new}),
         )
 

@@ -3,12 +3,14 @@
 import json
 import uuid
 from dataclasses import dataclass
+from random import Random
 
 import boto3
 import pytest
 from botocore.client import BaseClient
 from moto.server import ThreadedMotoServer
 
+from raki.service.bookkeeping import Bookkeeping
 from raki.service.lease import Consumer
 from raki.service.ledger import Ledger, State
 from raki.service.protection import Protection
@@ -22,6 +24,7 @@ class Cloud:
     s3: BaseClient
     sqs: BaseClient
     ledger: Ledger
+    books: Bookkeeping
     queue_url: str
     bucket: str
 
@@ -36,6 +39,7 @@ class Cloud:
             results_bucket=self.bucket,
             owner=owner,
             protection=protection or Protection(),
+            jitter=Random(0),
         )
 
     def n_messages(self) -> tuple[int, int]:
@@ -77,7 +81,8 @@ def cloud(clients):
     attributes = {"VisibilityTimeout": "30", "RedrivePolicy": json.dumps(redrive)}
     queue_url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
     create_ledger_table(dynamodb, name)
-    return Cloud(s3=s3, sqs=sqs, ledger=Ledger(dynamodb, name), queue_url=queue_url, bucket=name)
+    ledger, books = Ledger(dynamodb, name), Bookkeeping(dynamodb, name)
+    return Cloud(s3=s3, sqs=sqs, ledger=ledger, books=books, queue_url=queue_url, bucket=name)
 
 
 def create_ledger_table(dynamodb: BaseClient, name: str) -> None:

@@ -1,18 +1,25 @@
 """A stage's promises around its work: at least once, safe twice, and in the end a result or a page that says why."""
 
+import errno
 import json
 import os
 import signal
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 from types import SimpleNamespace
 
 import pytest
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError, ReadTimeoutError
 
-from raki.errors import NotAScan, Superseded, TransientError
+from raki.errors import NotAScan, ProcessLost, Superseded, TransientError
+from raki.service import faults
+from raki.service import ledger as ledger_module
 from raki.service import protection as protection_module
 from raki.service import stage as stage_module
+from raki.service.lease import Consumer
 from raki.service.ledger import Claim, State
 from raki.service.messages import ScanArrived
 from raki.service.objects import publish
@@ -77,13 +84,127 @@ def test_a_message_for_a_scan_in_other_hands_comes_back_when_their_lease_ends(cl
     assert given_back == ([] if is_over else [stage.consumer.lease_s])
 
 
-@pytest.mark.parametrize("error", [TransientError("disk full"), RuntimeError("a bug"), MemoryError()])
-def test_what_is_not_the_scans_fault_is_tried_again(cloud, stage, error):
+class Clock:
+    """The stages' time, which passes when it is told to."""
+
+    def __init__(self):
+        self.ahead_s = 0
+
+    def time(self):
+        return time.time() + self.ahead_s
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in (ledger_module, stage_module):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def client_error(code):
+    return ClientError({"Error": {"Code": code}}, "GetObject")
+
+
+PASSING = [
+    TransientError("disk full"),
+    client_error("SlowDown"),
+    client_error("InternalError"),
+    client_error("503"),
+    client_error("ThrottlingException"),
+    client_error("AccessDenied"),
+    EndpointConnectionError(endpoint_url="https://s3"),
+    ReadTimeoutError(endpoint_url="https://s3"),
+    IncompleteReadError(actual_bytes=1, expected_bytes=2),
+    S3UploadFailedError("no"),
+    ConnectionResetError(),
+    OSError(errno.ENOSPC, "full"),
+]
+OTHER = [RuntimeError("a bug"), MemoryError(), ProcessLost("killed"), client_error("NoSuchKey"), OSError("no number")]
+
+
+@pytest.mark.parametrize("error", [*PASSING, *OTHER], ids=repr)
+def test_what_is_not_the_scans_fault_is_tried_again_and_only_what_may_be_its_own_is_an_attempt(
+    cloud, stage, clock, error
+):
     assert not attend(stage, fail_with(error))
     assert cloud.n_messages() == (0, 1)  # still in the queue, for a moment out of sight
-    assert cloud.ledger.get("s").state is State.DECOMPRESSING
+    record = cloud.ledger.get("s")
+    assert record.state is State.DECOMPRESSING
+    counts = (record.attempts[State.DECOMPRESSING], record.faults[State.DECOMPRESSING])
+    assert counts == ((1, 0) if error in OTHER else (0, 1))
+    clock.ahead_s += 5
     cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody="delivered again")
     assert attend(cloud.stage(owner="another"), finish(cloud.stage(owner="another")))
+
+
+def test_the_wait_after_a_fault_holds_for_every_message_of_the_scan(cloud, stage, clock, monkeypatch):
+    cloud.ledger.claim("s", State.DECOMPRESSING, owner=stage.owner, lease_s=30)
+    cloud.ledger.postpone("s", State.DECOMPRESSING, owner=stage.owner, after_s=100)
+    given_back = []
+    monkeypatch.setattr(Consumer, "give_back", lambda _self, _message, after_s: given_back.append(after_s))
+    for owner in (stage.owner, "another"):
+        cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody="duplicate")
+        assert not attend(cloud.stage(owner=owner), lambda _record: pytest.fail("the wait was bypassed"))
+    assert all(98 <= after_s <= 100 for after_s in given_back)
+    assert len(given_back) == 2
+    clock.ahead_s += 101
+    assert attend(stage, finish(stage))
+
+
+def outlast(cloud, stage, clock, n):
+    """So many faults, one after the other; how long they took, in seconds."""
+    message = stage.consumer.receive(wait_s=0)
+    for _ in range(n):
+        assert not stage.attend(message, "s", fail_with(client_error("SlowDown")))
+        cloud.sqs.change_message_visibility(
+            QueueUrl=cloud.queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=0
+        )
+        clock.ahead_s = max(clock.ahead_s, cloud.ledger.get("s").not_before_s - time.time() + 1)
+    return clock.ahead_s
+
+
+def test_an_outage_of_half_a_day_ends_no_scan_and_costs_a_message_less_than_a_thousand_deliveries(
+    cloud, stage, clock, monkeypatch
+):
+    stage.consumer.lease_s = 120  # as the queues have it
+    n_faults, waited_s = 0, 0.0
+    while waited_s < 12 * 3600:
+        n_faults += 1
+        waited_s += faults.wait_before_next(n_faults, lease_s=120, jitter=stage.jitter)
+    assert n_faults < faults.MAX_FAULTS < 1000
+    monkeypatch.setattr(faults, "MAX_FAULTS", 12)
+    assert outlast(cloud, stage, clock, 11) > 300
+    assert attend(stage, finish(stage))
+    assert cloud.ledger.get("s").state is State.PREPARED
+
+
+def test_an_outage_without_end_ends_the_scan_with_a_sentence_that_says_so(cloud, stage, clock, monkeypatch):
+    monkeypatch.setattr(faults, "MAX_FAULTS", 3)
+    outlast(cloud, stage, clock, 2)
+    assert attend(stage, fail_with(client_error("SlowDown")))
+    record = cloud.ledger.get("s")
+    assert (record.state, record.failure_class) == (State.FAILED, "OutageTooLong")
+    assert record.failure.startswith("In 3 tries over 0 hours something that the service stands on failed")
+    assert json.loads(result(cloud, "error.json"))["failure"] == record.failure
+
+
+def test_a_ledger_that_fails_too_is_told_of_the_fault_when_it_is_back(cloud, stage, monkeypatch):
+    refusals = [client_error("InternalServerError")] * 2
+    monkeypatch.setattr(faults.time, "sleep", lambda _seconds: None)
+    postpone = cloud.ledger.postpone
+
+    def refused(*arguments, **named):
+        if refusals:
+            raise refusals.pop()
+        postpone(*arguments, **named)
+
+    monkeypatch.setattr(cloud.ledger, "postpone", refused)
+    assert not attend(stage, fail_with(client_error("SlowDown")))
+    assert cloud.ledger.get("s").attempts[State.DECOMPRESSING] == 0, "no worker was lost"
 
 
 def lose_workers(cloud, n):
@@ -318,8 +439,9 @@ def test_an_end_is_counted_once_and_an_overtaken_scan_is_no_failure(cloud, stage
     assert len(named(found, "Failures")) == 1
 
 
-def test_what_is_tried_again_is_counted_and_waits_only_once(cloud, stage, written):
-    assert not attend(stage, fail_with(TransientError("disk full")))
+def test_what_is_tried_again_is_counted_and_waits_only_once(cloud, stage, clock, written):
+    assert not attend(stage, fail_with(RuntimeError("a bug")))
+    clock.ahead_s += 5
     send(cloud, "again")
     assert attend(stage, finish(stage))
     found = metrics_in(written.getvalue())
@@ -328,18 +450,16 @@ def test_what_is_tried_again_is_counted_and_waits_only_once(cloud, stage, writte
     assert len(named(found, "StageSeconds")) == 1
 
 
-def test_the_wait_doubles_with_each_attempt_up_to_the_lease(cloud, stage, monkeypatch):
-    waits = []
-    monkeypatch.setattr(stage.consumer, "give_back", lambda _message, after_s: waits.append(after_s))
-    message = stage.consumer.receive(wait_s=0)
-    for _ in range(4):
-        assert not stage.attend(message, "s", fail_with(TransientError("disk full")))
-    assert waits == [2, 4, 8, 16]
-    stage.consumer.lease_s = 10
-    cloud.ledger.arrive("other", replace(SCAN, key="site/b.h5"))
-    for _ in range(4):
-        assert not stage.attend(message, "other", fail_with(TransientError("disk full")))
-    assert waits[4:] == [2, 4, 8, 10]
+def test_the_wait_doubles_with_each_try_up_to_a_limit_and_half_of_it_is_chance():
+    def waits(seed):
+        jitter = Random(seed)
+        return [faults.wait_before_next(n, lease_s=120, jitter=jitter) for n in range(1, 500)]
+
+    rows = [waits(seed) for seed in range(9)]
+    for n, longest_s in enumerate([2, 4, 8, 16, 32, 64, 128, 256, 300, 300]):
+        assert all(longest_s / 2 <= row[n] <= longest_s for row in rows)
+    assert len({tuple(row) for row in rows}) == 9
+    assert waits(0) == rows[0]
 
 
 def test_after_the_work_sigterm_means_what_it_meant_before():

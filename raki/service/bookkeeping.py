@@ -1,0 +1,25 @@
+"""What is remembered beside the scans: items of the ledger's table whose keys begin with `#`."""
+
+from botocore.client import BaseClient
+
+from raki.service.table import Table
+
+
+class Bookkeeping:
+    """Raises botocore's ClientError where DynamoDB refuses."""
+
+    def __init__(self, client: BaseClient, table: str) -> None:
+        self._table = Table(client, table)
+
+    def count_quiet_poll(self, name: str, *, quiet: bool) -> int:
+        """How often in a row, this time included, the poller `name` found nothing to do."""
+        return self._table.count(f"#quiet:{name}", up=quiet)
+
+    def is_shown(self, folder: str) -> bool:
+        """Whether the gateway was asked to look at this folder of the share before, so that it knows the folder."""
+        return not folder or self._table.get(f"#shown:{folder}") is not None
+
+    def note_shown(self, folder: str) -> None:
+        """Remembers that the gateway has been asked to look at the folder, or at one above it."""
+        item = {"scan_id": f"#shown:{folder}"}
+        self._table.put(item, condition="attribute_not_exists(scan_id)", values={})
