@@ -78,6 +78,10 @@ class OutageTooLong(PermanentError):
     exit_code = 21
 
 
+class Removed(Superseded):
+    """The file was removed before it could be read; no version of it stands there any more."""
+
+
 class WrongOptions(PermanentError):
     """The scan's own `raki.toml` asks for something that raki doesn't know or that doesn't fit the scan."""
 

@@ -1,9 +1,11 @@
 """Takes scans off the ingest queue: streams, unpacks, reads, cleans and sorts each, and asks for its reconstruction."""
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +14,7 @@ from botocore.client import BaseClient
 
 from containers import command_line
 from raki.archive import Limits, unpack
+from raki.errors import Superseded, TransientError
 from raki.formats import formats
 from raki.names import OPTIONS_FILE
 from raki.options import LARGEST_FILE_BYTES, read_options
@@ -21,12 +24,16 @@ from raki.service.folders import options_keys
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
-from raki.service.objects import HashingReader, read_start
+from raki.service.objects import HashingReader, find_standing, read_start
 from raki.service.process import run_container
 from raki.service.protection import Protection
 from raki.service.settings import DecompressSettings, from_environment
 from raki.service.stage import Stage
 
+LOG = logging.getLogger("raki.decompress")
+
+MAX_REPLACEMENTS = 10
+"""How often in a row a file may be replaced while it is taken up."""
 # The raw and the prepared scan lie on the task's disk of 200 GB together.
 LIMITS = Limits(n_bytes=80 << 30)
 # Of the scan id, which is a keyed hash: as much as DICOM's fields hold.
@@ -63,9 +70,29 @@ class Worker:
         return all(done)
 
     def _attend(self, message: Message, arrival: ScanArrived) -> bool:
-        scan_id = arrival.scan_id(self._settings.scan_id_key)
-        self._ledger.arrive(scan_id, arrival)
-        return self._stage.attend(message, scan_id, lambda record: self._decompress(arrival, record))
+        """Works on what stands in the bucket, be it what the message speaks of or what has replaced that.
+
+        Whoever finds a version replaced sees to its successor at once: its own message may be used up already.
+        """
+        for _ in range(MAX_REPLACEMENTS):
+            arrived = self._ledger.arrive(arrival.key, lambda: self._look(arrival))
+            scan_id, scan = (arrived[0].scan_id, arrived[1]) if arrived else (self._id_of(arrival), arrival)
+            if arrived is None and self._ledger.get(scan_id) is None:
+                LOG.info("removed before it was taken up", extra={"scan_id": scan_id})
+                return True
+            if not self._stage.attend(message, scan_id, partial(self._decompress, scan)):
+                return False
+            record = self._ledger.get(scan_id)
+            if record is None or record.failure_class != Superseded.__name__:
+                return True
+        raise TransientError("the file is replaced faster than it can be read")
+
+    def _look(self, arrival: ScanArrived) -> tuple[str, ScanArrived] | None:
+        standing = find_standing(self._s3, arrival)
+        return (self._id_of(standing), standing) if standing else None
+
+    def _id_of(self, scan: ScanArrived) -> str:
+        return scan.scan_id(self._settings.scan_id_key)
 
     def _decompress(self, arrival: ScanArrived, record: ScanRecord) -> None:
         prepared_key = f"scans/{record.scan_id}.h5"

@@ -1,9 +1,9 @@
 """Where on the share a scan's options may stand, and which folder its results go to."""
 
-from datetime import UTC
+from dataclasses import dataclass, replace
+from itertools import chain, count
 
 from raki.names import options_beside, scan_name
-from raki.service.messages import ScanArrived
 from raki.service.table import Table
 
 
@@ -19,24 +19,53 @@ def options_keys(raw_key: str) -> list[str]:
     return [folder + slash + beside for beside in options_beside(name)]
 
 
-def claim_folder(table: Table, scan: ScanArrived, scan_id: str) -> str:
-    """The scan's results folder; its whole key, or the key with the scan's id, where another file has that already.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A file's results folder, as it was found."""
 
-    `scan.h5` and `scan.tar.gz` in one folder are two scans: their images must never mix. The newest version of a
-    file owns the folder; a late duplicate of an older version's notification changes nothing.
+    folder: str
+    current: str | None
+    """Id of the version whose results stand, or will stand, in it."""
+    n_owners: int
+    """How often it went from one version to another."""
+    n_looks: int
+    """How often somebody has looked which version stands in the bucket."""
+
+
+def find_place(table: Table, raw_key: str) -> Place:
+    """The file's results folder; its whole key, or the key with a number, where another file has that already.
+
+    `scan.h5` and `scan.tar.gz` in one folder are two scans: their images must never mix.
     """
-    dropped = scan.at.astimezone(UTC).isoformat()
-    for candidate in (results_folder(scan.key), scan.key, f"{scan.key}.{scan_id}"):
-        table.update(
-            _key(candidate),
-            {"raw_key": scan.key, "current": scan_id, "dropped_at": dropped},
-            condition="attribute_not_exists(scan_id) OR (#raw_key = :key AND #dropped_at < :dropped)",
-            values={":key": scan.key, ":dropped": dropped},
-        )
-        item = table.get(_key(candidate))
-        if item and item["raw_key"] == scan.key:
-            return candidate
-    raise AssertionError(f"scan {scan_id}: a folder that carries the scan's own id has no other owner")
+    candidates = chain([results_folder(raw_key), raw_key], (f"{raw_key}.{n}" for n in count(2)))
+    while True:
+        folder = next(candidates)
+        item = table.get(_key(folder)) or {"raw_key": raw_key}
+        if item["raw_key"] == raw_key:
+            n_owners, n_looks = (int(item.get(name, 0)) for name in ("n_owners", "n_looks"))
+            return Place(folder=folder, current=item.get("current"), n_owners=n_owners, n_looks=n_looks)
+
+
+def take_place(table: Table, place: Place, raw_key: str, scan_id: str) -> Place | None:
+    """Gives the folder to the version that was found in the bucket after the place was; None if others looked too.
+
+    Who looks one after the other sees the versions in their order. Of two who look at the same time one may have seen
+    the older version and be the last to say so: he has to look again.
+    """
+    taken = replace(
+        place,
+        current=scan_id,
+        n_owners=place.n_owners + (place.current != scan_id),
+        n_looks=place.n_looks + 1,
+    )
+    is_first = table.update(
+        _key(place.folder),
+        {"raw_key": raw_key, "current": scan_id, "n_owners": taken.n_owners, "n_looks": taken.n_looks},
+        condition="attribute_not_exists(scan_id) "
+        "OR (#raw_key = :key AND (attribute_not_exists(n_looks) OR #n_looks = :found))",
+        values={":key": raw_key, ":found": place.n_looks},
+    )
+    return taken if is_first else None
 
 
 def owner_of(table: Table, folder: str) -> str | None:

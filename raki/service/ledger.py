@@ -5,16 +5,16 @@ after a crash, and the scan still ends in one state. Items whose key starts with
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from botocore.client import BaseClient
 
-from raki.errors import RakiError, Superseded
+from raki.errors import RakiError, Removed, Superseded, TransientError
 from raki.service import metrics
-from raki.service.folders import claim_folder, owner_of
+from raki.service.folders import Place, find_place, owner_of, take_place
 from raki.service.messages import ScanArrived
 from raki.service.table import Item, Table
 
@@ -36,6 +36,11 @@ ORDER = list(State)
 
 BEFORE = {State.DECOMPRESSING: State.ARRIVED, State.RECONSTRUCTING: State.PREPARED}
 """The state from which a stage takes a scan up."""
+
+
+ENDED = {":reconstructed": State.RECONSTRUCTED, ":delivered": State.DELIVERED, ":failed": State.FAILED}
+HAS_ENDED = "#state IN (:reconstructed, :delivered, :failed)"
+"""In a condition of the table: the scan has its result, or none to come."""
 
 
 class Claim(StrEnum):
@@ -79,28 +84,67 @@ class Ledger:
     def __init__(self, client: BaseClient, table: str) -> None:
         self._table = Table(client, table)
 
-    def arrive(self, scan_id: str, scan: ScanArrived) -> ScanRecord:
-        """Enters a scan, once; a scan that has ended is taken up anew when its file was dropped again since."""
+    def arrive(
+        self, raw_key: str, look: Callable[[], tuple[str, ScanArrived] | None]
+    ) -> tuple[ScanRecord, ScanArrived] | None:
+        """Enters the version of a file that stands in the bucket; None where none does.
+
+        What stands there decides, and no notification: they come late, twice and out of order. The version takes the
+        results folder over. It is taken up anew if it has ended and another one had the folder since, or if it was
+        dropped again since, or if it ended because it didn't stand there for a while.
+
+        Args:
+            raw_key: the file's key.
+            look: looks into the bucket; the id of the scan that stands there and the scan, or None.
+        """
+        while True:
+            place = find_place(self._table, raw_key)
+            found = look()
+            if found is None:
+                return None
+            scan_id, scan = found
+            if taken := take_place(self._table, place, raw_key, scan_id):
+                break
+        self._enter(scan_id, scan, taken)
+        record = self.get(scan_id)
+        assert record is not None
+        return record, scan
+
+    def _enter(self, scan_id: str, scan: ScanArrived, place: Place) -> None:
         dropped = scan.at.astimezone(UTC).isoformat()
         item = {
             "scan_id": scan_id,
             "state": State.ARRIVED,
             "raw_bucket": scan.bucket,
             "raw_key": scan.key,
-            "results_folder": claim_folder(self._table, scan, scan_id),
+            "results_folder": place.folder,
+            "n_owners": place.n_owners,
             "n_bytes": scan.n_bytes,
             "arrived_at": dropped,
         }
-        entered = self._table.put(
-            item,
-            condition="attribute_not_exists(scan_id) OR (#state = :failed AND #failed_at < :dropped) "
-            "OR (#state = :delivered AND #delivered_at < :dropped)",
-            values={":failed": State.FAILED, ":delivered": State.DELIVERED, ":dropped": dropped},
-        )
-        _count(scan_id, State.ARRIVED, entered)
-        record = self.get(scan_id)
-        assert record is not None
-        return record
+
+        def enter() -> bool:
+            entered = self._table.put(
+                item,
+                condition="attribute_not_exists(scan_id) "
+                "OR (#state IN (:reconstructed, :delivered, :failed) AND #n_owners < :n_owners) "
+                "OR (#state = :failed AND (#failed_at < :dropped OR #failure_class IN (:superseded, :removed))) "
+                "OR (#state = :delivered AND #delivered_at < :dropped)",
+                values={
+                    **ENDED,
+                    ":dropped": dropped,
+                    ":n_owners": place.n_owners,
+                    ":superseded": Superseded.__name__,
+                    ":removed": Removed.__name__,
+                },
+            )
+            return _count(scan_id, State.ARRIVED, entered)
+
+        # A scan that is being worked on goes on, for the folder as it is now. If it ends just then, it hasn't.
+        if not enter() and not self._table.update(
+            scan_id, {"n_owners": place.n_owners}, condition=f"NOT {HAS_ENDED}", values=ENDED
+        ):
+            enter()
 
     def claim(self, scan_id: str, stage: State, *, owner: str, lease_s: int) -> Claim:
         """Takes a scan up for `stage`, or takes it over where the last owner's lease ran out.
@@ -166,6 +210,9 @@ class Ledger:
 
     def fail(self, scan_id: str, error: RakiError) -> bool:
         """Ends a scan as failed; False when it has a result, or has failed, already."""
+        return self._fail(scan_id, error, condition=f"NOT {HAS_ENDED}")
+
+    def _fail(self, scan_id: str, error: RakiError, *, condition: str) -> bool:
         entered = self._table.update(
             scan_id,
             {
@@ -175,8 +222,8 @@ class Ledger:
                 "failure": error.sentence,
                 "lease_until": 0,
             },
-            condition="NOT #state IN (:reconstructed, :delivered, :failed)",
-            values={":reconstructed": State.RECONSTRUCTED, ":delivered": State.DELIVERED, ":failed": State.FAILED},
+            condition=condition,
+            values={name: value for name, value in ENDED.items() if name in condition},
         )
         return _count(scan_id, State.FAILED, entered)
 
@@ -199,13 +246,23 @@ class Ledger:
             values={":failed": State.FAILED, ":delivered": State.DELIVERED},
         )
 
+    def overtake(self, scan_id: str) -> bool:
+        """Ends a scan whose result is replaced by a newer version's before the share has shown it."""
+        return self._fail(scan_id, _overtaken(), condition="#state = :reconstructed")
+
     def check_current(self, record: ScanRecord) -> None:
-        """Raises Superseded when a newer version of the file has taken over the results folder."""
-        if owner_of(self._table, record.results_folder) not in (record.scan_id, None):
-            raise Superseded(
-                "A newer version of this file was dropped while this one was being worked on. "
-                "The newer version's result stands in the folder; nothing is left to do."
-            )
+        """Sees whether the results folder is still this version's.
+
+        Raises:
+            Superseded: another version has taken over the folder, and is in the ledger.
+            TransientError: it has, but isn't in the ledger yet.
+        """
+        owner = owner_of(self._table, record.results_folder)
+        if owner in (record.scan_id, None):
+            return
+        if self.get(owner) is None:
+            raise TransientError("a newer version of the file is on its way into the ledger")
+        raise _overtaken()
 
     def get(self, scan_id: str) -> ScanRecord | None:
         """The scan's record, read consistently; None when the ledger doesn't know it."""
@@ -236,6 +293,13 @@ def _record(item: Item) -> ScanRecord:
         },
         not_before_s=int(item.get("not_before", 0)),
         entered_at=entered,
+    )
+
+
+def _overtaken() -> Superseded:
+    return Superseded(
+        "A newer version of this file was dropped while this one was being worked on. "
+        "The newer version's result stands in the folder, or will; nothing is left to do."
     )
 
 

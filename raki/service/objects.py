@@ -7,14 +7,16 @@ import json
 import mimetypes
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, FlexibleChecksumError
 
-from raki.errors import RakiError, Superseded, TransientError
+from raki.errors import RakiError, Removed, Superseded, TransientError
 from raki.service.ledger import ScanRecord
 from raki.service.messages import ScanArrived
 
@@ -28,16 +30,21 @@ class HashingReader(io.RawIOBase):
         """Opens the object, if it is still the one that was announced.
 
         Raises:
-            Superseded: another object stands there by now, or none.
+            Superseded: another object stands there by now.
+            Removed: none does.
         """
         super().__init__()
         try:
             self._body = s3.get_object(Bucket=scan.bucket, Key=scan.key, IfMatch=f'"{scan.etag}"')["Body"]
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("PreconditionFailed", "NoSuchKey", "412", "404"):
+            code = error.response["Error"]["Code"]
+            if code in ("PreconditionFailed", "412"):
                 raise Superseded(
-                    "The file was replaced or removed before it could be read. A replacement is worked on by itself; "
-                    "a file that was removed by mistake can be dropped again."
+                    "The file was replaced before it could be read. The version that stands there is worked on."
+                ) from None
+            if code in ("NoSuchKey", "404"):
+                raise Removed(
+                    "The file was removed before it could be read. If that was a mistake, drop it again."
                 ) from None
             raise
         self._sha256 = hashlib.sha256()
@@ -72,6 +79,24 @@ class HashingReader(io.RawIOBase):
         return self._sha256.hexdigest()
 
 
+def find_standing(s3: BaseClient, arrival: ScanArrived) -> ScanArrived | None:
+    """The version of an announced file that stands in the bucket now; None where it was removed.
+
+    S3 gives a reader the newest version from the moment that it was written. Amazon S3 User Guide, "Amazon S3 data
+    consistency model". Events of one key could be put in order by their `sequencer`, but not every event has come yet.
+    """
+    try:
+        head = s3.head_object(Bucket=arrival.bucket, Key=arrival.key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+    etag = head["ETag"].strip('"')
+    # Whole seconds only, unlike the event's time.
+    at = max(head["LastModified"], arrival.at) if etag == arrival.etag else head["LastModified"]
+    return replace(arrival, etag=etag, version_id=head.get("VersionId"), n_bytes=head["ContentLength"], at=at)
+
+
 def read_start(s3: BaseClient, bucket: str, key: str, *, n_bytes: int) -> bytes | None:
     """The first bytes of an object, so many or all there are; None where no object is."""
     try:
@@ -98,8 +123,7 @@ def publish(s3: BaseClient, bucket: str, record: ScanRecord, files: Iterable[Pat
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         listing.append({"name": file.name, "n_bytes": file.stat().st_size, "sha256": digest})
-    names = {entry["name"] for entry in listing}
-    for stale in _published(s3, bucket, folder) - names:
+    for stale in _published(s3, bucket, folder) - {entry["name"] for entry in listing}:
         s3.delete_object(Bucket=bucket, Key=f"{folder}/{stale}")
     manifest = {
         "scan_id": record.scan_id,
@@ -124,6 +148,18 @@ def _published(s3: BaseClient, bucket: str, folder: str) -> set[str]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/", Delimiter="/")
     found = {entry["Key"].removeprefix(f"{folder}/") for page in pages for entry in page.get("Contents", [])}
     return found - {MANIFEST, ""}
+
+
+def read_manifest(s3: BaseClient, bucket: str, folder: str) -> dict[str, Any] | None:
+    """The manifest that stands in a results folder, or None."""
+    try:
+        body = s3.get_object(Bucket=bucket, Key=f"{folder}/{MANIFEST}")["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        raise
+    manifest: dict[str, Any] = json.loads(body)
+    return manifest
 
 
 def write_error_report(folder: Path, record: ScanRecord, error: RakiError) -> list[Path]:

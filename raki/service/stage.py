@@ -99,6 +99,10 @@ class Stage:
         self.ledger.check_current(record)
         if not self.ledger.renew(record.scan_id, owner=self.owner, lease_s=self.consumer.lease_s):
             raise TransientError("another worker has taken over the scan")
+        earlier = objects.read_manifest(self.s3, self.results_bucket, record.results_folder)
+        if earlier and earlier["scan_id"] != record.scan_id:
+            # Its own manifest, by which the share's refresh would have known it, is about to go.
+            self.ledger.overtake(earlier["scan_id"])
         objects.publish(self.s3, self.results_bucket, record, files, outcome=outcome)
 
     def _next(self, *, wait_s: int) -> Message | None:

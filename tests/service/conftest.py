@@ -48,6 +48,12 @@ class Cloud:
         return int(found[names[0]]), int(found[names[1]])
 
 
+def arrive(ledger, scan_id, scan):
+    """Enters a scan that stands in the bucket."""
+    record, _ = ledger.arrive(scan.key, lambda: (scan_id, scan))
+    return record
+
+
 @pytest.fixture
 def agent():
     with running_agent() as agent:

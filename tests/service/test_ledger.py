@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from moto import mock_aws
 
-from raki.errors import NotAScan, Superseded
+from raki.errors import NotAScan, Superseded, TransientError
 from raki.service import ledger as ledger_module
 from raki.service.ledger import BEFORE, ORDER, Claim, Ledger, State
 from raki.service.messages import ScanArrived
-from tests.service.conftest import create_ledger_table
+from tests.service.conftest import arrive, create_ledger_table
 
 DROPPED = datetime.now(UTC) - timedelta(minutes=1)
 SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=DROPPED)
@@ -29,7 +29,7 @@ ENDS = (State.DELIVERED, State.FAILED)
 
 def test_a_scan_goes_through_all_states(cloud):
     ledger = cloud.ledger
-    assert ledger.arrive("s", SCAN).state is State.ARRIVED
+    assert arrive(ledger, "s", SCAN).state is State.ARRIVED
     for stage, end in ((State.DECOMPRESSING, State.PREPARED), (State.RECONSTRUCTING, State.RECONSTRUCTED)):
         assert ledger.claim("s", stage, owner="w", lease_s=30) is Claim.GRANTED
         assert ledger.finish("s", end, owner="w")
@@ -40,13 +40,13 @@ def test_a_scan_goes_through_all_states(cloud):
 
 
 def test_one_of_two_workers_gets_the_scan(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     claims = [cloud.ledger.claim("s", State.DECOMPRESSING, owner=who, lease_s=30) for who in "ab"]
     assert claims == [Claim.GRANTED, Claim.BUSY]
 
 
 def test_an_expired_lease_is_taken_over_and_the_first_owner_can_no_longer_end_the_stage(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     cloud.ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=-5)
     assert cloud.ledger.claim("s", State.DECOMPRESSING, owner="b", lease_s=30) is Claim.GRANTED
     assert not cloud.ledger.renew("s", owner="a", lease_s=30)
@@ -55,14 +55,14 @@ def test_an_expired_lease_is_taken_over_and_the_first_owner_can_no_longer_end_th
 
 
 def test_a_released_scan_need_not_wait_for_its_lease(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     cloud.ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=300)
     cloud.ledger.release("s", State.DECOMPRESSING, owner="a", counts=True)
     assert cloud.ledger.claim("s", State.DECOMPRESSING, owner="b", lease_s=30) is Claim.GRANTED
 
 
 def test_a_request_that_overtakes_the_note_is_early_and_one_after_the_end_is_late(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     cloud.ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=30)
     assert cloud.ledger.claim("s", State.RECONSTRUCTING, owner="b", lease_s=30) is Claim.BUSY
     cloud.ledger.fail("s", NotAScan("no"))
@@ -70,30 +70,30 @@ def test_a_request_that_overtakes_the_note_is_early_and_one_after_the_end_is_lat
 
 
 def test_a_failed_scan_keeps_its_sentence_and_is_tried_anew_when_dropped_again(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     cloud.ledger.fail("s", NotAScan("It is a letter."))
-    assert cloud.ledger.arrive("s", SCAN).state is State.FAILED  # the same notification, delivered twice
+    assert arrive(cloud.ledger, "s", SCAN).state is State.FAILED  # the same notification, delivered twice
     record = cloud.ledger.get("s")
     assert (record.failure_class, record.failure) == ("NotAScan", "It is a letter.")
     later = replace(SCAN, at=datetime.now(UTC) + timedelta(minutes=1))
-    assert cloud.ledger.arrive("s", later).state is State.ARRIVED
+    assert arrive(cloud.ledger, "s", later).state is State.ARRIVED
 
 
 def test_going_back_to_an_earlier_version_makes_its_image_anew(cloud):
     ledger = cloud.ledger
-    ledger.arrive("s", SCAN)
+    arrive(ledger, "s", SCAN)
     ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=30)
     ledger.finish("s", State.RECONSTRUCTED, owner="a")
     ledger.deliver("s")
-    assert ledger.arrive("s", SCAN).state is State.DELIVERED  # a late duplicate
-    ledger.arrive("other", replace(SCAN, etag="e2", at=DROPPED + timedelta(seconds=9)))
-    again = ledger.arrive("s", replace(SCAN, at=datetime.now(UTC) + timedelta(minutes=1)))
+    assert arrive(ledger, "s", SCAN).state is State.DELIVERED  # a late duplicate
+    arrive(ledger, "other", replace(SCAN, etag="e2", at=DROPPED + timedelta(seconds=9)))
+    again = arrive(ledger, "s", replace(SCAN, at=datetime.now(UTC) + timedelta(minutes=1)))
     assert again.state is State.ARRIVED
     ledger.check_current(again)
 
 
 def test_attempts_are_counted_and_being_told_to_stop_is_none(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     for counts, expected in ((True, 1), (False, 1), (True, 2)):
         cloud.ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=30)
         cloud.ledger.release("s", State.DECOMPRESSING, owner="a", counts=counts)
@@ -101,25 +101,83 @@ def test_attempts_are_counted_and_being_told_to_stop_is_none(cloud):
 
 
 def test_two_files_never_share_a_results_folder(cloud):
-    plain = cloud.ledger.arrive("s1", SCAN)
-    archive = cloud.ledger.arrive("s2", replace(SCAN, key="site/a.tar.gz"))
-    bare = cloud.ledger.arrive("s3", replace(SCAN, key="site/a"))
+    plain = arrive(cloud.ledger, "s1", SCAN)
+    archive = arrive(cloud.ledger, "s2", replace(SCAN, key="site/a.tar.gz"))
+    bare = arrive(cloud.ledger, "s3", replace(SCAN, key="site/a"))
     assert plain.results_folder == "site/a"
     assert archive.results_folder == "site/a.tar.gz"
-    assert bare.results_folder == "site/a.s3"
+    assert bare.results_folder == "site/a.2"
 
 
-def test_the_newer_version_of_a_file_owns_the_folder(cloud):
-    old = cloud.ledger.arrive("old", SCAN)
-    new = cloud.ledger.arrive("new", replace(SCAN, etag="e2", at=DROPPED + timedelta(seconds=9)))
-    cloud.ledger.arrive("old", SCAN)  # a late duplicate changes nothing
+@pytest.mark.parametrize("later_ms", [9000, 0, -9000])
+def test_the_version_that_stands_in_the_bucket_owns_the_folder_whatever_its_event_says_of_the_time(cloud, later_ms):
+    old = arrive(cloud.ledger, "old", SCAN)
+    new = arrive(cloud.ledger, "new", replace(SCAN, etag="e2", at=DROPPED + timedelta(milliseconds=later_ms)))
     cloud.ledger.check_current(new)
     with pytest.raises(Superseded, match="newer version"):
         cloud.ledger.check_current(old)
+    arrive(cloud.ledger, "old", SCAN)
+    cloud.ledger.check_current(old)
+
+
+def test_who_looked_before_a_newer_version_came_and_says_so_after_it_looks_again(cloud):
+    newer = replace(SCAN, etag="e2")
+    looks = [("old", SCAN), ("new", newer)]
+
+    def look():
+        found = looks.pop(0)
+        if found[0] == "old":
+            arrive(cloud.ledger, "new", newer)  # by another worker, while this one is between looking and saying
+        return found
+
+    record, _ = cloud.ledger.arrive(SCAN.key, look)
+    assert record.scan_id == "new"
+    assert cloud.ledger.get("old") is None
+    cloud.ledger.check_current(record)
+
+
+def test_nothing_is_superseded_by_a_version_that_is_not_in_the_ledger(cloud):
+    old = arrive(cloud.ledger, "old", SCAN)
+    cloud.ledger._enter = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # the worker is lost in between
+    with pytest.raises(KeyboardInterrupt):
+        arrive(cloud.ledger, "new", replace(SCAN, etag="e2"))
+    with pytest.raises(TransientError, match="on its way"):
+        cloud.ledger.check_current(old)
+
+
+def test_a_version_that_was_superseded_and_stands_there_again_is_taken_up_anew(cloud):
+    arrive(cloud.ledger, "s", SCAN)
+    cloud.ledger.fail("s", Superseded("no"))
+    assert arrive(cloud.ledger, "s", SCAN).state is State.ARRIVED
+
+
+@pytest.mark.parametrize("end", [State.RECONSTRUCTED, State.DELIVERED, State.FAILED])
+def test_a_version_whose_folder_another_had_is_made_anew_and_one_at_work_goes_on(cloud, end):
+    ledger = cloud.ledger
+    arrive(ledger, "s", SCAN)
+    ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=30)
+    arrive(ledger, "other", replace(SCAN, etag="e2"))
+    assert arrive(ledger, "s", SCAN).state is State.DECOMPRESSING
+    if end is State.FAILED:
+        ledger.fail("s", NotAScan("no"))
+    else:
+        ledger.finish("s", end, owner="a")
+    assert arrive(ledger, "s", SCAN).state is end, "the folder was its own all along"
+    arrive(ledger, "other", replace(SCAN, etag="e2"))
+    assert arrive(ledger, "s", SCAN).state is State.ARRIVED
+
+
+def test_a_result_that_is_replaced_before_it_was_shown_has_an_end_too(cloud):
+    arrive(cloud.ledger, "s", SCAN)
+    assert not cloud.ledger.overtake("s")
+    cloud.ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=30)
+    cloud.ledger.finish("s", State.RECONSTRUCTED, owner="a")
+    assert cloud.ledger.overtake("s")
+    assert cloud.ledger.get("s").failure_class == "Superseded"
 
 
 def test_delivery_waits_for_the_end_of_the_reconstruction(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     assert not cloud.ledger.deliver("s")
     cloud.ledger.fail("s", NotAScan("no"))
     assert cloud.ledger.deliver("s")
@@ -127,7 +185,7 @@ def test_delivery_waits_for_the_end_of_the_reconstruction(cloud):
 
 
 def test_bookkeeping_is_not_listed_among_the_scans(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     cloud.books.count_quiet_poll("scaler", quiet=True)
     assert [record.scan_id for record in cloud.ledger.scans()] == ["s"]
 
@@ -140,7 +198,7 @@ def test_quiet_polls_are_counted_in_a_row(cloud):
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_moves_a_scan_that_has_ended_but_its_file_dropped_again(cloud, end):
     ledger = cloud.ledger
-    ledger.arrive("s", SCAN)
+    arrive(ledger, "s", SCAN)
     ledger.claim("s", State.DECOMPRESSING, owner="a", lease_s=-5)
     if end is State.FAILED:
         ledger.fail("s", NotAScan("It is a letter."))
@@ -155,11 +213,11 @@ def test_nothing_moves_a_scan_that_has_ended_but_its_file_dropped_again(cloud, e
     ledger.renew("s", owner="a", lease_s=30)
     ledger.release("s", State.DECOMPRESSING, owner="a", counts=True)
     assert not ledger.fail("s", NotAScan("It is another letter."))
-    assert ledger.arrive("s", SCAN) == before
+    assert arrive(ledger, "s", SCAN) == before
     assert ledger.deliver("s")
     after = ledger.get("s")
     assert (after.state, after.failure, after.attempts) == (end, before.failure, before.attempts)
-    again = ledger.arrive("s", replace(SCAN, at=datetime.now(UTC) + timedelta(minutes=1)))
+    again = arrive(ledger, "s", replace(SCAN, at=datetime.now(UTC) + timedelta(minutes=1)))
     assert (again.state, again.failure, sum(again.attempts.values())) == (State.ARRIVED, None, 0)
 
 
@@ -236,10 +294,10 @@ class Walk(RuleBasedStateMachine):
             self.state = State.ARRIVED
             self.owner, self.lease_until_s = None, 0
             self.attempts = dict.fromkeys(STAGES, 0)
-        self.ledger.arrive(self.scan_id, self.scan)
+        arrive(self.ledger, self.scan_id, self.scan)
 
     def notify(self):
-        self.ledger.arrive(self.scan_id, self.scan)
+        arrive(self.ledger, self.scan_id, self.scan)
 
     def claim(self, hand, after_s=1):
         stage, owner = hand

@@ -11,7 +11,7 @@ from botocore.httpchecksum import Sha256Checksum, StreamingChecksumBody
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raki.errors import Superseded, TransientError
+from raki.errors import Removed, Superseded, TransientError
 from raki.service.ledger import ScanRecord, State
 from raki.service.messages import ScanArrived
 from raki.service.objects import HashingReader, publish
@@ -57,11 +57,12 @@ def test_bytes_that_are_not_those_of_the_checksum_are_named_as_that(cloud, monke
         HashingReader(cloud.s3, arrived(cloud, "scan", "etag")).drain()
 
 
-def test_a_file_that_was_replaced_or_removed_is_superseded(cloud):
+def test_a_file_that_was_replaced_is_superseded_and_one_that_was_removed_says_so(cloud):
     cloud.s3.put_object(Bucket=cloud.bucket, Key="scan", Body=b"new")
-    for key in ("scan", "gone"):
-        with pytest.raises(Superseded, match="replaced or removed"):
+    for key, error in (("scan", Superseded), ("gone", Removed)):
+        with pytest.raises(Superseded) as raised:
             HashingReader(cloud.s3, arrived(cloud, key, "0" * 32))
+        assert raised.type is error
 
 
 def test_the_manifest_lists_size_and_digest_of_all_that_is_there(cloud, tmp_path):

@@ -27,13 +27,14 @@ from raki.service.process import Terminated, raised_on_sigterm
 from raki.service.protection import Protection
 from tests.embedded_metrics import metrics_in, named
 from tests.service.agent import BLOCKED
+from tests.service.conftest import arrive
 
 SCAN = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=datetime.now(UTC))
 
 
 @pytest.fixture
 def stage(cloud):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody="work")
     return cloud.stage()
 
@@ -240,7 +241,7 @@ def test_waiting_for_a_busy_scan_and_being_stopped_are_no_attempts(cloud, stage)
 
 def test_an_old_version_that_fails_leaves_the_newer_ones_result_alone(cloud, stage, tmp_path):
     def overtaken(_record):
-        newer = cloud.ledger.arrive("newer", replace(SCAN, etag="e2", at=SCAN.at + timedelta(seconds=9)))
+        newer = arrive(cloud.ledger, "newer", replace(SCAN, etag="e2", at=SCAN.at + timedelta(seconds=9)))
         (tmp_path / "image.nii.gz").write_bytes(b"image")
         publish(cloud.s3, cloud.bucket, newer, [tmp_path / "image.nii.gz"], outcome="reconstructed")
         raise NotAScan("no")
@@ -337,7 +338,7 @@ def test_a_worker_is_protected_exactly_while_it_has_messages_in_hand(cloud, agen
 
 
 def test_a_scan_is_claimed_under_protection(cloud, agent):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     send(cloud, "work")
     stage = cloud.stage(protection=Protection(agent.uri))
     before_claim = []
@@ -352,7 +353,7 @@ def test_a_scan_is_claimed_under_protection(cloud, agent):
 
 
 def test_a_scan_is_worked_on_with_or_without_protection(cloud, agent):
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     send(cloud, "work")
     agent.refusal = BLOCKED
     stage = cloud.stage(protection=Protection(agent.uri))
@@ -365,7 +366,7 @@ def test_a_heartbeat_renews_the_protection(cloud, agent, monkeypatch):
     monkeypatch.setattr(protection_module, "RENEW_AFTER_S", 0.0)
     monkeypatch.setattr(stage_module, "REST_S", 0.0)
     monkeypatch.setattr(stage_module, "BEATS_PER_LEASE", 3000)
-    cloud.ledger.arrive("s", SCAN)
+    arrive(cloud.ledger, "s", SCAN)
     send(cloud, "work")
     stage = cloud.stage(protection=Protection(agent.uri))
 
@@ -431,7 +432,7 @@ def test_an_end_is_counted_once_and_an_overtaken_scan_is_no_failure(cloud, stage
     assert not named(found, "StageSeconds"), "how long it takes to refuse a letter says nothing about scans"
     assert "a.h5" not in written.getvalue()
 
-    cloud.ledger.arrive("old", replace(SCAN, key="site/b.h5"))
+    arrive(cloud.ledger, "old", replace(SCAN, key="site/b.h5"))
     send(cloud, "work")
     stage.attend(stage.consumer.receive(wait_s=0), "old", fail_with(Superseded("A newer one is there.")))
     found = metrics_in(written.getvalue())

@@ -1,0 +1,178 @@
+"""A scan's whole way in one process: worker, job and refresh on buckets and queues of moto's, with the work left out.
+
+What is left out is arithmetic: a prepared scan, and an image, are the bytes of the raw one.
+"""
+
+import json
+import time
+import uuid
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from urllib.parse import quote_plus
+
+import boto3
+import boto3.s3.inject
+import moto.sqs.models
+from boto3.s3.transfer import S3Transfer, TransferConfig
+from moto.core.utils import unix_time_millis
+
+import containers.decompress.__main__ as decompress
+import containers.reconstruct.__main__ as reconstruct
+from raki.options import Options
+from raki.service import ledger as ledger_module
+from raki.service import stage as stage_module
+from raki.service.ledger import Ledger
+from raki.service.protection import Protection
+from raki.service.settings import DecompressSettings, ReconstructSettings
+from tests.service.conftest import create_ledger_table
+
+LEASE_S = 120
+
+
+class Clock:
+    """Everybody's time, SQS's too, which passes when it is told to."""
+
+    ahead_s = 0.0
+
+    def time(self):
+        return time.time() + self.ahead_s
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+
+class WholeWay:
+    """Construct within `mock_aws`."""
+
+    def __init__(self, monkeypatch):
+        self.clock = Clock()
+        for module in (ledger_module, stage_module):
+            monkeypatch.setattr(module, "time", self.clock)
+        monkeypatch.setattr(moto.sqs.models, "unix_time_millis", lambda: unix_time_millis() + self.clock.ahead_s * 1000)
+        _leave_out_the_work(monkeypatch)
+        boto3.setup_default_session()
+        self.s3, self.sqs, dynamodb = (boto3.client(name) for name in ("s3", "sqs", "dynamodb"))
+        name = f"t{uuid.uuid4().hex}"
+        self.raw, self.prepared, self.results = (f"{name}-{kind}" for kind in ("raw", "prepared", "results"))
+        for bucket in (self.raw, self.prepared, self.results):
+            self.s3.create_bucket(Bucket=bucket)
+        for bucket in (self.raw, self.results):
+            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        self.ingest, self.requests = (self._queue(f"{name}-{kind}") for kind in ("ingest", "requests"))
+        create_ledger_table(dynamodb, name)
+        self.ledger = Ledger(dynamodb, name)
+        self.table = name
+        self._worker, self._job = self.worker(), self.job()
+
+    def drop(self, content, key="site/a.h5"):
+        """Puts the file there; its notification comes when it is announced."""
+        put = self.s3.put_object(Bucket=self.raw, Key=key, Body=content)
+        what = {"key": quote_plus(key), "eTag": put["ETag"].strip('"'), "versionId": put["VersionId"]}
+        record = {
+            "eventTime": datetime.now(UTC).isoformat(),
+            "s3": {"bucket": {"name": self.raw}, "object": {**what, "size": len(content)}},
+        }
+        return json.dumps({"Records": [record]})
+
+    def announce(self, notification):
+        self.sqs.send_message(QueueUrl=self.ingest, MessageBody=notification)
+
+    def worker(self):
+        """A new one, which has never been killed."""
+        settings = DecompressSettings(
+            deidentify=False,
+            ingest_queue_url=self.ingest,
+            ledger_table=self.table,
+            prepared_bucket=self.prepared,
+            reconstruct_queue_url=self.requests,
+            results_bucket=self.results,
+            scan_id_key="key",
+        )
+        return decompress.Worker(settings, Protection())
+
+    def decompress(self, worker=None):
+        worker = worker or self._worker
+        worker._stage.serve(worker._handle, wait_s=0, until_empty=True)
+
+    def job(self):
+        settings = ReconstructSettings(
+            ledger_table=self.table,
+            prepared_folder=None,
+            raw_bucket=self.raw,
+            reconstruct_queue_url=self.requests,
+            results_bucket=self.results,
+        )
+        return reconstruct.Job(settings, Options(seed=5))
+
+    def reconstruct(self):
+        self._job.drain()
+
+    def refresh(self, folder="site/a"):
+        """What the Lambda does about a manifest that it is told of."""
+        if "image" in self.shown(folder):
+            self.ledger.deliver(json.loads(self.shown(folder)["manifest.json"])["scan_id"])
+
+    def shown(self, folder="site/a"):
+        found = self.s3.list_objects_v2(Bucket=self.results, Prefix=f"{folder}/").get("Contents", [])
+        return {
+            item["Key"].rpartition("/")[2]: self.s3.get_object(Bucket=self.results, Key=item["Key"])["Body"].read()
+            for item in found
+        }
+
+    def scans(self):
+        return list(self.ledger.scans())
+
+    def let_leases_end(self):
+        self.clock.ahead_s += 3 * LEASE_S
+
+    def n_messages(self):
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        return sum(
+            int(self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][name])
+            for url in (self.ingest, self.requests)
+            for name in names
+        )
+
+    def finish(self):
+        """Everything that is left to do is done."""
+        for _ in range(4):
+            self.let_leases_end()
+            self.decompress()
+            self.reconstruct()
+            self.refresh()
+
+    def _queue(self, name):
+        dead = self.sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1000})
+        attributes = {"VisibilityTimeout": str(LEASE_S), "RedrivePolicy": redrive}
+        return self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+
+
+def _leave_out_the_work(monkeypatch):
+    monkeypatch.setattr(reconstruct, "PATIENCE_S", 0)
+    # In this thread: a thread of the transfer would swallow what a test lets happen in it.
+    monkeypatch.setattr(
+        boto3.s3.inject,
+        "S3Transfer",
+        lambda client, _config=None: S3Transfer(client, TransferConfig(use_threads=False)),
+    )
+
+    def unpack(stream, folder, **_):
+        raw = folder / "raw"
+        raw.write_bytes(stream.read())
+        return [raw]
+
+    monkeypatch.setattr(decompress, "unpack", unpack)
+    monkeypatch.setattr(decompress, "prepare", lambda raw, prepared, token: prepared.write_bytes(raw[0].read_bytes()))
+    monkeypatch.setattr(reconstruct, "open_prepared", lambda path: path.open("rb"))
+    monkeypatch.setattr(
+        reconstruct, "reconstruct_as", lambda _chosen, scan: SimpleNamespace(seconds={}, image=scan.read())
+    )
+
+    def write_results(reconstruction, folder, **_):
+        image = folder / "image"
+        image.write_bytes(reconstruction.image)
+        return [image]
+
+    monkeypatch.setattr(reconstruct, "write_results", write_results)
