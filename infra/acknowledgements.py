@@ -66,6 +66,7 @@ ACKNOWLEDGED = (
         why="ecr:GetAuthorizationToken knows no resource.",
     ),
     _aws("IAM5[Resource::*]", "*/Dispatch/Role/*", why="batch:ListJobs knows no resource."),
+    _aws(f"{ARN}:batch:{_ACCOUNT}:job/*]", "*/Dispatch/Role/*", why="A hung job is ended; Batch makes up its id."),
     _aws("IAM5[Resource::*]", INSTANCES, why="ecs:DiscoverPollEndpoint knows no resource."),
     _aws(
         "IAM5[Resource::*]",

@@ -40,9 +40,9 @@ def image(name: str, architecture: Literal["x86_64", "arm64"] = "x86_64") -> ecs
 def worker_health_check() -> ecs.HealthCheck:
     """The HEALTHCHECK of the worker's Dockerfile for its task definition, since ECS reads none out of an image."""
     return ecs.HealthCheck(
-        command=["CMD", "python", "-m", "containers.decompress", "--check"],
-        interval=Duration.seconds(120),
+        command=["CMD", "python", "-m", "containers.health"],
+        interval=Duration.seconds(60),
         retries=3,
-        start_period=Duration.seconds(60),
+        start_period=Duration.seconds(120),
         timeout=Duration.seconds(30),
     )

@@ -1,19 +1,24 @@
 """Submits GPU jobs from the depth of the reconstruct queue. Runs each minute, one at a time."""
 
+import time
+from collections.abc import Callable, Iterable
 from math import ceil
 from typing import Any
 
 import boto3
 
 from raki.service import log
+from raki.service.bookkeeping import Bookkeeping
 from raki.service.ledger import State
 from raki.service.scheduling import PATIENT, QueueDepth, schedule
 from raki.service.settings import DispatchSettings, from_environment
 
-log.configure()
+LOG = log.configure()
 BATCH = boto3.client("batch", config=PATIENT)
+DYNAMODB = boto3.client("dynamodb")
 SQS = boto3.client("sqs")
 
+STALLED_AFTER_S = 300
 UNFINISHED = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 
@@ -32,15 +37,34 @@ def jobs_to_submit(queue: QueueDepth, *, unfinished_jobs: int, scans_per_job: in
 
 
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
-    """Counts messages and unfinished jobs, and submits the difference."""
+    """Counts messages and unfinished jobs, and submits the difference. Jobs that get no further count as none."""
     settings = from_environment(DispatchSettings)
     return schedule(
         SQS, settings.reconstruct_queue_url, lambda queue: _dispatch(queue, settings), stage=State.RECONSTRUCTING
     )
 
 
+def stalled(jobs: Iterable[dict[str, Any]], last_alive_s: Callable[[str], int], *, now_s: float) -> list[str]:
+    """The ids of the running jobs that should have shown by now that they get on, and haven't.
+
+    A job shows it a few times in each lease, and first when it has loaded its libraries. One that was stopped, or hangs
+    as a whole, does no more than hold its instance, up to the timeout of its definition.
+    """
+    return [
+        job["jobId"]
+        for job in jobs
+        if "startedAt" in job and now_s - max(job["startedAt"] / 1000, last_alive_s(job["jobId"])) > STALLED_AFTER_S
+    ]
+
+
 def _dispatch(queue: QueueDepth, settings: DispatchSettings) -> dict[str, int]:
-    unfinished = sum(_count_jobs(settings.job_queue, status) for status in UNFINISHED)
+    jobs = {status: _jobs(settings.job_queue, status) for status in UNFINISHED}
+    books = Bookkeeping(DYNAMODB, settings.ledger_table)
+    hung = stalled(jobs["RUNNING"], books.last_alive_s, now_s=time.time())
+    for job_id in hung:
+        LOG.warning("a job that gets no further is ended", extra={"job": job_id})
+        BATCH.terminate_job(jobId=job_id, reason=f"no sign of progress for {STALLED_AFTER_S} s")
+    unfinished = sum(len(found) for found in jobs.values()) - len(hung)
     submit = jobs_to_submit(
         queue, unfinished_jobs=unfinished, scans_per_job=settings.scans_per_job, max_jobs=settings.max_jobs
     )
@@ -49,6 +73,6 @@ def _dispatch(queue: QueueDepth, settings: DispatchSettings) -> dict[str, int]:
     return {"UnfinishedJobs": unfinished, "SubmittedJobs": submit}
 
 
-def _count_jobs(job_queue: str, status: str) -> int:
+def _jobs(job_queue: str, status: str) -> list[dict[str, Any]]:
     pages = BATCH.get_paginator("list_jobs").paginate(jobQueue=job_queue, jobStatus=status)
-    return sum(len(page["jobSummaryList"]) for page in pages)
+    return [job for page in pages for job in page["jobSummaryList"]]

@@ -4,19 +4,20 @@ import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote_plus
 
 import boto3
 
 from raki.service import log, metrics
 from raki.service.bookkeeping import Bookkeeping
 from raki.service.ledger import Ledger, State
+from raki.service.messages import NotUnderstood, manifests
 from raki.service.settings import RefreshSettings, from_environment
 
 LOG = log.configure()
 GATEWAY = boto3.client("storagegateway")
 S3 = boto3.client("s3")
 DYNAMODB = boto3.client("dynamodb")
+SQS = boto3.client("sqs")
 
 MAX_FOLDERS = 50
 """What one RefreshCache call takes."""
@@ -45,16 +46,44 @@ def folders_above(manifest_key: str) -> list[str]:
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Refreshes once for the whole batch, then notes each scan as delivered; names the messages to be tried again."""
+    """Refreshes once for the whole batch, then notes each scan as delivered; names the messages to be tried again.
+
+    Each message stands for itself. One that can't be understood is buried; Lambda deletes it with those that are done.
+    """
     settings = from_environment(RefreshSettings)
     ledger = Ledger(DYNAMODB, settings.ledger_table)
-    manifests = {record["messageId"]: _manifests(record["body"]) for record in event["Records"]}
-    keys = [key for found in manifests.values() for _, key in found]
     books = Bookkeeping(DYNAMODB, settings.ledger_table)
+    spoken_of = _read(event["Records"], settings.refresh_dead_letters_url)
+    keys = [key for places in spoken_of.values() for _, key in places]
     if keys and settings.results_share_arn and not _refresh(settings.results_share_arn, keys, books):
-        return {"batchItemFailures": [{"itemIdentifier": message} for message in manifests]}
-    delivered = {message: [_deliver(ledger, *place) for place in found] for message, found in manifests.items()}
-    return {"batchItemFailures": [{"itemIdentifier": name} for name, all_of in delivered.items() if not all(all_of)]}
+        return _failed(spoken_of)
+    return _failed(name for name, places in spoken_of.items() if not _deliver_all(ledger, places))
+
+
+def _read(records: Iterable[dict[str, Any]], dead_letters_url: str) -> dict[str, list[tuple[str, str]]]:
+    """Bucket and key of the manifests that each message speaks of; what can't be read is buried."""
+    found = {}
+    for record in records:
+        try:
+            found[record["messageId"]] = manifests(record["body"])
+        except NotUnderstood:
+            LOG.exception("message not understood")
+            SQS.send_message(QueueUrl=dead_letters_url, MessageBody=record["body"])
+    return found
+
+
+def _failed(messages: Iterable[str]) -> dict[str, Any]:
+    """AWS Lambda developer guide, "Reporting batch item failures"."""
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in messages]}
+
+
+def _deliver_all(ledger: Ledger, places: Iterable[tuple[str, str]]) -> bool:
+    """Whether all of a message's scans are noted; what fails for one message is no other's matter."""
+    try:
+        return all(_deliver(ledger, *place) for place in places)
+    except Exception:
+        LOG.exception("not delivered")
+        return False
 
 
 def _refresh(share_arn: str, keys: list[str], books: Bookkeeping) -> bool:
@@ -70,12 +99,6 @@ def _refresh(share_arn: str, keys: list[str], books: Bookkeeping) -> bool:
         books.note_shown(folder)
     LOG.info("refreshed", extra={"n_scans": len(keys), "n_folders": len(folders)})
     return True
-
-
-def _manifests(body: str) -> list[tuple[str, str]]:
-    """Bucket and key of the manifests that one of S3's notifications speaks of."""
-    records = json.loads(body).get("Records", [])
-    return [(entry["s3"]["bucket"]["name"], unquote_plus(entry["s3"]["object"]["key"])) for entry in records]
 
 
 def _deliver(ledger: Ledger, bucket: str, key: str) -> bool:

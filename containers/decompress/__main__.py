@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import boto3
 from botocore.client import BaseClient
 
-from containers import command_line
+from containers import command_line, health
 from raki.archive import Limits, unpack
 from raki.errors import Superseded, TransientError
 from raki.formats import formats
@@ -46,7 +46,14 @@ Within = Callable[..., None]
 class Worker:
     """Works on one message at a time, for as long as it is left running."""
 
-    def __init__(self, settings: DecompressSettings, protection: Protection, read_within: Within = contained) -> None:
+    def __init__(
+        self,
+        settings: DecompressSettings,
+        protection: Protection,
+        *,
+        note_alive: Callable[[], None] = lambda: None,
+        read_within: Within = contained,
+    ) -> None:
         self._settings = settings
         self._read_within = read_within
         self._s3: BaseClient = boto3.client("s3")
@@ -54,11 +61,12 @@ class Worker:
         self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
         self._stage = Stage(
             state=State.DECOMPRESSING,
-            consumer=Consumer(self._sqs, settings.ingest_queue_url),
+            consumer=Consumer(self._sqs, settings.ingest_queue_url, settings.ingest_dead_letters_url),
             ledger=self._ledger,
             s3=self._s3,
             results_bucket=settings.results_bucket,
             protection=protection,
+            note_alive=note_alive,
         )
 
     def run(self) -> None:
@@ -97,16 +105,18 @@ class Worker:
     def _decompress(self, arrival: ScanArrived, record: ScanRecord) -> None:
         prepared_key = f"scans/{record.scan_id}.h5"
         with TemporaryDirectory() as scratch:
-            body = HashingReader(self._s3, arrival)
+            body = HashingReader(self._s3, arrival, progress=self._stage.watchdog.step)
             raw = unpack(io.BufferedReader(body, 1 << 20), Path(scratch), formats=formats(), limits=LIMITS)
             sha256 = body.drain()
             options = read_options(self._options(arrival, Path(scratch)))
             prepared = Path(scratch) / "prepared"
             token = record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None
-            prepare(raw, prepared, token=token, within=self._read_within)
+            with self._stage.watchdog.paused():  # it limits its own time
+                prepare(raw, prepared, token=token, within=self._read_within)
             for file in raw:
                 file.unlink()  # the disk needs to hold it no longer than this
-            handover.upload(self._s3, prepared, self._settings.prepared_bucket, prepared_key)
+            place = self._settings.prepared_bucket, prepared_key
+            handover.upload(self._s3, prepared, *place, progress=self._stage.watchdog.step)
         request = ReconstructionRequested(
             scan_id=record.scan_id,
             prepared_bucket=self._settings.prepared_bucket,
@@ -142,7 +152,13 @@ def _work() -> None:
     # No setting of the deployment's: ECS itself puts the agent's address into the environment.
     protection = Protection(os.environ.get("ECS_AGENT_URI"))
     with Readers([*LOADED, *(known.recognises.__module__ for known in formats())]) as readers:
-        Worker(from_environment(DecompressSettings), protection, readers.contained).run()
+        worker = Worker(
+            from_environment(DecompressSettings),
+            protection,
+            note_alive=health.note_alive,
+            read_within=readers.contained,
+        )
+        worker.run()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Drains the reconstruct queue: trains and applies a network on each scan, writes its images, and ends."""
 
 import logging
+import os
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -19,12 +21,14 @@ from raki.options import Options, choose
 from raki.results import Source, write_results
 from raki.scan.prepared import open_prepared
 from raki.service import handover
+from raki.service.bookkeeping import Bookkeeping
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested
 from raki.service.process import run_container
 from raki.service.settings import ReconstructSettings, from_environment
 from raki.service.stage import Stage
+from raki.service.watchdog import Watchdog
 
 LOG = logging.getLogger("raki.reconstruct")
 
@@ -33,23 +37,32 @@ PATIENCE_S = 300
 that comes by then waits neither for an instance, minutes, nor for CUDA to be loaded on one that Batch keeps anyway."""
 LONGEST_POLL_S = 20
 """What SQS waits at most (Amazon SQS API reference, ReceiveMessage)."""
+STEP_S = 3600.0
+"""The longest that a slice, or the writing of results, may take: of the published methods one trains for half an hour a
+slice on one core."""
 
 
 class Job:
     """Works through the queue, one scan at a time."""
 
-    def __init__(self, settings: ReconstructSettings, options: Options) -> None:
+    def __init__(self, settings: ReconstructSettings, options: Options, job_id: str | None = None) -> None:
         self._settings = settings
         self._options = options
         self._last_busy_s = time.monotonic()
         self._s3: BaseClient = boto3.client("s3")
-        self._ledger = Ledger(boto3.client("dynamodb"), settings.ledger_table)
+        dynamodb = boto3.client("dynamodb")
+        self._ledger = Ledger(dynamodb, settings.ledger_table)
+        books = Bookkeeping(dynamodb, settings.ledger_table)
         self._stage = Stage(
             state=State.RECONSTRUCTING,
-            consumer=Consumer(boto3.client("sqs"), settings.reconstruct_queue_url),
+            consumer=Consumer(
+                boto3.client("sqs"), settings.reconstruct_queue_url, settings.reconstruct_dead_letters_url
+            ),
             ledger=self._ledger,
             s3=self._s3,
             results_bucket=settings.results_bucket,
+            watchdog=Watchdog(STEP_S),
+            note_alive=partial(books.note_alive, job_id) if job_id else lambda: None,
         )
 
     def drain(self) -> None:
@@ -74,7 +87,7 @@ class Job:
             folder.mkdir()
             chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: request.options})
             with open_prepared(self._prepared(request, scratch)) as scan:
-                reconstruction = reconstruct_as(chosen, scan)
+                reconstruction = reconstruct_as(chosen, scan, progress=self._stage.watchdog.step)
             name = record.raw_key.rpartition("/")[2]
             source = Source(name=name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
             files = write_results(reconstruction, folder, source=source, chosen=chosen, scan_id=record.scan_id)
@@ -91,7 +104,7 @@ class Job:
         if mirror and (found := handover.find(self._s3, *place, Path(mirror))):
             return found
         prepared = scratch / "prepared.h5"
-        self._s3.download_file(*place, str(prepared))
+        self._s3.download_file(*place, str(prepared), Callback=self._stage.watchdog.step)
         return prepared
 
     def _let_go(self, record: ScanRecord, request: ReconstructionRequested) -> None:
@@ -116,7 +129,10 @@ def main() -> int:
     """The container's entry point. A job that is stopped with its spot instance is worth another attempt."""
     command_line.parse("reconstruct", __doc__, ReconstructSettings, Options)
     return run_container(
-        lambda: Job(from_environment(ReconstructSettings), from_environment(Options)).drain(),
+        # No setting of the deployment's: Batch itself puts the job's id into the environment.
+        lambda: Job(
+            from_environment(ReconstructSettings), from_environment(Options), os.environ.get("AWS_BATCH_JOB_ID")
+        ).drain(),
         exit_code_when_stopped=TransientError.exit_code,
     )
 

@@ -53,6 +53,7 @@ class Decompression(Construct):
             "Worker",
             environment={
                 "DEIDENTIFY": "1" if deployment.deidentify else "0",
+                "INGEST_DEAD_LETTERS_URL": storage.dead_letters["Ingest"].queue_url,
                 "INGEST_QUEUE_URL": storage.ingest_queue.queue_url,
                 "LEDGER_TABLE": storage.ledger.table_name,
                 "PREPARED_BUCKET": storage.prepared.bucket_name,

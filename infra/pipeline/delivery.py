@@ -32,6 +32,7 @@ class Delivery(Construct):
             name="refresh_gateway",
             environment={
                 "LEDGER_TABLE": storage.ledger.table_name,
+                "REFRESH_DEAD_LETTERS_URL": storage.dead_letters["Refresh"].queue_url,
                 "RESULTS_SHARE_ARN": self.results_share_arn or NO_SHARE,
             },
             key=storage.operations_key,

@@ -97,6 +97,7 @@ class Reconstruction(Construct):
                 "METHOD": self._deployment.method,
                 "PREPARED_FOLDER": f"/fsx{FOLDER}" if self.scratch else NO_PREPARED_FOLDER,
                 "RAW_BUCKET": storage.raw.bucket_name,
+                "RECONSTRUCT_DEAD_LETTERS_URL": storage.dead_letters["Reconstruct"].queue_url,
                 "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
                 "RESULTS_BUCKET": storage.results.bucket_name,
                 "SEED": str(self._deployment.seed),
@@ -147,6 +148,7 @@ class Reconstruction(Construct):
             environment={
                 "JOB_DEFINITION": self.job_definition.job_definition_arn,
                 "JOB_QUEUE": self.job_queue.job_queue_arn,
+                "LEDGER_TABLE": storage.ledger.table_name,
                 "MAX_JOBS": str(self._deployment.max_reconstruction_jobs),
                 "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
                 "SCANS_PER_JOB": str(self._deployment.scans_per_job),

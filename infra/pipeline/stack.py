@@ -50,6 +50,7 @@ class PipelineStack(Stack):
     def _let_workers_prepare(self, storage: StorageStack) -> None:
         worker = self.decompression.task_role
         consume(worker, storage.ingest_queue)
+        send(worker, storage.dead_letters["Ingest"])
         # Whoever holds a scan asks ECS not to be the one that is stopped.
         tasks = self.format_arn(
             service="ecs", resource="task", resource_name=f"{self.decompression.cluster.cluster_name}/*"
@@ -72,12 +73,17 @@ class PipelineStack(Stack):
                 self.reconstruction.job_queue.job_queue_arn,
             ],
         )
+        # A job that hangs is ended. TerminateJob can be allowed by job only, not by queue, and Batch makes up the ids.
+        jobs = self.format_arn(service="batch", resource="job", resource_name="*")
+        allow(dispatch, "batch:TerminateJob", on=[jobs])
+        use_ledger(dispatch, storage.ledger, "dynamodb:GetItem")
         # ListJobs knows no resource-level permission.
         allow(dispatch, "batch:ListJobs", on=["*"])
 
     def _let_jobs_reconstruct(self, storage: StorageStack) -> None:
         job = self.reconstruction.job_role
         consume(job, storage.reconstruct_queue)
+        send(job, storage.dead_letters["Reconstruct"])
         use_ledger(job, storage.ledger, "dynamodb:GetItem", "dynamodb:UpdateItem")
         read_objects(job, storage.prepared)
         publish_results(job, storage.results)
@@ -88,6 +94,7 @@ class PipelineStack(Stack):
     def _let_results_be_shown(self, storage: StorageStack) -> None:
         refresh = self.delivery.refresh.role
         consume(refresh, storage.refresh_queue)
+        send(refresh, storage.dead_letters["Refresh"])
         read_objects(refresh, storage.results, "*/manifest.json")
         use_ledger(refresh, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         if self.delivery.results_share_arn:

@@ -1,8 +1,12 @@
 """What is remembered beside the scans: items of the ledger's table whose keys begin with `#`."""
 
+import time
+
 from botocore.client import BaseClient
 
 from raki.service.table import Table
+
+NEWER = "attribute_not_exists(seen_at) OR #seen_at <= :now"
 
 
 class Bookkeeping:
@@ -14,6 +18,16 @@ class Bookkeeping:
     def count_quiet_poll(self, name: str, *, quiet: bool) -> int:
         """How often in a row, this time included, the poller `name` found nothing to do."""
         return self._table.count(f"#quiet:{name}", up=quiet)
+
+    def note_alive(self, job_id: str) -> None:
+        """Remembers that a job got on just now."""
+        key, now_s = f"#job:{job_id}", int(time.time())
+        self._table.update(key, {"seen_at": now_s}, condition=NEWER, values={":now": now_s})
+
+    def last_alive_s(self, job_id: str) -> int:
+        """When a job last got on, in seconds since 1970; 0 if it never said so."""
+        item = self._table.get(f"#job:{job_id}")
+        return int(item["seen_at"]) if item else 0
 
     def is_shown(self, folder: str) -> bool:
         """Whether the gateway was asked to look at this folder of the share before, so that it knows the folder."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from botocore.client import BaseClient
@@ -12,9 +13,9 @@ DIGEST = "sha256"
 """The object's metadata in which its SHA-256 stands, in hexadecimal."""
 
 
-def upload(s3: BaseClient, file: Path, bucket: str, key: str) -> None:
-    """Puts a prepared scan into its bucket."""
-    s3.upload_file(str(file), bucket, key, ExtraArgs={"Metadata": {DIGEST: _digest(file)}})
+def upload(s3: BaseClient, file: Path, bucket: str, key: str, *, progress: Callable[[int], None]) -> None:
+    """Puts a prepared scan into its bucket; `progress` is told of each piece."""
+    s3.upload_file(str(file), bucket, key, ExtraArgs={"Metadata": {DIGEST: _digest(file)}}, Callback=progress)
 
 
 def find(s3: BaseClient, bucket: str, key: str, mirror: Path) -> Path | None:

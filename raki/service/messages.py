@@ -15,6 +15,10 @@ SCRATCH_NAMES = ("thumbs.db", "desktop.ini")
 UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
 
 
+class NotUnderstood(ValueError):
+    """A message that says nothing to its reader, however often it comes: a case for the dead letters."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScanArrived:
     """An object stands in the raw bucket. Read from S3's own notification."""
@@ -44,7 +48,7 @@ def arrivals(body: str) -> list[ScanArrived]:
     count when a scan is taken up. Keys come form-encoded.
 
     Raises:
-        ValueError: the message is no S3 event notification.
+        NotUnderstood: the message is no S3 event notification.
     """
     try:
         event = json.loads(body)
@@ -52,7 +56,7 @@ def arrivals(body: str) -> list[ScanArrived]:
             return []
         found = [_arrival(record) for record in event["Records"]]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
+        raise NotUnderstood(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
     return [scan for scan in found if _is_scan(scan.key)]
 
 
@@ -82,6 +86,22 @@ def _arrival(record: dict[str, Any]) -> ScanArrived:
     )
 
 
+def manifests(body: str) -> list[tuple[str, str]]:
+    """Bucket and key of the manifests in one message of the refresh queue; none in S3's test event.
+
+    Raises:
+        NotUnderstood: the message is no S3 event notification.
+    """
+    try:
+        event = json.loads(body)
+        if event.get("Event") == "s3:TestEvent":
+            return []
+        places = [(record["s3"]["bucket"]["name"], record["s3"]["object"]["key"]) for record in event["Records"]]
+        return [(str(bucket), unquote_plus(key)) for bucket, key in places]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise NotUnderstood(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionRequested:
     """A prepared scan is complete in its bucket and waits for a GPU."""
@@ -105,14 +125,16 @@ class ReconstructionRequested:
         """Reads a message's body.
 
         Raises:
-            ValueError: the body is no such message; the text names the field that is unknown or missing.
+            NotUnderstood: the body is no such message; the text names the field that is unknown or missing.
         """
         try:
             values = dict(json.loads(text))
         except (TypeError, ValueError):
-            raise ValueError("the message is no reconstruction request: it holds no JSON object") from None
+            raise NotUnderstood("the message is no reconstruction request: it holds no JSON object") from None
         names = {field.name for field in fields(cls)}
         odd = (values.keys() - names) | (names - values.keys() - {"options"})
         if odd:
-            raise ValueError(f"the message is no reconstruction request: unknown or missing {', '.join(sorted(odd))}")
+            raise NotUnderstood(
+                f"the message is no reconstruction request: unknown or missing {', '.join(sorted(odd))}"
+            )
         return cls(**values)

@@ -5,7 +5,7 @@ import html
 import io
 import json
 import mimetypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,8 +26,10 @@ MANIFEST = "manifest.json"
 class HashingReader(io.RawIOBase):
     """An object's body as a file that can only be read on, its length and SHA-256 counted on the way."""
 
-    def __init__(self, s3: BaseClient, scan: ScanArrived) -> None:
-        """Opens the object, if it is still the one that was announced.
+    def __init__(
+        self, s3: BaseClient, scan: ScanArrived, *, progress: Callable[[int], None] = lambda _n_bytes: None
+    ) -> None:
+        """Opens the object, if it is still the one that was announced; `progress` is told of each piece read.
 
         Raises:
             Superseded: another object stands there by now.
@@ -48,6 +50,7 @@ class HashingReader(io.RawIOBase):
                 ) from None
             raise
         self._sha256 = hashlib.sha256()
+        self._progress = progress
         self.n_bytes = 0
 
     def readable(self) -> bool:
@@ -70,6 +73,7 @@ class HashingReader(io.RawIOBase):
         buffer[: len(chunk)] = chunk
         self._sha256.update(chunk)
         self.n_bytes += len(chunk)
+        self._progress(len(chunk))
         return len(chunk)
 
     def drain(self) -> str:

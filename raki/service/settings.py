@@ -22,6 +22,7 @@ class DecompressSettings:
 
     deidentify: bool
     """Whether patient, study and institution are taken out of a scan's header before it leaves the worker."""
+    ingest_dead_letters_url: str
     ingest_queue_url: str
     ledger_table: str
     prepared_bucket: str
@@ -38,6 +39,7 @@ class ReconstructSettings:
     prepared_folder: str | None
     """Where FSx for Lustre shows the prepared bucket; None where scratch is the instance's own disk."""
     raw_bucket: str
+    reconstruct_dead_letters_url: str
     reconstruct_queue_url: str
     results_bucket: str
 
@@ -59,6 +61,7 @@ class DispatchSettings:
 
     job_definition: str
     job_queue: str
+    ledger_table: str
     max_jobs: int
     reconstruct_queue_url: str
     scans_per_job: int
@@ -69,6 +72,7 @@ class RefreshSettings:
     """The environment of the Lambda refresh_gateway."""
 
     ledger_table: str
+    refresh_dead_letters_url: str
     results_share_arn: str | None
     """ARN of the file share; None where the deployment has no gateway."""
 

@@ -18,8 +18,10 @@ from raki.errors import OutageTooLong, PermanentError, RakiError, Superseded, Tr
 from raki.service import faults, metrics, objects
 from raki.service.lease import Consumer, Heartbeat, Message
 from raki.service.ledger import BEFORE, Claim, Ledger, ScanRecord, State
+from raki.service.messages import NotUnderstood
 from raki.service.process import Terminated
 from raki.service.protection import Protection
+from raki.service.watchdog import Watchdog
 
 LOG = logging.getLogger("raki.stage")
 
@@ -41,13 +43,17 @@ class Stage:
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
     protection: Protection = field(default_factory=Protection)
     """Held from the moment that a message is received until none comes any more."""
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    """Told by the work of each of its steps."""
+    note_alive: Callable[[], None] = lambda: None
+    """Tells whoever looks after this process that it gets on; at least as often as a lease is renewed."""
     jitter: Random = field(default_factory=Random)
     """By how much waits differ from each other."""
 
     def serve(self, handle: Callable[[Message], bool], *, wait_s: int, until_empty: bool) -> None:
         """Hands one message after another to `handle`, which says whether the message has served its purpose.
 
-        A message whose handling raises is given back: it comes again, and in the end to the dead letters.
+        A message that can't be understood is buried at once; any other whose handling raises comes again.
         """
         occupation = metrics.Occupation(self.state)
         try:
@@ -110,7 +116,9 @@ class Stage:
         # While scan follows scan a worker would stay protected, and a deployment would wait for it until it fails.
         if self.protection.is_long_held and self.protection.give_up():
             time.sleep(REST_S)
+        self._say_alive()
         message = self.consumer.receive(wait_s=wait_s)
+        self.watchdog.step()
         if message is None:
             self.protection.give_up()
             return None
@@ -125,6 +133,9 @@ class Stage:
         try:
             if handle(message):
                 self.consumer.delete(message)
+        except NotUnderstood:
+            LOG.exception("message not understood", extra={"stage": self.state})
+            self.consumer.bury(message)
         except Exception:
             LOG.exception("message not handled", extra={"stage": self.state})
             self._give_back(message, after_s=self.consumer.lease_s)
@@ -182,9 +193,19 @@ class Stage:
         return error
 
     def _beat(self, message: Message, scan_id: str) -> None:
+        """Keeps scan and message for as long as the work gets on."""
+        if not self.watchdog.check():
+            return
         self.ledger.renew(scan_id, owner=self.owner, lease_s=self.consumer.lease_s)
         self.consumer.extend(message)
+        self._say_alive()
         self.protection.hold()
+
+    def _say_alive(self) -> None:
+        try:
+            self.note_alive()
+        except (ClientError, BotoCoreError):
+            LOG.warning("nobody could be told that this process gets on", exc_info=True)
 
     def _waited_s(self, record: ScanRecord) -> float:
         """From the drop on the share, or from the stage before, until the stage took the scan up."""

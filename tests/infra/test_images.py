@@ -156,7 +156,8 @@ def test_a_container_is_nobody_and_writes_only_to_scratch(name):
 def test_ecs_asks_for_the_health_that_docker_does():
     health = worker_health_check()
     options, _, command = last("decompress", "HEALTHCHECK").partition(" CMD ")
-    assert json.loads(command) == [*json.loads(last("decompress", "ENTRYPOINT")), "--check"]
+    python, flag, _ = json.loads(last("decompress", "ENTRYPOINT"))
+    assert json.loads(command) == [python, flag, "containers.health"]
     assert health.command == ["CMD", *json.loads(command)]
     assert options.split() == [
         f"--interval={health.interval.to_seconds():g}s",

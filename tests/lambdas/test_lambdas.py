@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -218,7 +219,8 @@ def test_a_missing_permission_is_an_error(scale_calls):
 
 @pytest.fixture
 def dispatch_calls(monkeypatch):
-    settings = {"JOB_DEFINITION": "d", "JOB_QUEUE": "j", "MAX_JOBS": "4", "RECONSTRUCT_QUEUE_URL": "https://q"}
+    settings = {"JOB_DEFINITION": "d", "JOB_QUEUE": "j", "LEDGER_TABLE": "l", "MAX_JOBS": "4"}
+    settings["RECONSTRUCT_QUEUE_URL"] = "https://q"
     for name, value in {**settings, "SCANS_PER_JOB": "8"}.items():
         monkeypatch.setenv(name, value)
     with Stubber(dispatch.BATCH) as batch, Stubber(dispatch.SQS) as sqs:
@@ -245,6 +247,43 @@ def test_each_decision_about_jobs_is_measured(dispatch_calls, written):
     assert named(found, "InFlight") == [(3, {"Stage": "reconstructing"})]
 
 
+def test_a_job_that_gets_no_further_counts_as_none_and_is_ended(dispatch_calls, written):
+    batch, sqs = dispatch_calls
+    now_s = time.time()
+    waiting(sqs, 1, in_flight=1)
+    ages = {"works": (4000, 30), "hangs": (4000, 400), "starts": (100, None), "never came up": (400, None)}
+    for status in dispatch.UNFINISHED:
+        running = [
+            {"jobId": name, "jobName": "reconstruct", "startedAt": int((now_s - started_s) * 1000)}
+            for name, (started_s, _) in ages.items()
+            if status == "RUNNING"
+        ]
+        batch.add_response("list_jobs", {"jobSummaryList": running}, {"jobQueue": "j", "jobStatus": status})
+    with Stubber(dispatch.DYNAMODB) as ledger:
+        for name, (_, seen_s) in ages.items():
+            seen_at = {"N": str(int(now_s - (seen_s or 0)))}
+            item = {"Item": {"scan_id": {"S": f"#job:{name}"}, "seen_at": seen_at}}
+            key = {"TableName": "l", "Key": {"scan_id": {"S": f"#job:{name}"}}, "ConsistentRead": True}
+            ledger.add_response("get_item", item if seen_s else {}, key)
+        for name in ("hangs", "never came up"):
+            batch.add_response("terminate_job", {}, {"jobId": name, "reason": "no sign of progress for 300 s"})
+        assert dispatch.handler({}, None)["UnfinishedJobs"] == 2
+        ledger.assert_no_pending_responses()
+
+
+def test_a_scan_whose_only_job_hangs_gets_another_one(dispatch_calls, written):
+    batch, sqs = dispatch_calls
+    waiting(sqs, 1)
+    for status in dispatch.UNFINISHED:
+        running = [{"jobId": "i", "jobName": "reconstruct", "startedAt": 0}] if status == "RUNNING" else []
+        batch.add_response("list_jobs", {"jobSummaryList": running}, {"jobQueue": "j", "jobStatus": status})
+    with Stubber(dispatch.DYNAMODB) as ledger:
+        ledger.add_response("get_item", {})
+        batch.add_response("terminate_job", {})
+        batch.add_response("submit_job", {"jobName": "reconstruct", "jobId": "new"})
+        assert dispatch.handler({}, None)["SubmittedJobs"] == 1
+
+
 def test_jobs_that_cannot_be_counted_now_are_left_to_the_next_minute(dispatch_calls, written):
     batch, sqs = dispatch_calls
     waiting(sqs, 17)
@@ -263,6 +302,7 @@ def test_throttled_calls_are_tried_again_within_the_same_minute():
 def refresh_calls(monkeypatch):
     monkeypatch.setenv("RESULTS_SHARE_ARN", SHARE)
     monkeypatch.setenv("LEDGER_TABLE", "ledger")
+    monkeypatch.setenv("REFRESH_DEAD_LETTERS_URL", "https://dead")
     with Stubber(refresh.GATEWAY) as gateway, Stubber(refresh.S3) as s3, Stubber(refresh.DYNAMODB) as ledger:
         yield gateway, s3, ledger
         for calls in (gateway, s3, ledger):
@@ -313,6 +353,36 @@ def test_a_manifest_that_was_removed_since_holds_up_no_other(refresh_calls, monk
         {"Records": [manifest_written("gone/manifest.json"), manifest_written("x/manifest.json")]}, None
     )
     assert answer == {"batchItemFailures": []}
+
+
+def test_a_message_that_cannot_be_understood_is_buried_and_holds_up_no_other(refresh_calls, monkeypatch):
+    _, s3, ledger = refresh_calls
+    monkeypatch.setenv("RESULTS_SHARE_ARN", "none")
+    body = b'{"scan_id": "s"}'
+    s3.add_response("get_object", {"Body": StreamingBody(io.BytesIO(body), len(body))})
+    ledger.add_response("get_item", {})
+    ledger.add_response("update_item", {})
+    bad = [{"messageId": str(n), "body": text} for n, text in enumerate(["{", "[]", '{"Records": [{}]}'])]
+    with Stubber(refresh.SQS) as sqs:
+        for record in bad:
+            sqs.add_response("send_message", {}, {"QueueUrl": "https://dead", "MessageBody": record["body"]})
+        answer = refresh.handler({"Records": [bad[0], manifest_written("x/manifest.json"), *bad[1:]]}, None)
+        sqs.assert_no_pending_responses()
+    assert answer == {"batchItemFailures": []}
+
+
+def test_what_fails_for_one_message_is_tried_again_for_that_one_alone(refresh_calls, monkeypatch):
+    _, s3, ledger = refresh_calls
+    monkeypatch.setenv("RESULTS_SHARE_ARN", "none")
+    s3.add_client_error("get_object", "SlowDown")
+    body = b'{"scan_id": "s"}'
+    s3.add_response("get_object", {"Body": StreamingBody(io.BytesIO(body), len(body))})
+    ledger.add_response("get_item", {})
+    ledger.add_response("update_item", {})
+    records = [manifest_written("ill/manifest.json"), manifest_written("x/manifest.json")]
+    assert refresh.handler({"Records": records}, None) == {
+        "batchItemFailures": [{"itemIdentifier": "ill/manifest.json"}]
+    }
 
 
 def known_scan(calls, state, at="2026-01-01T00:00:00+00:00"):

@@ -26,6 +26,7 @@ class Cloud:
     ledger: Ledger
     books: Bookkeeping
     queue_url: str
+    dead_letters_url: str
     bucket: str
 
     def stage(
@@ -33,7 +34,7 @@ class Cloud:
     ) -> Stage:
         return Stage(
             state=state,
-            consumer=Consumer(self.sqs, self.queue_url),
+            consumer=Consumer(self.sqs, self.queue_url, self.dead_letters_url),
             ledger=self.ledger,
             s3=self.s3,
             results_bucket=self.bucket,
@@ -41,6 +42,10 @@ class Cloud:
             protection=protection or Protection(),
             jitter=Random(0),
         )
+
+    def dead_letters(self) -> list[str]:
+        found = self.sqs.receive_message(QueueUrl=self.dead_letters_url, MaxNumberOfMessages=10)
+        return [message["Body"] for message in found.get("Messages", [])]
 
     def n_messages(self) -> tuple[int, int]:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -88,7 +93,7 @@ def cloud(clients):
     queue_url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
     create_ledger_table(dynamodb, name)
     ledger, books = Ledger(dynamodb, name), Bookkeeping(dynamodb, name)
-    return Cloud(s3=s3, sqs=sqs, ledger=ledger, books=books, queue_url=queue_url, bucket=name)
+    return Cloud(s3=s3, sqs=sqs, ledger=ledger, books=books, queue_url=queue_url, dead_letters_url=dead, bucket=name)
 
 
 def create_ledger_table(dynamodb: BaseClient, name: str) -> None:

@@ -42,6 +42,7 @@ def reconstruct_queue(site):
 def worker(site, reconstruct_queue, agent):
     settings = DecompressSettings(
         deidentify=False,
+        ingest_dead_letters_url=site.dead_letters_url,
         ingest_queue_url=site.queue_url,
         ledger_table=site.bucket,
         prepared_bucket=site.bucket,
@@ -78,6 +79,7 @@ def job(site, reconstruct_queue, tmp_path, monkeypatch, request):
         ledger_table=site.bucket,
         prepared_folder=getattr(request, "param", str(tmp_path / "fsx")),
         raw_bucket=site.bucket,
+        reconstruct_dead_letters_url=site.dead_letters_url,
         reconstruct_queue_url=reconstruct_queue,
         results_bucket=site.bucket,
     )

@@ -8,12 +8,20 @@ from infra.pipeline.delivery import NO_SHARE
 from infra.pipeline.reconstruction import NO_PREPARED_FOLDER
 from raki.service.settings import DecompressSettings, ReconstructSettings, RefreshSettings, from_environment
 
-RECONSTRUCT = {"LEDGER_TABLE": "l", "RAW_BUCKET": "r", "RECONSTRUCT_QUEUE_URL": "https://q", "RESULTS_BUCKET": "b"}
+RECONSTRUCT = {
+    "LEDGER_TABLE": "l",
+    "RAW_BUCKET": "r",
+    "RECONSTRUCT_DEAD_LETTERS_URL": "https://d",
+    "RECONSTRUCT_QUEUE_URL": "https://q",
+    "RESULTS_BUCKET": "b",
+}
 DECOMPRESS = {field.name.upper(): "x" for field in fields(DecompressSettings) if field.type is str}
 
 
 def test_what_a_deployment_does_not_have_is_none():
-    told = from_environment(RefreshSettings, {"LEDGER_TABLE": "l", "RESULTS_SHARE_ARN": NO_SHARE})
+    told = from_environment(
+        RefreshSettings, {"LEDGER_TABLE": "l", "REFRESH_DEAD_LETTERS_URL": "d", "RESULTS_SHARE_ARN": NO_SHARE}
+    )
     assert told.results_share_arn is None
     told = from_environment(ReconstructSettings, {**RECONSTRUCT, "PREPARED_FOLDER": NO_PREPARED_FOLDER})
     assert told.prepared_folder is None

@@ -21,10 +21,11 @@ from raki.service import protection as protection_module
 from raki.service import stage as stage_module
 from raki.service.lease import Consumer
 from raki.service.ledger import Claim, State
-from raki.service.messages import ScanArrived
+from raki.service.messages import NotUnderstood, ScanArrived
 from raki.service.objects import publish
 from raki.service.process import Terminated, raised_on_sigterm
 from raki.service.protection import Protection
+from raki.service.watchdog import Watchdog
 from tests.embedded_metrics import metrics_in, named
 from tests.service.agent import BLOCKED
 from tests.service.conftest import arrive
@@ -263,6 +264,15 @@ def test_a_worker_that_lost_its_scan_to_another_publishes_nothing(cloud, stage, 
     assert cloud.ledger.finish("s", State.PREPARED, owner="another")
 
 
+def test_a_message_that_cannot_be_understood_is_dead_at_once_and_asks_nobody_for_work_any_more(cloud, stage):
+    def handle(message):
+        raise NotUnderstood(message.body)
+
+    stage.serve(handle, wait_s=0, until_empty=True)
+    assert cloud.n_messages() == (0, 0)
+    assert cloud.dead_letters() == ["work"]
+
+
 def test_a_message_that_cannot_be_handled_holds_up_no_other(cloud, stage):
     cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody="good")
     seen = []
@@ -487,3 +497,69 @@ def test_while_it_works_a_worker_keeps_its_scan_and_its_message(cloud, stage, mo
 
     assert attend(stage, work)
     assert set(extended) == {stage.consumer.lease_s}
+
+
+def test_work_that_takes_longer_than_a_lease_keeps_scan_and_message(cloud, stage):
+    """Where either were let go, another worker would have it by now."""
+    cloud.sqs.set_queue_attributes(QueueUrl=cloud.queue_url, Attributes={"VisibilityTimeout": "2"})
+    stage, other = cloud.stage(), cloud.stage(owner="another")
+    seen = []
+
+    def work(record):
+        until_s = time.monotonic() + 4.5
+        while time.monotonic() < until_s:
+            seen.append((cloud.n_messages(), cloud.ledger.claim("s", stage.state, owner=other.owner, lease_s=2)))
+            time.sleep(0.2)
+        finish(stage)(record)
+
+    stage.serve(lambda message: stage.attend(message, "s", work), wait_s=0, until_empty=True)
+    assert set(seen) == {((0, 1), Claim.BUSY)}
+    record = cloud.ledger.get("s")
+    assert (record.state, record.attempts[State.DECOMPRESSING]) == (State.PREPARED, 1)
+
+
+def test_work_that_gets_no_further_loses_its_lease_and_ends_its_process(cloud, stage, monkeypatch):
+    monkeypatch.setattr(stage_module, "BEATS_PER_LEASE", 600)
+    ended = []
+    stage = replace(stage, watchdog=Watchdog(0.3, ended.append))
+    renewed = []
+    monkeypatch.setattr(cloud.ledger, "renew", lambda *_, **__: renewed.append(bool(ended)) or True)
+
+    def work(_record):
+        for _ in range(6):
+            stage.watchdog.step()
+            time.sleep(0.1)
+        assert not ended, "it got on"
+        for _ in range(200):
+            if ended:
+                break
+            time.sleep(0.05)
+        time.sleep(0.3)
+
+    attend(stage, work)
+    assert ended[0] == TransientError.exit_code
+    assert not any(renewed), "from then on the lease isn't renewed"
+
+
+def test_a_step_with_a_limit_of_its_own_is_not_watched():
+    ended = []
+    watchdog = Watchdog(0.0, ended.append)
+    with watchdog.paused():
+        time.sleep(0.01)
+        assert watchdog.check()
+    time.sleep(0.01)
+    assert not watchdog.check()
+    assert ended == [TransientError.exit_code]
+
+
+def test_a_stage_shows_that_it_gets_on_and_goes_on_where_nobody_can_be_told(cloud, stage):
+    told = []
+
+    def tell():
+        told.append(1)
+        raise client_error("InternalServerError")
+
+    stage = replace(stage, note_alive=tell)
+    stage.serve(lambda message: stage.attend(message, "s", finish(stage)), wait_s=0, until_empty=True)
+    assert len(told) == 2
+    assert cloud.ledger.get("s").state is State.PREPARED

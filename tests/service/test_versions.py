@@ -4,6 +4,7 @@ import json
 from random import Random
 
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from raki.service.ledger import State
@@ -85,11 +86,13 @@ def test_a_file_that_is_removed_before_anybody_looks_is_no_scan_and_one_removed_
     way.announce(way.drop(B, key="site/b.h5"))
     worker = way.worker()
     version = way.s3.head_object(Bucket=way.raw, Key="site/b.h5")["VersionId"]
-    worker._s3.meta.events.register(
-        "before-call.s3.GetObject",
-        # With a delete marker instead, moto answers a conditional GetObject by an error of its own.
-        lambda **_: way.s3.delete_object(Bucket=way.raw, Key="site/b.h5", VersionId=version),
-    )
+
+    def remove(**_):
+        way.s3.delete_object(Bucket=way.raw, Key="site/b.h5", VersionId=version)
+        # Said for moto, which within one process has no answer to a conditional request for what isn't there.
+        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+
+    worker._s3.meta.events.register("before-call.s3.GetObject", remove)
     way.decompress(worker)
     (scan,) = way.scans()
     assert (scan.state, scan.failure_class) == (State.FAILED, "Removed")

@@ -3,6 +3,7 @@
 What is left out is arithmetic: a prepared scan, and an image, are the bytes of the raw one.
 """
 
+import functools
 import json
 import time
 import uuid
@@ -50,7 +51,13 @@ class WholeWay:
             monkeypatch.setattr(module, "time", self.clock)
         monkeypatch.setattr(moto.sqs.models, "unix_time_millis", lambda: unix_time_millis() + self.clock.ahead_s * 1000)
         _leave_out_the_work(monkeypatch)
-        boto3.setup_default_session()
+        session = boto3.Session()
+        for moment in ("before-call", "after-call"):
+            session.events.register(moment, self._hear)
+        # A client takes longer to make than a scan on its way through the service.
+        monkeypatch.setattr(boto3, "client", functools.cache(session.client))
+        self.listener = None
+        """Told of each call to AWS, by the name of botocore's event."""
         self.s3, self.sqs, dynamodb = (boto3.client(name) for name in ("s3", "sqs", "dynamodb"))
         name = f"t{uuid.uuid4().hex}"
         self.raw, self.prepared, self.results = (f"{name}-{kind}" for kind in ("raw", "prepared", "results"))
@@ -58,6 +65,7 @@ class WholeWay:
             self.s3.create_bucket(Bucket=bucket)
         for bucket in (self.raw, self.results):
             self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        self.dead = self.sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
         self.ingest, self.requests = (self._queue(f"{name}-{kind}") for kind in ("ingest", "requests"))
         create_ledger_table(dynamodb, name)
         self.ledger = Ledger(dynamodb, name)
@@ -81,6 +89,7 @@ class WholeWay:
         """A new one, which has never been killed."""
         settings = DecompressSettings(
             deidentify=False,
+            ingest_dead_letters_url=self.dead,
             ingest_queue_url=self.ingest,
             ledger_table=self.table,
             prepared_bucket=self.prepared,
@@ -99,6 +108,7 @@ class WholeWay:
             ledger_table=self.table,
             prepared_folder=None,
             raw_bucket=self.raw,
+            reconstruct_dead_letters_url=self.dead,
             reconstruct_queue_url=self.requests,
             results_bucket=self.results,
         )
@@ -109,7 +119,7 @@ class WholeWay:
 
     def refresh(self, folder="site/a"):
         """What the Lambda does about a manifest that it is told of."""
-        if "image" in self.shown(folder):
+        if "manifest.json" in self.shown(folder):
             self.ledger.deliver(json.loads(self.shown(folder)["manifest.json"])["scan_id"])
 
     def shown(self, folder="site/a"):
@@ -135,15 +145,21 @@ class WholeWay:
 
     def finish(self):
         """Everything that is left to do is done."""
-        for _ in range(4):
-            self.let_leases_end()
+        for _ in range(9):
             self.decompress()
             self.reconstruct()
-            self.refresh()
+            for record in self.scans():
+                self.refresh(record.results_folder)
+            if self.n_messages() == 0:
+                break
+            self.let_leases_end()
+
+    def _hear(self, event_name, **_):
+        if self.listener is not None:
+            self.listener(event_name)
 
     def _queue(self, name):
-        dead = self.sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-        arn = self.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1000})
         attributes = {"VisibilityTimeout": str(LEASE_S), "RedrivePolicy": redrive}
         return self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
@@ -167,7 +183,7 @@ def _leave_out_the_work(monkeypatch):
     monkeypatch.setattr(decompress, "prepare", lambda raw, prepared, token: prepared.write_bytes(raw[0].read_bytes()))
     monkeypatch.setattr(reconstruct, "open_prepared", lambda path: path.open("rb"))
     monkeypatch.setattr(
-        reconstruct, "reconstruct_as", lambda _chosen, scan: SimpleNamespace(seconds={}, image=scan.read())
+        reconstruct, "reconstruct_as", lambda _chosen, scan, progress: SimpleNamespace(seconds={}, image=scan.read())
     )
 
     def write_results(reconstruction, folder, **_):
