@@ -57,11 +57,15 @@ class Handler(Construct):
         )
 
     def run_each_minute(self) -> None:
-        """One minute is the shortest rate that EventBridge has. The next minute is the retry of one that failed."""
+        """One minute is the shortest rate that EventBridge has."""
+        self.run_each(Duration.minutes(1), "EachMinute")
+
+    def run_each(self, interval: Duration, construct_id: str = "Schedule") -> None:
+        """Runs it on a schedule. The next run is the retry of one that failed."""
         events.Rule(
             self,
-            "EachMinute",
-            schedule=events.Schedule.rate(Duration.minutes(1)),
+            construct_id,
+            schedule=events.Schedule.rate(interval),
             targets=[targets.LambdaFunction(self.function, retry_attempts=0)],
         )
         self.function.configure_async_invoke(retry_attempts=0)

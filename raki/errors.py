@@ -82,6 +82,12 @@ class Removed(Superseded):
     """The file was removed before it could be read; no version of it stands there any more."""
 
 
+class StoodStill(PermanentError):
+    """The scan was given up: it stood still again and again, with nobody at work on it and no message left."""
+
+    exit_code = 22
+
+
 class WrongOptions(PermanentError):
     """The scan's own `raki.toml` asks for something that raki doesn't know or that doesn't fit the scan."""
 

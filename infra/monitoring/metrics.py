@@ -20,11 +20,13 @@ NAMESPACE = "raki"
 STAGES = ("decompressing", "reconstructing")
 STATES = ("arrived", "decompressing", "prepared", "reconstructing", "reconstructed", "delivered", "failed")
 OUTCOMES = ("delivered", "failed", "superseded")
+REMEDIES = ("announce", "enter", "give up", "report", "show", "start over")
 FAILURE_CLASSES = (
     "DamagedScan",
     "NoCalibration",
     "NotAScan",
     "OutageTooLong",
+    "StoodStill",
     "UnsafeArchive",
     "UnsupportedScan",
     "WorkerLost",
@@ -33,6 +35,7 @@ FAILURE_CLASSES = (
 VALUES: Mapping[str, tuple[str, ...]] = {
     "FailureClass": FAILURE_CLASSES,
     "Outcome": OUTCOMES,
+    "Remedy": REMEDIES,
     "Stage": STAGES,
     "State": STATES,
 }
@@ -47,6 +50,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "IdleSeconds": ("Seconds", ("Stage",)),
     "InFlight": ("Count", ("Stage",)),
     "RawBytes": ("Bytes", ()),
+    "Remedies": ("Count", ("Remedy",)),
     "Retries": ("Count", ("Stage",)),
     "RunningWorkers": ("Count", ()),
     "ScanSeconds": ("Seconds", ()),

@@ -74,6 +74,7 @@ class MonitoringStack(Stack):
         alarms.watch_function("scale_decompression", pipeline.decompression.scale.function, each_minute=True)
         alarms.watch_function("dispatch_reconstruction", pipeline.reconstruction.dispatch.function, each_minute=True)
         alarms.watch_function("refresh_gateway", pipeline.delivery.refresh.function, each_minute=False)
+        alarms.watch_function("reconcile", pipeline.reconciliation.reconcile.function, each_minute=False)
         alarms.watch_scans()
         if file_system:
             alarms.watch_file_system(file_system)

@@ -8,6 +8,7 @@ from infra.network.stack import NetworkStack
 from infra.permissions import allow, consume, publish_results, read_objects, send, use_ledger, write_objects
 from infra.pipeline.decompression import Decompression
 from infra.pipeline.delivery import Delivery
+from infra.pipeline.reconciliation import Reconciliation
 from infra.pipeline.reconstruction import Reconstruction
 from infra.storage.stack import StorageStack
 
@@ -33,6 +34,7 @@ class PipelineStack(Stack):
             self, "Reconstruction", network=network, storage=storage, deployment=deployment
         )
         self.delivery = Delivery(self, "Delivery", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
+        self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage)
 
         # All permissions of the pipeline, in the order in which a scan needs them.
         self._let_workers_be_scaled(storage)
@@ -40,6 +42,7 @@ class PipelineStack(Stack):
         self._let_jobs_be_dispatched(storage)
         self._let_jobs_reconstruct(storage)
         self._let_results_be_shown(storage)
+        self._let_lost_scans_be_found(storage)
 
     def _let_workers_be_scaled(self, storage: StorageStack) -> None:
         scale = self.decompression.scale.role
@@ -99,3 +102,14 @@ class PipelineStack(Stack):
         use_ledger(refresh, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         if self.delivery.results_share_arn:
             allow(refresh, "storagegateway:RefreshCache", on=[self.delivery.results_share_arn])
+
+    def _let_lost_scans_be_found(self, storage: StorageStack) -> None:
+        reconcile = self.reconciliation.reconcile.role
+        use_ledger(reconcile, storage.ledger, "dynamodb:GetItem", "dynamodb:Scan", "dynamodb:UpdateItem")
+        # HeadObject needs what GetObject needs.
+        read_objects(reconcile, storage.raw)
+        publish_results(reconcile, storage.results)  # pages of what is given up
+        for queue in (storage.ingest_queue, storage.reconstruct_queue):
+            allow(reconcile, "sqs:GetQueueAttributes", on=[queue.queue_arn])
+        for queue in (storage.ingest_queue, storage.refresh_queue):
+            send(reconcile, queue)

@@ -76,6 +76,12 @@ class ScanRecord:
     """Seconds since 1970 before which nobody takes the scan up."""
     entered_at: dict[State, datetime] = field(default_factory=dict)
     """When the scan last entered each state."""
+    lease_until_s: int = 0
+    """Seconds since 1970 until which somebody holds it."""
+    remedied_at: datetime | None = None
+    """When it was last set going again, having stood still."""
+    n_remedies: int = 0
+    """How often."""
 
 
 class Ledger:
@@ -246,6 +252,30 @@ class Ledger:
             values={":failed": State.FAILED, ":delivered": State.DELIVERED},
         )
 
+    def take_in_hand(self, record: ScanRecord, *, starts_over: bool) -> bool:
+        """Notes that a scan which stands still is set going again; False where it has moved since it was read.
+
+        `starts_over`: it is put back to its arrival, and who may still be at work on it has lost it.
+        """
+        changes: dict[str, object] = {"remedied_at": _now()}
+        if starts_over:
+            changes |= {"state": State.ARRIVED, "owner": "", "lease_until": 0}
+        remedied_at = record.remedied_at.isoformat() if record.remedied_at else ""
+        taken = self._table.update(
+            record.scan_id,
+            changes,
+            condition=f"#state = :state AND #{record.state}_at = :entered "
+            "AND (attribute_not_exists(remedied_at) OR #remedied_at = :remedied)",
+            values={
+                ":state": record.state,
+                ":entered": record.entered_at[record.state].isoformat(),
+                ":remedied": remedied_at,
+            },
+            counts={"n_remedies": 1},
+        )
+        _count(record.scan_id, State.ARRIVED, taken and starts_over)
+        return taken
+
     def overtake(self, scan_id: str) -> bool:
         """Ends a scan whose result is replaced by a newer version's before the share has shown it."""
         return self._fail(scan_id, _overtaken(), condition="#state = :reconstructed")
@@ -293,6 +323,9 @@ def _record(item: Item) -> ScanRecord:
         },
         not_before_s=int(item.get("not_before", 0)),
         entered_at=entered,
+        lease_until_s=int(item.get("lease_until", 0)),
+        remedied_at=datetime.fromisoformat(item["remedied_at"]) if "remedied_at" in item else None,
+        n_remedies=int(item.get("n_remedies", 0)),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from raki.names import is_options_file
 
@@ -37,8 +37,13 @@ class ScanArrived:
         stands for the content because a file gateway writes a file's data and its metadata as two versions; of a
         file so large that it went up in parts the two may differ, and it is reconstructed twice.
         """
-        identity = "\n".join([self.bucket, self.key, self.etag])
-        return hmac.new(hash_key.encode(), identity.encode(), hashlib.sha256).hexdigest()[:20]
+        return scan_id_of(self.bucket, self.key, self.etag, hash_key)
+
+
+def scan_id_of(bucket: str, key: str, etag: str, hash_key: str) -> str:
+    """The id of the scan that an object is; see `ScanArrived.scan_id`."""
+    identity = "\n".join([bucket, key, etag])
+    return hmac.new(hash_key.encode(), identity.encode(), hashlib.sha256).hexdigest()[:20]
 
 
 def arrivals(body: str) -> list[ScanArrived]:
@@ -57,7 +62,18 @@ def arrivals(body: str) -> list[ScanArrived]:
         found = [_arrival(record) for record in event["Records"]]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise NotUnderstood(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
-    return [scan for scan in found if _is_scan(scan.key)]
+    return [scan for scan in found if is_scan(scan.key)]
+
+
+
+def notification(bucket: str, key: str, *, at: datetime, etag: str = "", n_bytes: int = 0) -> str:
+    """A message that speaks of an object as S3's own event notification does, as far as `arrivals` reads it.
+
+    Amazon S3 User Guide, "Event message structure".
+    """
+    described = {"key": quote_plus(key, safe="/"), "eTag": etag, "size": n_bytes}
+    s3 = {"bucket": {"name": bucket}, "object": described}
+    return json.dumps({"Records": [{"eventTime": at.isoformat(), "s3": s3}]})
 
 
 def is_scratch(key: str) -> bool:
@@ -70,7 +86,8 @@ def is_scratch(key: str) -> bool:
     return hidden or parts[-1] in SCRATCH_NAMES or parts[-1].endswith(UNFINISHED)
 
 
-def _is_scan(key: str) -> bool:
+def is_scan(key: str) -> bool:
+    """Whether a key of the raw bucket is a scan's, and not a folder's, a scratch file's or one of options."""
     return not (key.endswith("/") or is_scratch(key) or is_options_file(key.rpartition("/")[2]))
 
 

@@ -10,6 +10,7 @@ deployment. Which code says what:
 - lambdas.scale_decompression, each minute: Waiting, InFlight, BacklogPerTask, RunningWorkers, DesiredWorkers
 - lambdas.dispatch_reconstruction, each minute: Waiting, InFlight, UnfinishedJobs, SubmittedJobs
 - lambdas.refresh_gateway: delivered Scans, ScanSeconds
+- lambdas.reconcile: Remedies, failed and superseded Scans, Failures
 
 Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 """
@@ -43,7 +44,7 @@ class Metric(NamedTuple):
 
 # Values of the dimensions. Stage: "decompressing", "reconstructing". State: the values of `ledger.State`.
 # FailureClass: the names of the permanent errors of `raki.errors`, Superseded excepted, which is no failure.
-# Outcome: "delivered", "failed", "superseded".
+# Outcome: "delivered", "failed", "superseded". Remedy: the values of `reconciliation.Remedy`.
 METRICS: Mapping[str, Metric] = {
     # One value a scan and stage
     "StageSeconds": Metric(Unit.SECONDS, ("Stage",)),  # of work, where it succeeded
@@ -55,6 +56,7 @@ METRICS: Mapping[str, Metric] = {
     "ScanSeconds": Metric(Unit.SECONDS),  # from the drop on the share until the result can be seen there
     "Scans": Metric(Unit.COUNT, ("Outcome",)),
     "Failures": Metric(Unit.COUNT, ("FailureClass",)),
+    "Remedies": Metric(Unit.COUNT, ("Remedy",)),  # a scan that stood still was set going again
     # Of each worker's and each job's life, by and by: with each scan, and at the end. The sum is what is paid for, but
     # for the start; BusySeconds / (BusySeconds + IdleSeconds) of "reconstructing" is the time that GPUs have work.
     "BusySeconds": Metric(Unit.SECONDS, ("Stage",)),
@@ -104,6 +106,14 @@ def embedded(values: Mapping[str, int | float], members: Mapping[str, Any], *, a
 def emit(event: str, values: Mapping[str, int | float], **members: object) -> None:
     """Logs `event` with its metrics, their dimensions, and what else is to be said, as a scan's id."""
     LOG.info(event, extra=embedded(values, members, at_ms=int(time.time() * 1000)))
+
+
+def ended(scan_id: str, *, failure_class: str, is_failure: bool) -> None:
+    """Counts a scan that ended without a result: failed, or replaced by a newer version, which is no failure."""
+    if is_failure:
+        emit("ended", {"Scans": 1, "Failures": 1}, Outcome="failed", FailureClass=failure_class, scan_id=scan_id)
+    else:
+        emit("ended", {"Scans": 1}, Outcome="superseded", scan_id=scan_id)
 
 
 class Occupation:

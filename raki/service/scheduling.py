@@ -47,7 +47,7 @@ def schedule(
     Raises:
         ClientError: waiting won't help: a permission or a parameter is wrong.
     """
-    queue = _depth(sqs, queue_url)
+    queue = depth(sqs, queue_url)
     decision = {"Waiting": queue.waiting, "InFlight": queue.in_flight}
     try:
         decision |= act(queue)
@@ -61,7 +61,8 @@ def schedule(
     return decision
 
 
-def _depth(sqs: BaseClient, queue_url: str) -> QueueDepth:
+def depth(sqs: BaseClient, queue_url: str) -> QueueDepth:
+    """Messages of a queue as SQS counts them, within about a minute."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
     waiting, in_flight = (int(attributes[name]) for name in names)

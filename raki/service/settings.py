@@ -77,6 +77,19 @@ class RefreshSettings:
     """ARN of the file share; None where the deployment has no gateway."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReconcileSettings:
+    """The environment of the Lambda reconcile."""
+
+    ingest_queue_url: str
+    ledger_table: str
+    raw_bucket: str
+    reconstruct_queue_url: str
+    refresh_queue_url: str
+    results_bucket: str
+    scan_id_key: str
+
+
 def from_environment(cls: type[Settings], environment: Mapping[str, str] = os.environ) -> Settings:
     """Fills the fields of `cls` from the variables of the same name in capitals.
 

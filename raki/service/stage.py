@@ -173,13 +173,9 @@ class Stage:
 
     def _end(self, record: ScanRecord, error: RakiError) -> None:
         """Ends a scan as failed; one that has ended otherwise meanwhile isn't counted."""
-        if not self.ledger.fail(record.scan_id, error):
-            return
-        if isinstance(error, Superseded):
-            metrics.emit("ended", {"Scans": 1}, Outcome="superseded", scan_id=record.scan_id)
-        else:
-            counts = {"Scans": 1, "Failures": 1}
-            metrics.emit("ended", counts, Outcome="failed", FailureClass=error.failure_class, scan_id=record.scan_id)
+        if self.ledger.fail(record.scan_id, error):
+            is_failure = not isinstance(error, Superseded)
+            metrics.ended(record.scan_id, failure_class=error.failure_class, is_failure=is_failure)
 
     def _report(self, record: ScanRecord, error: RakiError) -> RakiError:
         """Puts an error's page on the share; returns the error that the scan ends with."""

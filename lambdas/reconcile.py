@@ -1,0 +1,169 @@
+"""Finds scans that nothing will move any more, and files that the ledger never saw, and sets them going again.
+
+Runs twice an hour. It asks for what S3 and the stages would have asked for; the work is theirs.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import boto3
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from raki.errors import PermanentError, RakiError, Removed, StoodStill, Superseded, TransientError
+from raki.service import log, metrics, objects
+from raki.service.ledger import Ledger, ScanRecord, State
+from raki.service.messages import is_scan, notification, scan_id_of
+from raki.service.reconciliation import STILL, Remedy, Surroundings, is_lost, remedy
+from raki.service.scheduling import PATIENT, depth
+from raki.service.settings import ReconcileSettings, from_environment
+
+LOG = log.configure()
+S3 = boto3.client("s3", config=PATIENT)
+SQS = boto3.client("sqs", config=PATIENT)
+DYNAMODB = boto3.client("dynamodb", config=PATIENT)
+
+YOUNG = timedelta(days=2)
+"""Files older than this have been looked for before."""
+GIVEN_UP = (
+    "The scan stood still {} times, with nobody at work on it and no message left, and starting it again didn't help. "
+    "The operator finds the cause in the logs under the scan id."
+)
+GONE = "The file was removed before it could be read. A file that was removed by mistake can be dropped again."
+
+
+def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
+    """Puts right what is lost; counts by remedy."""
+    reconciler = Reconciler(from_environment(ReconcileSettings), Clients(s3=S3, sqs=SQS, dynamodb=DYNAMODB))
+    counts = dict(Counter(reconciler.run(datetime.now(UTC))))
+    LOG.info("reconciled", extra={"remedies": counts})
+    return counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """What a round talks to."""
+
+    s3: BaseClient
+    sqs: BaseClient
+    dynamodb: BaseClient
+
+
+class Reconciler:
+    """Goes over the ledger and the raw bucket."""
+
+    def __init__(self, settings: ReconcileSettings, clients: Clients) -> None:
+        self._settings = settings
+        self._s3, self._sqs = clients.s3, clients.sqs
+        self._ledger = Ledger(clients.dynamodb, settings.ledger_table)
+
+    def run(self, now: datetime) -> Iterator[str]:
+        """The name of each remedy, as it is applied; one that fails is logged and leaves the others their turn."""
+        queues = {
+            State.DECOMPRESSING: self._settings.ingest_queue_url,
+            State.RECONSTRUCTING: self._settings.reconstruct_queue_url,
+        }
+        has_messages = {stage: depth(self._sqs, url).total > 0 for stage, url in queues.items()}
+        around = Surroundings(now=now, has_messages=has_messages)
+        for record in self._ledger.scans():
+            if is_lost(record, around):
+                yield from self._tried(record.scan_id, partial(self._treat, record))
+        for key in self._unseen(now):
+            yield from self._tried("", partial(self._enter, key))
+
+    def _tried(self, scan_id: str, act: Callable[[], str | None]) -> Iterator[str]:
+        try:
+            done = act()
+        except ClientError:
+            LOG.exception("not set going again", extra={"scan_id": scan_id})
+            return
+        if done:
+            metrics.emit("set going again", {"Remedies": 1}, Remedy=done, scan_id=scan_id)
+            yield done
+
+    def _treat(self, record: ScanRecord) -> str | None:
+        chosen = remedy(record, shown_outcome=self._shown_outcome(record))
+        over = chosen in (Remedy.START_OVER, Remedy.GIVE_UP)
+        # Noted first, if the scan still stands as it was seen: of two rounds that see it, one acts.
+        if chosen is None or not self._ledger.take_in_hand(record, starts_over=over):
+            return None
+        match chosen:
+            case Remedy.ANNOUNCE | Remedy.START_OVER:
+                self._announce(record)
+            case Remedy.GIVE_UP:
+                self._end(record, StoodStill(GIVEN_UP.format(record.n_remedies)))
+            case Remedy.REPORT:
+                self._write_page(record, Told(record))
+            case Remedy.SHOW:
+                key = f"{record.results_folder}/{objects.MANIFEST}"
+                self._send(self._settings.refresh_queue_url, self._settings.results_bucket, key)
+        return chosen
+
+    def _announce(self, record: ScanRecord) -> None:
+        """As S3 does, whatever version stands there now; a file that is gone ends the scan, with a sentence."""
+        place = self._settings.raw_bucket, record.raw_key
+        try:
+            self._s3.head_object(Bucket=place[0], Key=place[1])
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise
+            self._end(record, Removed(GONE))
+        else:
+            self._send(self._settings.ingest_queue_url, *place)
+
+    def _end(self, record: ScanRecord, error: PermanentError) -> None:
+        if not isinstance(error, Superseded):
+            self._write_page(record, error)
+        if self._ledger.fail(record.scan_id, error):
+            is_failure = not isinstance(error, Superseded)
+            metrics.ended(record.scan_id, failure_class=error.failure_class, is_failure=is_failure)
+
+    def _write_page(self, record: ScanRecord, error: RakiError) -> None:
+        """On the share, unless the folder is another version's by now."""
+        try:
+            self._ledger.check_current(record)
+        except (Superseded, TransientError):
+            return
+        with TemporaryDirectory() as scratch:
+            pages = objects.write_error_report(Path(scratch), record, error)
+            objects.publish(self._s3, self._settings.results_bucket, record, pages, outcome="failed")
+
+    def _shown_outcome(self, record: ScanRecord) -> str | None:
+        manifest = objects.read_manifest(self._s3, self._settings.results_bucket, record.results_folder)
+        return manifest["outcome"] if manifest and manifest["scan_id"] == record.scan_id else None
+
+    def _unseen(self, now: datetime) -> Iterator[str]:
+        """Keys of files that have stood in the raw bucket for a while, but not for long, and aren't in the ledger."""
+        bucket, hash_key = self._settings.raw_bucket, self._settings.scan_id_key
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for entry in page.get("Contents", []):
+                if is_scan(entry["Key"]) and STILL < now - entry["LastModified"] < YOUNG:
+                    scan_id = scan_id_of(bucket, entry["Key"], entry["ETag"].strip('"'), hash_key)
+                    if self._ledger.get(scan_id) is None:
+                        yield entry["Key"]
+
+    def _enter(self, key: str) -> str:
+        self._send(self._settings.ingest_queue_url, self._settings.raw_bucket, key)
+        return Remedy.ENTER
+
+    def _send(self, queue_url: str, bucket: str, key: str) -> None:
+        self._sqs.send_message(QueueUrl=queue_url, MessageBody=notification(bucket, key, at=datetime.now(UTC)))
+
+
+class Told(RakiError):
+    """A failure that the ledger tells of."""
+
+    def __init__(self, record: ScanRecord) -> None:
+        super().__init__(record.failure or "")
+        self._failure_class = record.failure_class or type(self).__name__
+
+    @property
+    def failure_class(self) -> str:
+        """That which stands in the ledger."""
+        return self._failure_class
