@@ -14,6 +14,7 @@ from infra.monitoring.metrics import (
     FAILURE_CLASSES,
     HOUR,
     OUTCOMES,
+    REMEDIES,
     STAGES,
     STATES,
     cost_per_scan,
@@ -106,7 +107,9 @@ def _outcomes() -> cloudwatch.GraphWidget:
 def _failures() -> cloudwatch.GraphWidget:
     failed = [metric("Failures", "Sum", label=name, period=HOUR, FailureClass=name) for name in FAILURE_CLASSES]
     retried = [metric("Retries", "Sum", label=f"tried again, {stage}", period=HOUR, Stage=stage) for stage in STAGES]
-    return _graph("Failures and retries by class, an hour", [*failed, *retried], unit="scans", stacked=True)
+    remedied = [metric("Remedies", "Sum", label=f"stood still: {name}", period=HOUR, Remedy=name) for name in REMEDIES]
+    title = "Failures, retries and scans that stood still, an hour"
+    return _graph(title, [*failed, *retried, *remedied], unit="scans", stacked=True)
 
 
 def _depth(queues: Mapping[str, sqs.Queue]) -> cloudwatch.GraphWidget:

@@ -43,6 +43,7 @@ def variables(cls):
         ("Scale", settings.ScaleSettings),
         ("Dispatch", settings.DispatchSettings),
         ("Refresh", settings.RefreshSettings),
+        ("Reconcile", settings.ReconcileSettings),
     ],
 )
 def test_a_lambda_gets_the_environment_that_its_settings_read(pipeline, name, cls):
@@ -59,7 +60,7 @@ def test_the_worker_and_the_job_get_the_environment_that_their_settings_read(pip
     assert {entry["Name"] for entry in job["Environment"]} == read
 
 
-@pytest.mark.parametrize("name", ["scale_decompression", "dispatch_reconstruction", "refresh_gateway"])
+@pytest.mark.parametrize("name", ["scale_decompression", "dispatch_reconstruction", "refresh_gateway", "reconcile"])
 def test_every_handler_is_in_the_archive_and_starts_without_anything_numeric(assembly, pipeline, name):
     handlers = {found["Properties"]["Handler"] for found in resources(pipeline, "AWS::Lambda::Function").values()}
     assert f"lambdas.{name}.handler" in handlers

@@ -13,7 +13,13 @@ from raki.service.metrics import METRICS
 from tests.embedded_metrics import metrics_in, metrics_of
 
 numbers = st.floats(min_value=0, max_value=1e12) | st.integers(min_value=0, max_value=1 << 50)
-DIMENSIONS = {"Stage": "decompressing", "State": "arrived", "Outcome": "failed", "FailureClass": "NotAScan"}
+DIMENSIONS = {
+    "Stage": "decompressing",
+    "State": "arrived",
+    "Outcome": "failed",
+    "FailureClass": "NotAScan",
+    "Remedy": "show",
+}
 
 
 @given(st.dictionaries(st.sampled_from(sorted(METRICS)), numbers, min_size=1))
