@@ -175,9 +175,12 @@ class Ledger:
         return Claim.RESTING if record.not_before_s > now_s else Claim.BUSY
 
     def renew(self, scan_id: str, *, owner: str, lease_s: int) -> bool:
-        """Extends a lease; False when somebody else has taken the scan over."""
+        """Extends a lease; False when somebody else has taken the scan over, or it has ended."""
         return self._table.update(
-            scan_id, {"lease_until": _in(lease_s)}, condition="#owner = :owner", values={":owner": owner}
+            scan_id,
+            {"lease_until": _in(lease_s)},
+            condition="#owner = :owner AND NOT #state IN (:failed, :delivered)",
+            values={":owner": owner, ":failed": State.FAILED, ":delivered": State.DELIVERED},
         )
 
     def release(self, scan_id: str, stage: State, *, owner: str, counts: bool, after_s: int = 0) -> None:

@@ -65,7 +65,6 @@ def arrivals(body: str) -> list[ScanArrived]:
     return [scan for scan in found if is_scan(scan.key)]
 
 
-
 def notification(bucket: str, key: str, *, at: datetime, etag: str = "", n_bytes: int = 0) -> str:
     """A message that speaks of an object as S3's own event notification does, as far as `arrivals` reads it.
 

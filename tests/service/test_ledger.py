@@ -243,7 +243,7 @@ EVENTS = [
     *product(["claim"], HANDS, [1, LEASE_S + 1]),
     *product(["heartbeat", "finish"], HANDS),
     *product(["release"], HANDS, [True, False]),
-    *4 * [("fail",), ("deliver",), ("drop",), ("notify",), ("go_on",)],
+    *4 * [("fail",), ("deliver",), ("drop",), ("notify",), ("go_on",), ("start_over",)],
 ]
 
 
@@ -317,9 +317,18 @@ class Walk(RuleBasedStateMachine):
 
     def heartbeat(self, hand):
         _, owner = hand
-        assert self.ledger.renew(self.scan_id, owner=owner, lease_s=LEASE_S) is (owner == self.owner)
-        if owner == self.owner:
+        moves = owner == self.owner and self.state not in ENDS
+        assert self.ledger.renew(self.scan_id, owner=owner, lease_s=LEASE_S) is moves
+        if moves:
             self.lease_until_s = self.clock.now_s + LEASE_S
+
+    def start_over(self):
+        """What the reconciler does about a scan that stands still, and may do to one that only seems to."""
+        if self.state in ENDS:
+            return
+        assert self.ledger.take_in_hand(self.ledger.get(self.scan_id), starts_over=True)
+        self.state = State.ARRIVED
+        self.owner, self.lease_until_s = None, 0
 
     def release(self, hand, counts):
         stage, owner = hand

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from raki.service import log
-from raki.service.messages import ReconstructionRequested
+from raki.service.messages import NotUnderstood, ReconstructionRequested
 
 
 @pytest.fixture
@@ -27,10 +27,10 @@ def line(capsys):
 def test_an_exception_is_named_by_its_type_and_our_innermost_line(line):
     try:
         ReconstructionRequested.from_json('{"Mustermann": 1}')
-    except ValueError:
+    except NotUnderstood:
         found = line()
     assert (found["event"], found["level"], found["scan_id"]) == ("it failed", "ERROR", "s")
-    assert found["exception"] == "ValueError"
+    assert found["exception"] == "NotUnderstood"
     assert found["at"].startswith("raki.service.messages:")
     assert "Mustermann" not in json.dumps(found)
 

@@ -111,6 +111,7 @@ class Rounds:
         self._worker = Worker(
             DecompressSettings(
                 deidentify=False,
+                ingest_dead_letters_url=site.dead_letters_url,
                 ingest_queue_url=site.queue_url,
                 ledger_table=site.bucket,
                 prepared_bucket=self.made,
@@ -125,6 +126,7 @@ class Rounds:
                 ledger_table=site.bucket,
                 prepared_folder=None,
                 raw_bucket=site.bucket,
+                reconstruct_dead_letters_url=site.dead_letters_url,
                 reconstruct_queue_url=reconstruct_queue,
                 results_bucket=self.made,
             ),

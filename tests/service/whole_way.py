@@ -180,7 +180,7 @@ def _leave_out_the_work(monkeypatch):
         return [raw]
 
     monkeypatch.setattr(decompress, "unpack", unpack)
-    monkeypatch.setattr(decompress, "prepare", lambda raw, prepared, token: prepared.write_bytes(raw[0].read_bytes()))
+    monkeypatch.setattr(decompress, "prepare", lambda raw, prepared, **_: prepared.write_bytes(raw[0].read_bytes()))
     monkeypatch.setattr(reconstruct, "open_prepared", lambda path: path.open("rb"))
     monkeypatch.setattr(
         reconstruct, "reconstruct_as", lambda _chosen, scan, progress: SimpleNamespace(seconds={}, image=scan.read())
