@@ -13,7 +13,9 @@ DIGEST = "sha256"
 """The object's metadata in which its SHA-256 stands, in hexadecimal."""
 
 
-def upload(s3: BaseClient, file: Path, bucket: str, key: str, *, progress: Callable[[int], None] | None = None) -> None:
+def upload(
+    s3: BaseClient, file: Path, bucket: str, key: str, *, progress: Callable[[int], None] = lambda _n_bytes: None
+) -> None:
     """Puts a prepared scan into its bucket; `progress` is told of each piece."""
     s3.upload_file(str(file), bucket, key, ExtraArgs={"Metadata": {DIGEST: _digest(file)}}, Callback=progress)
 

@@ -6,7 +6,6 @@ after a crash, and the scan still ends in one state. Items whose key starts with
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -16,31 +15,10 @@ from raki.errors import RakiError, Removed, Superseded, TransientError
 from raki.service import metrics
 from raki.service.folders import Place, find_place, owner_of, take_place
 from raki.service.messages import ScanArrived
-from raki.service.table import Item, Table
+from raki.service.record import BEFORE, ENDED, HAS_ENDED, ORDER, ScanRecord, State, read_record
+from raki.service.table import Table
 
-
-class State(StrEnum):
-    """Where a scan is. `delivered` and `failed` are the ends."""
-
-    ARRIVED = "arrived"
-    DECOMPRESSING = "decompressing"
-    PREPARED = "prepared"
-    RECONSTRUCTING = "reconstructing"
-    RECONSTRUCTED = "reconstructed"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-
-
-ORDER = list(State)
-"""A scan only moves on in this order, but for a dropped file that is tried anew."""
-
-BEFORE = {State.DECOMPRESSING: State.ARRIVED, State.RECONSTRUCTING: State.PREPARED}
-"""The state from which a stage takes a scan up."""
-
-
-ENDED = {":reconstructed": State.RECONSTRUCTED, ":delivered": State.DELIVERED, ":failed": State.FAILED}
-HAS_ENDED = "#state IN (:reconstructed, :delivered, :failed)"
-"""In a condition of the table: the scan has its result, or none to come."""
+__all__ = ["BEFORE", "ORDER", "Claim", "Ledger", "ScanRecord", "State"]
 
 
 class Claim(StrEnum):
@@ -53,35 +31,6 @@ class Claim(StrEnum):
     """An attempt failed, and the wait before the next isn't over: `ScanRecord.not_before_s` says when it is."""
     OVER = "over"
     """The scan is past this stage: the message is a duplicate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanRecord:
-    """One scan as the ledger knows it."""
-
-    scan_id: str
-    state: State
-    raw_key: str
-    results_folder: str
-    n_bytes: int
-    failure_class: str | None = None
-    failure: str | None = None
-    attempts: dict[State, int] = field(default_factory=dict)
-    """How often each stage has taken the scan up, but for the times that the surroundings or a stop ended."""
-    faults: dict[State, int] = field(default_factory=dict)
-    """How often the surroundings have ended an attempt of each stage."""
-    ill_since: dict[State, datetime] = field(default_factory=dict)
-    """When they did so first."""
-    not_before_s: int = 0
-    """Seconds since 1970 before which nobody takes the scan up."""
-    entered_at: dict[State, datetime] = field(default_factory=dict)
-    """When the scan last entered each state."""
-    lease_until_s: int = 0
-    """Seconds since 1970 until which somebody holds it."""
-    remedied_at: datetime | None = None
-    """When it was last set going again, having stood still."""
-    n_remedies: int = 0
-    """How often."""
 
 
 class Ledger:
@@ -300,36 +249,11 @@ class Ledger:
     def get(self, scan_id: str) -> ScanRecord | None:
         """The scan's record, read consistently; None when the ledger doesn't know it."""
         item = self._table.get(scan_id)
-        return _record(item) if item else None
+        return read_record(item) if item else None
 
     def scans(self) -> Iterator[ScanRecord]:
         """All scans, in no order."""
-        return (_record(item) for item in self._table.scan() if not item["scan_id"].startswith("#"))
-
-
-def _record(item: Item) -> ScanRecord:
-    entered = {state: datetime.fromisoformat(item[f"{state}_at"]) for state in State if f"{state}_at" in item}
-    return ScanRecord(
-        scan_id=item["scan_id"],
-        state=State(item["state"]),
-        raw_key=item["raw_key"],
-        results_folder=item["results_folder"],
-        n_bytes=int(item["n_bytes"]),
-        failure_class=item.get("failure_class"),
-        failure=item.get("failure"),
-        attempts={stage: int(item.get(f"{stage}_attempts", 0)) for stage in BEFORE},
-        faults={stage: int(item.get(f"{stage}_faults", 0)) for stage in BEFORE},
-        ill_since={
-            stage: datetime.fromisoformat(item[f"{stage}_ill_since"])
-            for stage in BEFORE
-            if f"{stage}_ill_since" in item
-        },
-        not_before_s=int(item.get("not_before", 0)),
-        entered_at=entered,
-        lease_until_s=int(item.get("lease_until", 0)),
-        remedied_at=datetime.fromisoformat(item["remedied_at"]) if "remedied_at" in item else None,
-        n_remedies=int(item.get("n_remedies", 0)),
-    )
+        return (read_record(item) for item in self._table.scan() if not item["scan_id"].startswith("#"))
 
 
 def _overtaken() -> Superseded:

@@ -1,0 +1,86 @@
+"""A scan as the ledger knows it: its state, and what stands in its item."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from raki.service.table import Item
+
+
+class State(StrEnum):
+    """Where a scan is. `delivered` and `failed` are the ends."""
+
+    ARRIVED = "arrived"
+    DECOMPRESSING = "decompressing"
+    PREPARED = "prepared"
+    RECONSTRUCTING = "reconstructing"
+    RECONSTRUCTED = "reconstructed"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+ORDER = list(State)
+"""A scan only moves on in this order, but for a dropped file that is tried anew."""
+
+BEFORE = {State.DECOMPRESSING: State.ARRIVED, State.RECONSTRUCTING: State.PREPARED}
+"""The state from which a stage takes a scan up."""
+
+
+ENDED = {":reconstructed": State.RECONSTRUCTED, ":delivered": State.DELIVERED, ":failed": State.FAILED}
+HAS_ENDED = "#state IN (:reconstructed, :delivered, :failed)"
+"""In a condition of the table: the scan has its result, or none to come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRecord:
+    """One scan as the ledger knows it."""
+
+    scan_id: str
+    state: State
+    raw_key: str
+    results_folder: str
+    n_bytes: int
+    failure_class: str | None = None
+    failure: str | None = None
+    attempts: dict[State, int] = field(default_factory=dict)
+    """How often each stage has taken the scan up, but for the times that the surroundings or a stop ended."""
+    faults: dict[State, int] = field(default_factory=dict)
+    """How often the surroundings have ended an attempt of each stage."""
+    ill_since: dict[State, datetime] = field(default_factory=dict)
+    """When they did so first."""
+    not_before_s: int = 0
+    """Seconds since 1970 before which nobody takes the scan up."""
+    entered_at: dict[State, datetime] = field(default_factory=dict)
+    """When the scan last entered each state."""
+    lease_until_s: int = 0
+    """Seconds since 1970 until which somebody holds it."""
+    remedied_at: datetime | None = None
+    """When it was last set going again, having stood still."""
+    n_remedies: int = 0
+    """How often."""
+
+
+def read_record(item: Item) -> ScanRecord:
+    """The record in a scan's item."""
+    entered = {state: datetime.fromisoformat(item[f"{state}_at"]) for state in State if f"{state}_at" in item}
+    return ScanRecord(
+        scan_id=item["scan_id"],
+        state=State(item["state"]),
+        raw_key=item["raw_key"],
+        results_folder=item["results_folder"],
+        n_bytes=int(item["n_bytes"]),
+        failure_class=item.get("failure_class"),
+        failure=item.get("failure"),
+        attempts={stage: int(item.get(f"{stage}_attempts", 0)) for stage in BEFORE},
+        faults={stage: int(item.get(f"{stage}_faults", 0)) for stage in BEFORE},
+        ill_since={
+            stage: datetime.fromisoformat(item[f"{stage}_ill_since"])
+            for stage in BEFORE
+            if f"{stage}_ill_since" in item
+        },
+        not_before_s=int(item.get("not_before", 0)),
+        entered_at=entered,
+        lease_until_s=int(item.get("lease_until", 0)),
+        remedied_at=datetime.fromisoformat(item["remedied_at"]) if "remedied_at" in item else None,
+        n_remedies=int(item.get("n_remedies", 0)),
+    )
