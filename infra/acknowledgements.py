@@ -39,6 +39,7 @@ def _hipaa(rule: str, *where: str, why: str) -> Acknowledged:
 WORKER = "RakiPipeline/Decompression/TaskRole/*"
 JOB = "RakiPipeline/Reconstruction/JobRole/*"
 REFRESH = "RakiPipeline/Delivery/Refresh/*"
+RECONCILE = "RakiPipeline/Reconciliation/Reconcile/*"
 INSTANCES = "RakiPipeline/Reconstruction/Instances/Role/*"
 NOTEBOOK = "RakiDevelopment/Notebook/Role/*"
 BUILDS = "RakiDevelopment/Builds/Role/*"
@@ -49,12 +50,20 @@ ACKNOWLEDGED = (
     # Permissions with a wildcard: objects of one bucket
     _aws(RAW, WORKER, why="The worker reads any scan that is dropped; their keys are the site's to choose."),
     _aws(RAW, JOB, why="The job tags any scan as reconstructed, as the lifecycle waits for; it can't read it."),
+    _aws(RAW, RECONCILE, why="It asks whether a dropped file still stands; S3 grants that with reading only."),
     _aws(RAW, "*/RawRole/*", why="The gateway writes any file that is dropped on the share."),
     _aws(PREPARED, WORKER, JOB, why="Keys are scan ids, one for each scan."),
     _aws(PREPARED, NOTEBOOK, why="New networks are developed on prepared scans; the notebook can only read them."),
-    _aws(RESULTS, WORKER, JOB, why="Results stand where the site put the scan: under any key."),
+    _aws(RESULTS, WORKER, JOB, RECONCILE, why="Results stand where the site put the scan: under any key."),
     _aws(RESULTS, "*/ResultsRole/*", why="The share shows every result; it can only read them."),
-    _aws(MANIFESTS, WORKER, JOB, REFRESH, why="Manifests alone: what an earlier run wrote, which scan has ended."),
+    _aws(
+        MANIFESTS,
+        WORKER,
+        JOB,
+        REFRESH,
+        RECONCILE,
+        why="Manifests alone: what an earlier run wrote, which scan has ended.",
+    ),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/*]", NOTEBOOK, why="The objects of the notebook's own bucket."),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/source/*]", BUILDS, why="Any commit's sources, read only."),
     # Permissions with a wildcard: what has no name yet, or none at all
@@ -98,7 +107,8 @@ ACKNOWLEDGED = (
         "LambdaDLQ",
         "*/Scale/*",
         "*/Dispatch/*",
-        why="The next minute does all that this one left; three failures raise an alarm.",
+        RECONCILE,
+        why="The next run does all that this one left; three failures raise an alarm.",
     ),
     _hipaa("LambdaDLQ", REFRESH, why="It is fed by a queue, which has dead letters."),
     _hipaa("LambdaDLQ", ACTIVATION, why="CloudFormation waits for its answer and reports a missing one."),

@@ -84,7 +84,7 @@ class Reconciler:
             LOG.exception("not set going again", extra={"scan_id": scan_id})
             return
         if done:
-            metrics.emit("set going again", {"Remedies": 1}, Remedy=done, scan_id=scan_id)
+            metrics.emit("set going again", {"Remedies": 1}, remedy=done, scan_id=scan_id)
             yield done
 
     def _treat(self, record: ScanRecord) -> str | None:

@@ -14,7 +14,6 @@ from infra.monitoring.metrics import (
     FAILURE_CLASSES,
     HOUR,
     OUTCOMES,
-    REMEDIES,
     STAGES,
     STATES,
     cost_per_scan,
@@ -107,7 +106,7 @@ def _outcomes() -> cloudwatch.GraphWidget:
 def _failures() -> cloudwatch.GraphWidget:
     failed = [metric("Failures", "Sum", label=name, period=HOUR, FailureClass=name) for name in FAILURE_CLASSES]
     retried = [metric("Retries", "Sum", label=f"tried again, {stage}", period=HOUR, Stage=stage) for stage in STAGES]
-    remedied = [metric("Remedies", "Sum", label=f"stood still: {name}", period=HOUR, Remedy=name) for name in REMEDIES]
+    remedied = [metric("Remedies", "Sum", label="stood still", period=HOUR)]
     title = "Failures, retries and scans that stood still, an hour"
     return _graph(title, [*failed, *retried, *remedied], unit="scans", stacked=True)
 

@@ -20,7 +20,6 @@ NAMESPACE = "raki"
 STAGES = ("decompressing", "reconstructing")
 STATES = ("arrived", "decompressing", "prepared", "reconstructing", "reconstructed", "delivered", "failed")
 OUTCOMES = ("delivered", "failed", "superseded")
-REMEDIES = ("announce", "enter", "give up", "report", "show", "start over")
 FAILURE_CLASSES = (
     "DamagedScan",
     "NoCalibration",
@@ -35,7 +34,6 @@ FAILURE_CLASSES = (
 VALUES: Mapping[str, tuple[str, ...]] = {
     "FailureClass": FAILURE_CLASSES,
     "Outcome": OUTCOMES,
-    "Remedy": REMEDIES,
     "Stage": STAGES,
     "State": STATES,
 }
@@ -50,7 +48,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "IdleSeconds": ("Seconds", ("Stage",)),
     "InFlight": ("Count", ("Stage",)),
     "RawBytes": ("Bytes", ()),
-    "Remedies": ("Count", ("Remedy",)),
+    "Remedies": ("Count", ()),
     "Retries": ("Count", ("Stage",)),
     "RunningWorkers": ("Count", ()),
     "ScanSeconds": ("Seconds", ()),

@@ -44,7 +44,7 @@ class Metric(NamedTuple):
 
 # Values of the dimensions. Stage: "decompressing", "reconstructing". State: the values of `ledger.State`.
 # FailureClass: the names of the permanent errors of `raki.errors`, Superseded excepted, which is no failure.
-# Outcome: "delivered", "failed", "superseded". Remedy: the values of `reconciliation.Remedy`.
+# Outcome: "delivered", "failed", "superseded".
 METRICS: Mapping[str, Metric] = {
     # One value a scan and stage
     "StageSeconds": Metric(Unit.SECONDS, ("Stage",)),  # of work, where it succeeded
@@ -56,7 +56,7 @@ METRICS: Mapping[str, Metric] = {
     "ScanSeconds": Metric(Unit.SECONDS),  # from the drop on the share until the result can be seen there
     "Scans": Metric(Unit.COUNT, ("Outcome",)),
     "Failures": Metric(Unit.COUNT, ("FailureClass",)),
-    "Remedies": Metric(Unit.COUNT, ("Remedy",)),  # a scan that stood still was set going again
+    "Remedies": Metric(Unit.COUNT),  # a scan that stood still was set going again
     # Of each worker's and each job's life, by and by: with each scan, and at the end. The sum is what is paid for, but
     # for the start; BusySeconds / (BusySeconds + IdleSeconds) of "reconstructing" is the time that GPUs have work.
     "BusySeconds": Metric(Unit.SECONDS, ("Stage",)),

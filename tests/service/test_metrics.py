@@ -18,7 +18,6 @@ DIMENSIONS = {
     "State": "arrived",
     "Outcome": "failed",
     "FailureClass": "NotAScan",
-    "Remedy": "show",
 }
 
 
