@@ -26,6 +26,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "max_decompression_workers": 2,
         "max_reconstruction_jobs": 1,
         "scratch": "nvme",
+        "surge": 3,
         "zones": 1,
     },
     # Scans all through the working day: a GPU that is warm, no route to the internet.
@@ -125,9 +126,11 @@ class Deployment(BaseModel):
     worker_architecture: Literal["x86_64", "arm64"] = "x86_64"
     max_decompression_workers: Count
     max_reconstruction_jobs: Count
-    """How many GPU jobs may run at once: the cap on what the service spends per hour."""
-    scans_per_job: Count = 8
-    """How many waiting scans justify one more GPU job, whose instance takes minutes to start."""
+    """GPU jobs at once in ordinary times; times `surge`, the cap on what the service spends an hour."""
+    surge: Annotated[int, Field(ge=1, le=10)] = 2
+    """How many times both may be exceeded while the queue would take longer than ten minutes; 1: never."""
+    warm_budget_usd_a_day: Annotated[float, Field(ge=0)] = 0
+    """For a GPU that is kept warm in the busiest hours of the day, as the weeks before had them; 0: none is."""
     warm_gpus: Annotated[int, Field(ge=0)] = 0
     """GPU instances that are kept running in the warm hours, scans or none."""
     warm_days: Annotated[str, Field(pattern=r"^[A-Z]{3}([-,][A-Z]{3})*$")] = "MON-FRI"
@@ -147,6 +150,16 @@ class Deployment(BaseModel):
     """A mail is sent at 80 % of it and when it is forecast to be exceeded; 0: no budget."""
     development: bool = False
     """Whether there are a notebook, image repositories and a build for the development of new networks."""
+
+    @property
+    def surge_workers(self) -> int:
+        """Decompression workers that there may be while the queue is long."""
+        return self.max_decompression_workers * self.surge
+
+    @property
+    def surge_jobs(self) -> int:
+        """GPU jobs that there may be while the queue is long, an instance each."""
+        return self.max_reconstruction_jobs * self.surge
 
     @property
     def has_gateway(self) -> bool:

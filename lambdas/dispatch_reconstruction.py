@@ -1,16 +1,17 @@
-"""Submits GPU jobs from the depth of the reconstruct queue. Runs each minute, one at a time."""
+"""Submits GPU jobs for the scans that wait and those to be expected. Runs each minute, one at a time."""
 
 import time
 from collections.abc import Callable, Iterable
-from math import ceil
 from typing import Any
 
 import boto3
 
 from raki.service import log
 from raki.service.bookkeeping import Bookkeeping
-from raki.service.ledger import State
-from raki.service.scheduling import PATIENT, QueueDepth, schedule
+from raki.service.fleet import INSTANCE_START_S, RECONSTRUCT_S, Limits, Load, jobs_to_submit, patience_s
+from raki.service.forecast import Forecast
+from raki.service.ledger import Ledger, State
+from raki.service.scheduling import PATIENT, QueueDepth, depth, schedule
 from raki.service.settings import DispatchSettings, from_environment
 
 LOG = log.configure()
@@ -22,22 +23,11 @@ STALLED_AFTER_S = 300
 UNFINISHED = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 
-def jobs_to_submit(queue: QueueDepth, *, unfinished_jobs: int, scans_per_job: int, max_jobs: int) -> int:
-    """How many more jobs to submit.
-
-    A job drains the queue, so one job serves many scans. Messages in flight are in the hands of a job; they count,
-    for a job that was lost leaves them behind, but they never call for a job while one is running.
-
-    A job that Batch cancels for want of an instance is submitted anew at once, on purpose: it has waited out its time
-    limit in the queue first, so that this makes no more than `max_jobs` jobs in that time, which cost nothing; an
-    instance may be there any minute, and nobody else would ask for it.
-    """
-    wanted = min(max_jobs, ceil(queue.total / scans_per_job))
-    return max(0, wanted - unfinished_jobs)
-
-
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
-    """Counts messages and unfinished jobs, and submits the difference. Jobs that get no further count as none."""
+    """Counts messages and unfinished jobs, submits those that are lacking, and says how long idle ones are to wait.
+
+    Jobs that get no further count as none.
+    """
     settings = from_environment(DispatchSettings)
     return schedule(
         SQS, settings.reconstruct_queue_url, lambda queue: _dispatch(queue, settings), stage=State.RECONSTRUCTING
@@ -58,19 +48,48 @@ def stalled(jobs: Iterable[dict[str, Any]], last_alive_s: Callable[[str], int], 
 
 
 def _dispatch(queue: QueueDepth, settings: DispatchSettings) -> dict[str, int]:
-    jobs = {status: _jobs(settings.job_queue, status) for status in UNFINISHED}
-    books = Bookkeeping(DYNAMODB, settings.ledger_table)
-    hung = stalled(jobs["RUNNING"], books.last_alive_s, now_s=time.time())
-    for job_id in hung:
-        LOG.warning("a job that gets no further is ended", extra={"job": job_id})
-        BATCH.terminate_job(jobId=job_id, reason=f"no sign of progress for {STALLED_AFTER_S} s")
-    unfinished = sum(len(found) for found in jobs.values()) - len(hung)
+    ledger, books = Ledger(DYNAMODB, settings.ledger_table), Bookkeeping(DYNAMODB, settings.ledger_table)
+    now_s = time.time()
+    # A scan that is only being prepared will need a GPU by the time that one has started.
+    n_unprepared = depth(SQS, settings.ingest_queue_url).total
+    forecast = _observe(ledger, books, now_s, n_unprepared)
+    load = Load(
+        seconds_a_scan=ledger.pace(State.RECONSTRUCTING).seconds_a_scan(otherwise=RECONSTRUCT_S),
+        scans_a_second=forecast.scans_a_second(now_s, ahead_s=INSTANCE_START_S),
+    )
+    is_warm = forecast.is_worth_keeping_warm(now_s, ahead_s=INSTANCE_START_S, hours_a_day=settings.warm_hours_a_day)
+    unfinished = _count_jobs(settings.job_queue, books, now_s)
     submit = jobs_to_submit(
-        queue, unfinished_jobs=unfinished, scans_per_job=settings.scans_per_job, max_jobs=settings.max_jobs
+        n_unprepared + queue.total,
+        load=load,
+        unfinished_jobs=unfinished,
+        is_kept_warm=is_warm,
+        limits=Limits(most=settings.max_jobs, most_ever=settings.surge_jobs),
     )
     for _ in range(submit):
         BATCH.submit_job(jobName="reconstruct", jobDefinition=settings.job_definition, jobQueue=settings.job_queue)
+    waits_s = patience_s(load=load, unfinished_jobs=unfinished + submit, is_kept_warm=is_warm)
+    books.keep("patience_s", f"{waits_s:.0f}")
     return {"UnfinishedJobs": unfinished, "SubmittedJobs": submit}
+
+
+def _count_jobs(job_queue: str, books: Bookkeeping, now_s: float) -> int:
+    """Unfinished jobs but for those that hang, which are ended."""
+    jobs = {status: _jobs(job_queue, status) for status in UNFINISHED}
+    hung = stalled(jobs["RUNNING"], books.last_alive_s, now_s=now_s)
+    for job_id in hung:
+        LOG.warning("a job that gets no further is ended", extra={"job": job_id})
+        BATCH.terminate_job(jobId=job_id, reason=f"no sign of progress for {STALLED_AFTER_S} s")
+    return sum(len(found) for found in jobs.values()) - len(hung)
+
+
+def _observe(ledger: Ledger, books: Bookkeeping, now_s: float, n_unprepared: int) -> Forecast:
+    """The forecast with what has come by now: all that were ever prepared, and those that wait for it."""
+    kept = books.kept("forecast")
+    before = Forecast.from_json(kept) if kept else Forecast()
+    forecast = before.observed(now_s, ledger.pace(State.DECOMPRESSING).n + n_unprepared)
+    books.keep("forecast", forecast.to_json())
+    return forecast
 
 
 def _jobs(job_queue: str, status: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Sets the number of decompression workers from the depth of the ingest queue. Runs each minute, one at a time."""
+"""Sets the number of decompression workers from the work in the ingest queue. Runs each minute, one at a time."""
 
 from math import ceil
 from typing import Any
@@ -7,8 +7,9 @@ import boto3
 
 from raki.service import log
 from raki.service.bookkeeping import Bookkeeping
-from raki.service.ledger import State
-from raki.service.scheduling import PATIENT, QueueDepth, schedule
+from raki.service.fleet import DECOMPRESS_S, Limits, desired_workers, needed_workers
+from raki.service.ledger import Ledger, State
+from raki.service.scheduling import PATIENT, QueueDepth, is_poll, schedule
 from raki.service.settings import ScaleSettings, from_environment
 
 log.configure()
@@ -17,40 +18,35 @@ SQS = boto3.client("sqs")
 DYNAMODB = boto3.client("dynamodb")
 
 NAME = "scale_decompression"
-MESSAGES_PER_WORKER = 2
-"""A scan takes about as long as a worker takes to start: beyond two waiting scans another worker pays off."""
-QUIET_POLLS = 3
-"""SQS's counts are right only a minute after the last change, so one quiet poll proves nothing."""
 
 
-def desired_workers(queue: QueueDepth, *, current: int, quiet_polls: int, max_workers: int, is_deploying: bool) -> int:
-    """How many workers there should be.
-
-    Messages in flight count: they are scans being worked on. ECS chooses itself which worker it stops, so the
-    count only falls, and then to zero, when nobody has been at work for a while. While a deployment is replacing
-    workers it doesn't fall at all, for the old ones are counted too; it may rise, as under ECS's own scaling.
-    """
-    current = min(current, max_workers)
-    needed = min(max_workers, ceil(queue.total / MESSAGES_PER_WORKER))
-    if needed == 0 and quiet_polls >= QUIET_POLLS and not is_deploying:
-        return 0
-    return max(needed, current)
-
-
-def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
+def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     """Reads the queue's depth and the service, and changes the desired count where it has to change."""
     settings = from_environment(ScaleSettings)
-    return schedule(SQS, settings.ingest_queue_url, lambda queue: _scale(queue, settings), stage=State.DECOMPRESSING)
+    return schedule(
+        SQS,
+        settings.ingest_queue_url,
+        lambda queue: _scale(queue, settings, polled=is_poll(event)),
+        stage=State.DECOMPRESSING,
+    )
 
 
-def _scale(queue: QueueDepth, settings: ScaleSettings) -> dict[str, int]:
+def _scale(queue: QueueDepth, settings: ScaleSettings, *, polled: bool) -> dict[str, int]:
     (service,) = ECS.describe_services(cluster=settings.cluster, services=[settings.service])["services"]
     current, running = service["desiredCount"], service["runningCount"]
+    ledger = Ledger(DYNAMODB, settings.ledger_table)
+    seconds = ledger.pace(State.DECOMPRESSING).seconds_a_scan(otherwise=DECOMPRESS_S)
+    is_quiet = needed_workers(queue, seconds_a_scan=seconds) < current
+    books = Bookkeeping(DYNAMODB, settings.ledger_table)
     desired = desired_workers(
         queue,
+        seconds_a_scan=seconds,
         current=current,
-        quiet_polls=Bookkeeping(DYNAMODB, settings.ledger_table).count_quiet_poll(NAME, quiet=queue.total == 0),
-        max_workers=settings.max_workers,
+        # Calls between two polls say nothing of how long it has been quiet.
+        quiet_polls=books.count_quiet_poll(NAME, quiet=is_quiet)
+        if polled
+        else 0,
+        limits=Limits(most=settings.max_workers, most_ever=settings.surge_workers),
         is_deploying=len(service.get("deployments", [])) > 1,
     )
     if desired != current:

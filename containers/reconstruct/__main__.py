@@ -32,11 +32,12 @@ from raki.service.watchdog import Watchdog
 
 LOG = logging.getLogger("raki.reconstruct")
 
-PATIENCE_S = 300
-"""How long an empty queue is watched before the job ends; the dispatcher starts another when more scans come. A scan
-that comes by then waits neither for an instance, minutes, nor for CUDA to be loaded on one that Batch keeps anyway."""
-LONGEST_POLL_S = 20
-"""What SQS waits at most (Amazon SQS API reference, ReceiveMessage)."""
+PATIENCE_S = 5
+"""How long an empty queue is watched before the job ends, where no dispatcher has said how long waiting pays."""
+POLL_S = 20
+"""A job that is to wait for longer asks after so long whether that still holds."""
+LIFE_S = 5 * 3600.0
+"""Then it ends as soon as nothing waits: Batch ends it after six hours, scan in hand or not."""
 STEP_S = 3600.0
 """The longest that a slice, or the writing of results, may take: of the published methods one trains for half an hour a
 slice on one core."""
@@ -48,11 +49,11 @@ class Job:
     def __init__(self, settings: ReconstructSettings, options: Options, job_id: str | None = None) -> None:
         self._settings = settings
         self._options = options
-        self._last_busy_s = time.monotonic()
         self._s3: BaseClient = boto3.client("s3")
         dynamodb = boto3.client("dynamodb")
         self._ledger = Ledger(dynamodb, settings.ledger_table)
-        books = Bookkeeping(dynamodb, settings.ledger_table)
+        self._books = Bookkeeping(dynamodb, settings.ledger_table)
+        self._started_s = time.monotonic()
         self._stage = Stage(
             state=State.RECONSTRUCTING,
             consumer=Consumer(
@@ -62,24 +63,24 @@ class Job:
             s3=self._s3,
             results_bucket=settings.results_bucket,
             watchdog=Watchdog(STEP_S),
-            note_alive=partial(books.note_alive, job_id) if job_id else lambda: None,
+            note_alive=partial(self._books.note_alive, job_id) if job_id else lambda: None,
         )
 
     def drain(self) -> None:
         """Receives messages until none has come for a while."""
         if n_folders := clear_leftovers():
             LOG.warning("cleared away what an earlier job left", extra={"n_folders": n_folders})
-        while True:
-            self._stage.serve(self._handle, wait_s=min(PATIENCE_S, LONGEST_POLL_S), until_empty=True)
-            if time.monotonic() - self._last_busy_s >= PATIENCE_S:
-                return
+        wait_s = min(POLL_S, max(PATIENCE_S, round(self._patience_s())))
+        self._stage.serve(self._handle, wait_s=wait_s, until_empty=True, patience_s=self._patience_s)
+
+    def _patience_s(self) -> float:
+        if time.monotonic() - self._started_s > LIFE_S:
+            return 0.0
+        return float(self._books.kept("patience_s") or PATIENCE_S)
 
     def _handle(self, message: Message) -> bool:
-        try:
-            request = ReconstructionRequested.from_json(message.body)
-            return self._stage.attend(message, request.scan_id, lambda record: self._reconstruct(request, record))
-        finally:
-            self._last_busy_s = time.monotonic()
+        request = ReconstructionRequested.from_json(message.body)
+        return self._stage.attend(message, request.scan_id, lambda record: self._reconstruct(request, record))
 
     def _reconstruct(self, request: ReconstructionRequested, record: ScanRecord) -> None:
         with scan_folder() as scratch:

@@ -40,7 +40,7 @@ def cost(
         typer.Option(
             min=1,
             help="Scans that share one boot. When left out: what comes while an instance boots and works on its "
-            "first scan, at most raki:scans_per_job.",
+            "first scan, at most eight.",
         ),
     ] = None,
     retry_rate: Annotated[

@@ -14,6 +14,8 @@ REPLACED_RAW_DAYS = 1
 """After a day the version of a raw scan that another has replaced is archived; a test compares it with the template."""
 RESULT_OBJECTS = 8
 """Image in two formats, preview, report, provenance, maps and manifest."""
+MOST_PER_BOOT = 8.0
+"""Scans; cautious: `python -m benchmarks scaling` has 6 at 200 scans a day and 47 at 2,000."""
 INSTANCES = ("g6.xlarge", "g5.xlarge", "g4dn.xlarge")
 
 
@@ -144,21 +146,21 @@ def gpu_cost(deployment: Deployment, workload: Workload, hourly: float, *, retry
     """
     in_warm_hours = warm_gpu_hours(deployment) * 60 / workload.run_minutes
     others = max(0.0, workload.scans - in_warm_hours) / workload.scans
-    boot_minutes = workload.boot_minutes / scans_sharing_a_boot(deployment, workload)
+    boot_minutes = workload.boot_minutes / scans_sharing_a_boot(workload)
     return others * formulas.instance(workload.run_minutes, boot_minutes, hourly, retry_rate=retry_rate)
 
 
-def scans_sharing_a_boot(deployment: Deployment, workload: Workload) -> float:
+def scans_sharing_a_boot(workload: Workload) -> float:
     """How many scans one start of an instance serves.
 
     A job takes scans until none waits: its own, and what comes while the instance boots and the first one runs. More
-    than `scans_per_job` are not reckoned with, since for those that wait beyond it another job is submitted.
+    than `MOST_PER_BOOT` are not reckoned with, since for those that wait beyond it another job is submitted.
     """
     if workload.scans_per_boot is not None:
         return workload.scans_per_boot
     per_minute = workload.scans_per_day / (workload.hours_per_day * 60)
     meanwhile = per_minute * (workload.boot_minutes + workload.run_minutes)
-    return min(float(deployment.scans_per_job), 1 + meanwhile)
+    return min(MOST_PER_BOOT, 1 + meanwhile)
 
 
 def _gpu_hour(instance: str, prices: Prices) -> float:

@@ -98,6 +98,7 @@ class Decompression(Construct):
                 "LEDGER_TABLE": storage.ledger.table_name,
                 "MAX_WORKERS": str(deployment.max_decompression_workers),
                 "SERVICE": self.service.service_name,
+                "SURGE_WORKERS": str(deployment.surge_workers),
             },
             key=storage.operations_key,
         )

@@ -14,8 +14,8 @@ from infra.pipeline.scratch import Scratch
 # One 24 GB or 16 GB GPU, 4 vCPU, 16 GiB and an NVMe disk each; several types, so that spot capacity is found.
 INSTANCE_TYPES = ["g6.xlarge", "g5.xlarge", "g4dn.xlarge"]
 VCPUS = 4
-# The shortest that Batch has: scans that follow each other within it find an instance that is running.
-IDLE_MINUTES = 20
+# On demand; a test compares it with the prices that `raki cost` has.
+DEAREST_HOUR_USD = 1.006
 PREPARE = Path(__file__).with_name("prepare_instance.sh")
 
 
@@ -58,12 +58,13 @@ class GpuInstances(Construct):
         )
         resource = environment.node.default_child
         assert isinstance(resource, batch.CfnComputeEnvironment)
-        # The construct has no argument for either. Without its number, a new version of the template would be no change
+        # The construct has no argument for it. Without its number, a new version of the template would be no change
         # of the environment, and instances would go on starting with the old one.
         resource.add_property_override(
             "ComputeResources.LaunchTemplate.Version", self.launch_template.latest_version_number
         )
-        resource.add_property_override("ComputeResources.ScalingPolicy.MinScaleDownDelayMinutes", IDLE_MINUTES)
+        # Batch's own delay before it ends an idle instance, 20 minutes at least (AWS Batch API Reference,
+        # ComputeScalingPolicy), stays off: a job itself waits for as long as waiting costs less than a start.
         return environment
 
 

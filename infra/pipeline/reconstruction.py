@@ -10,7 +10,7 @@ from infra.deployment import Deployment
 from infra.functions import Handler
 from infra.log_groups import log_group
 from infra.network.stack import NetworkStack
-from infra.pipeline.instances import VCPUS, GpuInstances
+from infra.pipeline.instances import DEAREST_HOUR_USD, VCPUS, GpuInstances
 from infra.pipeline.scratch import FOLDER, Scratch
 from infra.pipeline.warm_hours import WarmHours
 from infra.sources import image
@@ -74,7 +74,7 @@ class Reconstruction(Construct):
         while the first starts another one; so warm instances have an environment of their own, off at other hours.
         """
         instances = GpuInstances(self, "Instances", network=self._network, scratch=self.scratch)
-        n_jobs, n_warm = self._deployment.max_reconstruction_jobs, self._deployment.warm_gpus
+        n_jobs, n_warm = self._deployment.surge_jobs, self._deployment.warm_gpus
         spot = instances.environment(self, "Spot", max_instances=n_jobs, spot=True)
         on_demand = instances.environment(self, "OnDemand", max_instances=n_jobs)
         if not n_warm:
@@ -146,12 +146,14 @@ class Reconstruction(Construct):
             "Dispatch",
             name="dispatch_reconstruction",
             environment={
+                "INGEST_QUEUE_URL": storage.ingest_queue.queue_url,
                 "JOB_DEFINITION": self.job_definition.job_definition_arn,
                 "JOB_QUEUE": self.job_queue.job_queue_arn,
                 "LEDGER_TABLE": storage.ledger.table_name,
                 "MAX_JOBS": str(self._deployment.max_reconstruction_jobs),
                 "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
-                "SCANS_PER_JOB": str(self._deployment.scans_per_job),
+                "SURGE_JOBS": str(self._deployment.surge_jobs),
+                "WARM_HOURS_A_DAY": str(min(24, int(self._deployment.warm_budget_usd_a_day / DEAREST_HOUR_USD))),
             },
             key=storage.operations_key,
         )

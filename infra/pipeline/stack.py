@@ -47,7 +47,7 @@ class PipelineStack(Stack):
     def _let_workers_be_scaled(self, storage: StorageStack) -> None:
         scale = self.decompression.scale.role
         allow(scale, "sqs:GetQueueAttributes", on=[storage.ingest_queue.queue_arn])
-        use_ledger(scale, storage.ledger, "dynamodb:UpdateItem")
+        use_ledger(scale, storage.ledger, "dynamodb:GetItem", "dynamodb:UpdateItem")
         allow(scale, "ecs:DescribeServices", "ecs:UpdateService", on=[self.decompression.service.service_arn])
 
     def _let_workers_prepare(self, storage: StorageStack) -> None:
@@ -67,7 +67,12 @@ class PipelineStack(Stack):
 
     def _let_jobs_be_dispatched(self, storage: StorageStack) -> None:
         dispatch = self.reconstruction.dispatch.role
-        allow(dispatch, "sqs:GetQueueAttributes", on=[storage.reconstruct_queue.queue_arn])
+        allow(
+            dispatch,
+            "sqs:GetQueueAttributes",
+            on=[storage.ingest_queue.queue_arn, storage.reconstruct_queue.queue_arn],
+        )
+        use_ledger(dispatch, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem")
         allow(
             dispatch,
             "batch:SubmitJob",

@@ -37,3 +37,12 @@ class Bookkeeping:
         """Remembers that the gateway has been asked to look at the folder, or at one above it."""
         item = {"scan_id": f"#shown:{folder}"}
         self._table.put(item, condition="attribute_not_exists(scan_id)", values={})
+
+    def keep(self, name: str, text: str) -> None:
+        """Keeps what one call of a Lambda leaves to the next, or a worker is to know."""
+        self._table.replace({"scan_id": f"#kept:{name}", "text": text})
+
+    def kept(self, name: str) -> str | None:
+        """What was kept last under this name."""
+        item = self._table.get(f"#kept:{name}")
+        return str(item["text"]) if item else None

@@ -14,6 +14,7 @@ from botocore.client import BaseClient
 from raki.errors import RakiError, Removed, Superseded, TransientError
 from raki.service import metrics
 from raki.service.folders import Place, find_place, owner_of, take_place
+from raki.service.forecast import Pace
 from raki.service.messages import ScanArrived
 from raki.service.record import BEFORE, ENDED, HAS_ENDED, ORDER, ScanRecord, State, read_record
 from raki.service.table import Table
@@ -254,6 +255,15 @@ class Ledger:
     def scans(self) -> Iterator[ScanRecord]:
         """All scans, in no order."""
         return (read_record(item) for item in self._table.scan() if not item["scan_id"].startswith("#"))
+
+    def note_work(self, stage: State, seconds: float) -> None:
+        """Counts a scan that has passed the stage after so much work."""
+        self._table.add(f"#work:{stage}", {"n": 1, "milliseconds": round(seconds * 1000)})
+
+    def pace(self, stage: State) -> Pace:
+        """What the stage has done so far."""
+        item = self._table.get(f"#work:{stage}") or {}
+        return Pace(n=int(item.get("n", 0)), seconds=int(item.get("milliseconds", 0)) / 1000)
 
 
 def _overtaken() -> Superseded:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from botocore.client import BaseClient
 from botocore.config import Config
@@ -59,6 +60,12 @@ def schedule(
         event, reason = "unchanged", {"reason": code}
     metrics.emit(event, decision, Stage=stage, **reason)
     return decision
+
+
+def is_poll(event: dict[str, Any]) -> bool:
+    """Whether it is the schedule that calls, once a minute, and not a notice. Amazon EventBridge User Guide, "Scheduled
+    events"."""
+    return event.get("detail-type") == "Scheduled Event"
 
 
 def depth(sqs: BaseClient, queue_url: str) -> QueueDepth:

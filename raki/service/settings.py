@@ -53,18 +53,24 @@ class ScaleSettings:
     ledger_table: str
     max_workers: int
     service: str
+    surge_workers: int
+    """How many there may be while the queue is long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DispatchSettings:
     """The environment of the Lambda dispatch_reconstruction."""
 
+    ingest_queue_url: str
     job_definition: str
     job_queue: str
     ledger_table: str
     max_jobs: int
     reconstruct_queue_url: str
-    scans_per_job: int
+    surge_jobs: int
+    """How many there may be while the queue is long."""
+    warm_hours_a_day: int
+    """In which a job may be kept waiting for scans to come."""
 
 
 @dataclass(frozen=True, kw_only=True)

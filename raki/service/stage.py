@@ -50,17 +50,29 @@ class Stage:
     jitter: Random = field(default_factory=Random)
     """By how much waits differ from each other."""
 
-    def serve(self, handle: Callable[[Message], bool], *, wait_s: int, until_empty: bool) -> None:
+    def serve(
+        self,
+        handle: Callable[[Message], bool],
+        *,
+        wait_s: int,
+        until_empty: bool,
+        patience_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """Hands one message after another to `handle`, which says whether the message has served its purpose.
 
-        A message that can't be understood is buried at once; any other whose handling raises comes again.
+        A message that can't be understood is buried at once; any other whose handling raises comes again. With
+        `until_empty` it ends when none has come for as long as `patience_s` says, asked after each empty poll.
         """
         occupation = metrics.Occupation(self.state)
+        idle_since_s = time.monotonic()
         try:
-            while (message := self._next(wait_s=wait_s)) or not until_empty:
-                if message:
+            while True:
+                if message := self._next(wait_s=wait_s):
                     with occupation.at_work():
                         self._handle(message, handle)
+                    idle_since_s = time.monotonic()
+                elif until_empty and time.monotonic() - idle_since_s >= patience_s():
+                    return
         finally:
             occupation.end()
 
@@ -155,6 +167,7 @@ class Stage:
         else:
             seconds = round(time.monotonic() - started_s, 3)
             metrics.emit("stage done", {"StageSeconds": seconds}, Stage=self.state, scan_id=record.scan_id)
+            self.ledger.note_work(self.state, seconds)
 
     def _work(self, record: ScanRecord, work: Callable[[ScanRecord], None]) -> None:
         """Does the work. The last of the tries that the surroundings may spoil raises OutageTooLong."""

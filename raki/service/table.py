@@ -70,6 +70,20 @@ class Table:
             ExpressionAttributeValues=_serialised({**values, **new}),
         )
 
+    def replace(self, item: Mapping[str, Any]) -> None:
+        """Writes a whole item, whatever is there."""
+        self._client.put_item(TableName=self._name, Item=_serialised(item))
+
+    def add(self, key: str, counts: Mapping[str, int]) -> None:
+        """Adds to an item's counters, which start at zero."""
+        self._client.update_item(
+            TableName=self._name,
+            Key=_serialised({KEY: key}),
+            UpdateExpression="ADD " + ", ".join(f"#{name} :{name}" for name in counts),
+            ExpressionAttributeNames={f"#{name}": name for name in counts},
+            ExpressionAttributeValues=_serialised({f":{name}": count for name, count in counts.items()}),
+        )
+
     def count(self, key: str, *, up: bool) -> int:
         """Adds one to an item's counter, or sets it to zero; returns the count."""
         answer = self._client.update_item(

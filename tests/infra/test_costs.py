@@ -33,6 +33,7 @@ from infra.deployment import PROFILES, Deployment
 from infra.monitoring.metrics import METRICS as DIMENSIONS_OF
 from infra.monitoring.metrics import VALUES
 from infra.network.endpoints import INTERFACE_ENDPOINTS
+from infra.pipeline.instances import DEAREST_HOUR_USD
 from tests.infra.conftest import DEPLOYMENTS
 
 APP = typer.Typer()
@@ -520,3 +521,8 @@ def test_replaced_raw_versions_are_archived_when_they_are_counted_to_be(reviewed
         for step in rule.get("NoncurrentVersionTransitions", [])
     ]
     assert steps == [REPLACED_RAW_DAYS]
+
+
+def test_a_warm_hour_costs_at_most_what_the_budget_is_divided_by():
+    on_demand = (PRICES.g4dn_xlarge_hour, PRICES.g5_xlarge_hour, PRICES.g6_xlarge_hour)
+    assert max(on_demand) == DEAREST_HOUR_USD

@@ -47,7 +47,7 @@ def test_a_gateway_needs_to_know_who_may_mount_its_shares():
         ("raki:max_reconstruction_jobs", "many"),
         ("raki:method", "raki2091"),
         ("raki:profile", "hospital"),
-        ("raki:scans_per_job", 0),
+        ("raki:surge", 0.5),
         ("raki:seed", 1 << 32),
         ("raki:share_clients", "10.1.0.0/16, radiology"),
         ("raki:shareclients", "10.1.0.0/16"),

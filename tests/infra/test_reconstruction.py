@@ -145,7 +145,8 @@ def test_every_environment_starts_at_nothing_keeps_to_one_zone_and_is_updated_in
                 "Version": {"Fn::GetAtt": [Match.any_value(), "LatestVersionNumber"]},
             },
             "MinvCpus": 0,
-            "ScalingPolicy": {"MinScaleDownDelayMinutes": 20},
+            # A job waits itself; beside it, 20 idle minutes at least would be paid for each time.
+            "ScalingPolicy": Match.absent(),
             "Subnets": [Match.any_value()],
             "UpdateToLatestImageVersion": True,
         }
@@ -165,7 +166,7 @@ def test_every_environment_starts_at_nothing_keeps_to_one_zone_and_is_updated_in
 
 def test_each_market_alone_has_room_for_every_job_that_the_deployment_allows(nvme):
     for market in ("Spot", "OnDemand"):
-        assert found(nvme, ENVIRONMENT, market)["ComputeResources"]["MaxvCpus"] == 3 * 4
+        assert found(nvme, ENVIRONMENT, market)["ComputeResources"]["MaxvCpus"] == 3 * 3 * 4
 
 
 def test_a_job_that_cannot_start_is_given_up_after_an_hour(nvme):

@@ -8,84 +8,16 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas import dispatch_reconstruction as dispatch
 from lambdas import refresh_gateway as refresh
 from lambdas import scale_decompression as scale
-from raki.service.scheduling import QueueDepth
+from raki.service.fleet import IMPATIENT_S, PATIENT_S
+from raki.service.forecast import HOURS_A_WEEK, Forecast
 from tests.embedded_metrics import logged, metrics_in, named
-
-counts = st.integers(min_value=0, max_value=500)
-depths = st.builds(QueueDepth, waiting=counts, in_flight=counts)
-few = st.integers(min_value=1, max_value=20)
-
-
-workers = st.integers(min_value=0, max_value=20)
-polls = st.tuples(depths, st.booleans())
-
-
-@given(queue=depths, current=workers, quiet=counts, most=few, deploying=st.booleans())
-def test_workers_stay_within_the_cap_and_are_never_taken_from_work(queue, current, quiet, most, deploying):
-    desired = scale.desired_workers(queue, current=current, quiet_polls=quiet, max_workers=most, is_deploying=deploying)
-    assert 0 <= desired <= most
-    if queue.total:
-        assert desired >= max(1, min(current, most))
-    if deploying:
-        assert desired >= min(current, most)
-    elif queue.total == 0 and quiet >= 3:
-        assert desired == 0
-
-
-@given(queue=depths, more=depths, current=workers, quiet=counts, most=few, deploying=st.booleans())
-def test_more_messages_never_mean_fewer_workers(queue, more, current, quiet, most, deploying):
-    def desired(waiting, in_flight):
-        deeper = QueueDepth(waiting=waiting, in_flight=in_flight)
-        return scale.desired_workers(
-            deeper, current=current, quiet_polls=quiet, max_workers=most, is_deploying=deploying
-        )
-
-    fewer = desired(queue.waiting, queue.in_flight)
-    assert fewer <= desired(queue.waiting + more.waiting, queue.in_flight + more.in_flight)
-    assert fewer == desired(queue.in_flight, queue.waiting), "a scan in work counts as one that waits"
-
-
-@given(seen=st.lists(polls, max_size=30), most=few)
-def test_the_number_of_workers_does_not_flap(seen, most):
-    """It rises with the depth and falls once, to zero, after three polls in a row that found nothing."""
-    current = quiet = 0
-    for queue, deploying in seen:
-        quiet = 0 if queue.total else quiet + 1
-        arguments = {"quiet_polls": quiet, "max_workers": most, "is_deploying": deploying}
-        desired = scale.desired_workers(queue, current=current, **arguments)
-        assert desired >= current or (desired == 0 and quiet >= 3 and not deploying)
-        assert scale.desired_workers(queue, current=desired, **arguments) == desired
-        current = desired
-
-
-def test_the_service_goes_from_zero_to_one_to_zero():
-    def polled(waiting, in_flight, current, quiet):
-        queue = QueueDepth(waiting=waiting, in_flight=in_flight)
-        return scale.desired_workers(queue, current=current, quiet_polls=quiet, max_workers=4, is_deploying=False)
-
-    assert polled(0, 0, 0, 9) == 0
-    assert polled(1, 0, 0, 0) == 1
-    assert polled(0, 1, 1, 0) == 1, "a scan in work keeps its worker"
-    assert polled(0, 0, 1, 1) == 1, "one quiet poll proves nothing"
-    assert polled(0, 0, 1, 3) == 0
-    assert polled(30, 0, 0, 0) == 4
-
-
-@given(queue=depths, unfinished=st.integers(min_value=0, max_value=20), per_job=few, most=few)
-def test_jobs_stay_within_the_cap_and_no_scan_is_left_without_one(queue, unfinished, per_job, most):
-    submitted = dispatch.jobs_to_submit(queue, unfinished_jobs=unfinished, scans_per_job=per_job, max_jobs=most)
-    assert submitted == 0 or submitted + unfinished <= most
-    if queue.total:
-        assert submitted + unfinished >= 1
-    else:
-        assert submitted == 0
 
 
 @pytest.mark.parametrize(
@@ -134,8 +66,9 @@ def scale_calls(monkeypatch):
         "INGEST_QUEUE_URL": "https://q",
         "LEDGER_TABLE": "l",
         "MAX_WORKERS": "4",
+        "SURGE_WORKERS": "8",
     }
-    for name, value in {**settings, "MAX_WORKERS": "4"}.items():
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
     with Stubber(scale.ECS) as ecs, Stubber(scale.SQS) as sqs, Stubber(scale.DYNAMODB) as ledger:
         yield ecs, sqs, ledger
@@ -158,13 +91,22 @@ def quiet_polls(calls, n):
     calls.add_response("update_item", {"Attributes": {"n": {"N": str(n)}}})
 
 
+def pace(calls, *, n, seconds):
+    counts = {"n": {"N": str(n)}, "milliseconds": {"N": str(round(n * seconds * 1000))}}
+    calls.add_response("get_item", {"Item": counts if n else {}})
+
+
+EACH_MINUTE = {"detail-type": "Scheduled Event", "source": "aws.events"}
+
+
 def test_each_decision_about_workers_is_measured(scale_calls, written):
     ecs, sqs, ledger = scale_calls
     waiting(sqs, 5, in_flight=1)
     service(ecs, desired=1, running=1)
+    pace(ledger, n=20, seconds=30)
     quiet_polls(ledger, 0)
     ecs.add_response("update_service", {}, {"cluster": "c", "service": "s", "desiredCount": 3})
-    decision = scale.handler({}, None)
+    decision = scale.handler(EACH_MINUTE, None)
     expected = {"Waiting": 5, "InFlight": 1, "BacklogPerTask": 6, "DesiredWorkers": 3, "RunningWorkers": 1}
     assert decision == expected
     found = metrics_in(written.getvalue())
@@ -173,27 +115,44 @@ def test_each_decision_about_workers_is_measured(scale_calls, written):
     assert named(found, "DesiredWorkers") == [(3, {})]
 
 
-@pytest.mark.parametrize(("n_waiting", "in_flight", "is_quiet"), [(0, 0, True), (0, 1, False), (1, 0, False)])
-def test_a_poll_is_quiet_when_nothing_waits_and_nobody_is_at_work(scale_calls, written, n_waiting, in_flight, is_quiet):
+@pytest.mark.parametrize(
+    ("in_flight", "workers", "is_quiet"), [(0, 1, True), (1, 1, False), (1, 2, True), (9, 2, False)]
+)
+def test_a_poll_is_quiet_when_fewer_workers_would_do(scale_calls, written, in_flight, workers, is_quiet):
     ecs, sqs, ledger = scale_calls
-    waiting(sqs, n_waiting, in_flight=in_flight)
-    service(ecs, desired=1, running=1)
+    waiting(sqs, 0, in_flight=in_flight)
+    service(ecs, desired=workers, running=workers)
+    pace(ledger, n=0, seconds=0)
     counted = []
     ledger.client.meta.events.register_first(
         "provide-client-params.dynamodb.UpdateItem", lambda params, **_: counted.append(params), unique_id="counted"
     )
+    if in_flight == 9:  # 135 s of work
+        ecs.add_response("update_service", {}, {"cluster": "c", "service": "s", "desiredCount": 3})
     quiet_polls(ledger, 1)
-    scale.handler({}, None)
+    scale.handler(EACH_MINUTE, None)
     ledger.client.meta.events.unregister("provide-client-params.dynamodb.UpdateItem", unique_id="counted")
     assert [params["UpdateExpression"].startswith("ADD") for params in counted] == [is_quiet]
+
+
+def test_a_call_between_two_polls_starts_workers_and_ends_none(scale_calls, written):
+    ecs, sqs, ledger = scale_calls
+    for n, wanted in ((0, 2), (20, 5)):
+        waiting(sqs, n)
+        service(ecs, desired=2, running=2)
+        pace(ledger, n=0, seconds=0)
+        if wanted != 2:
+            ecs.add_response("update_service", {}, {"cluster": "c", "service": "s", "desiredCount": 4})
+        assert scale.handler({"detail-type": "Object Created"}, None)["DesiredWorkers"] == min(4, wanted)
 
 
 def test_no_worker_is_taken_away_while_a_deployment_replaces_them(scale_calls, written):
     ecs, sqs, ledger = scale_calls
     waiting(sqs, 0)
     service(ecs, desired=2, running=4, n_deployments=2)
+    pace(ledger, n=0, seconds=0)
     quiet_polls(ledger, 9)
-    assert scale.handler({}, None)["DesiredWorkers"] == 2
+    assert scale.handler(EACH_MINUTE, None)["DesiredWorkers"] == 2
 
 
 @pytest.mark.parametrize("code", ["ServiceNotActiveException", "ThrottlingException"])
@@ -201,9 +160,10 @@ def test_a_service_that_cannot_be_changed_now_is_left_to_the_next_minute(scale_c
     ecs, sqs, ledger = scale_calls
     waiting(sqs, 5)
     service(ecs, desired=0, running=0)
+    pace(ledger, n=0, seconds=0)
     quiet_polls(ledger, 0)
     ecs.add_client_error("update_service", code)
-    assert scale.handler({}, None) == {"Waiting": 5, "InFlight": 0}
+    assert scale.handler(EACH_MINUTE, None) == {"Waiting": 5, "InFlight": 0}
     (line,) = written.getvalue().splitlines()
     assert json.loads(line)["reason"] == code
     assert named(metrics_in(line), "Waiting") == [(5, {"Stage": "decompressing"})]
@@ -219,13 +179,22 @@ def test_a_missing_permission_is_an_error(scale_calls):
 
 @pytest.fixture
 def dispatch_calls(monkeypatch):
-    settings = {"JOB_DEFINITION": "d", "JOB_QUEUE": "j", "LEDGER_TABLE": "l", "MAX_JOBS": "4"}
-    settings["RECONSTRUCT_QUEUE_URL"] = "https://q"
-    for name, value in {**settings, "SCANS_PER_JOB": "8"}.items():
+    settings = {
+        "INGEST_QUEUE_URL": "https://q",
+        "JOB_DEFINITION": "d",
+        "JOB_QUEUE": "j",
+        "LEDGER_TABLE": "l",
+        "MAX_JOBS": "4",
+        "RECONSTRUCT_QUEUE_URL": "https://q",
+        "SURGE_JOBS": "8",
+        "WARM_HOURS_A_DAY": "0",
+    }
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    with Stubber(dispatch.BATCH) as batch, Stubber(dispatch.SQS) as sqs:
-        yield batch, sqs
-        batch.assert_no_pending_responses()
+    with Stubber(dispatch.BATCH) as batch, Stubber(dispatch.SQS) as sqs, Stubber(dispatch.DYNAMODB) as ledger:
+        yield batch, sqs, ledger
+        for calls in (batch, sqs, ledger):
+            calls.assert_no_pending_responses()
 
 
 def jobs(calls, **n_by_status):
@@ -234,23 +203,46 @@ def jobs(calls, **n_by_status):
         calls.add_response("list_jobs", {"jobSummaryList": found}, {"jobQueue": "j", "jobStatus": status})
 
 
-def test_each_decision_about_jobs_is_measured(dispatch_calls, written):
-    batch, sqs = dispatch_calls
-    waiting(sqs, 17, in_flight=3)
-    jobs(batch, RUNNING=1, RUNNABLE=1)
+def learnt(calls, forecast=None, *, prepared=0, seconds=60.0):
+    """What the ledger says when it is asked, and that it is told what was seen."""
+    calls.add_response("get_item", {"Item": {"text": {"S": forecast.to_json()}}} if forecast else {})
+    pace(calls, n=prepared, seconds=10.0)
+    calls.add_response("put_item", {}, {"TableName": "l", "Item": ANY})
+    pace(calls, n=20, seconds=seconds)
+
+
+def told(calls, patience):
+    item = {"scan_id": {"S": "#kept:patience_s"}, "text": {"S": f"{patience:.0f}"}}
+    calls.add_response("put_item", {}, {"TableName": "l", "Item": item})
+
+
+def submission(calls):
     expected = {"jobName": "reconstruct", "jobDefinition": "d", "jobQueue": "j"}
-    batch.add_response("submit_job", {"jobName": "reconstruct", "jobId": "i"}, expected)
+    calls.add_response("submit_job", {"jobName": "reconstruct", "jobId": "i"}, expected)
+
+
+def test_each_decision_about_jobs_is_measured(dispatch_calls, written):
+    batch, sqs, ledger = dispatch_calls
+    waiting(sqs, 17, in_flight=3)
+    waiting(sqs, 0)
+    learnt(ledger)
+    jobs(batch, RUNNING=1, RUNNABLE=1)  # of 1200 s of work 540 are left when another would be there
+    for _ in range(2):
+        submission(batch)
+    told(ledger, IMPATIENT_S)
     decision = dispatch.handler({}, None)
-    assert decision == {"Waiting": 17, "InFlight": 3, "UnfinishedJobs": 2, "SubmittedJobs": 1}
+    assert decision == {"Waiting": 17, "InFlight": 3, "UnfinishedJobs": 2, "SubmittedJobs": 2}
     found = metrics_in(written.getvalue())
     assert {name: value for name, value, _ in found} == decision
     assert named(found, "InFlight") == [(3, {"Stage": "reconstructing"})]
 
 
 def test_a_job_that_gets_no_further_counts_as_none_and_is_ended(dispatch_calls, written):
-    batch, sqs = dispatch_calls
+    batch, sqs, ledger = dispatch_calls
     now_s = time.time()
     waiting(sqs, 1, in_flight=1)
+    waiting(sqs, 0)
+    learnt(ledger)
     ages = {"works": (4000, 30), "hangs": (4000, 400), "starts": (100, None), "never came up": (400, None)}
     for status in dispatch.UNFINISHED:
         running = [
@@ -259,34 +251,71 @@ def test_a_job_that_gets_no_further_counts_as_none_and_is_ended(dispatch_calls, 
             if status == "RUNNING"
         ]
         batch.add_response("list_jobs", {"jobSummaryList": running}, {"jobQueue": "j", "jobStatus": status})
-    with Stubber(dispatch.DYNAMODB) as ledger:
-        for name, (_, seen_s) in ages.items():
-            seen_at = {"N": str(int(now_s - (seen_s or 0)))}
-            item = {"Item": {"scan_id": {"S": f"#job:{name}"}, "seen_at": seen_at}}
-            key = {"TableName": "l", "Key": {"scan_id": {"S": f"#job:{name}"}}, "ConsistentRead": True}
-            ledger.add_response("get_item", item if seen_s else {}, key)
-        for name in ("hangs", "never came up"):
-            batch.add_response("terminate_job", {}, {"jobId": name, "reason": "no sign of progress for 300 s"})
-        assert dispatch.handler({}, None)["UnfinishedJobs"] == 2
-        ledger.assert_no_pending_responses()
+    for name, (_, seen_s) in ages.items():
+        seen_at = {"N": str(int(now_s - (seen_s or 0)))}
+        item = {"Item": {"scan_id": {"S": f"#job:{name}"}, "seen_at": seen_at}}
+        key = {"TableName": "l", "Key": {"scan_id": {"S": f"#job:{name}"}}, "ConsistentRead": True}
+        ledger.add_response("get_item", item if seen_s else {}, key)
+    for name in ("hangs", "never came up"):
+        batch.add_response("terminate_job", {}, {"jobId": name, "reason": "no sign of progress for 300 s"})
+    told(ledger, IMPATIENT_S)
+    assert dispatch.handler({}, None)["UnfinishedJobs"] == 2
 
 
 def test_a_scan_whose_only_job_hangs_gets_another_one(dispatch_calls, written):
-    batch, sqs = dispatch_calls
+    batch, sqs, ledger = dispatch_calls
     waiting(sqs, 1)
+    waiting(sqs, 0)
+    learnt(ledger)
     for status in dispatch.UNFINISHED:
         running = [{"jobId": "i", "jobName": "reconstruct", "startedAt": 0}] if status == "RUNNING" else []
         batch.add_response("list_jobs", {"jobSummaryList": running}, {"jobQueue": "j", "jobStatus": status})
-    with Stubber(dispatch.DYNAMODB) as ledger:
-        ledger.add_response("get_item", {})
-        batch.add_response("terminate_job", {})
-        batch.add_response("submit_job", {"jobName": "reconstruct", "jobId": "new"})
-        assert dispatch.handler({}, None)["SubmittedJobs"] == 1
+    ledger.add_response("get_item", {})
+    batch.add_response("terminate_job", {})
+    submission(batch)
+    told(ledger, IMPATIENT_S)
+    assert dispatch.handler({}, None)["SubmittedJobs"] == 1
+
+
+def test_a_gpu_is_started_at_the_drop_and_not_when_the_scan_is_prepared(dispatch_calls, written):
+    batch, sqs, ledger = dispatch_calls
+    waiting(sqs, 0)
+    waiting(sqs, 1)
+    learnt(ledger)
+    jobs(batch)
+    submission(batch)
+    told(ledger, IMPATIENT_S)
+    assert dispatch.handler({}, None)["SubmittedJobs"] == 1
+
+
+@pytest.mark.parametrize(("hourly", "patience"), [(3.0, IMPATIENT_S), (60.0, PATIENT_S)])
+def test_idle_jobs_are_told_to_wait_where_scans_are_to_be_expected(dispatch_calls, written, hourly, patience):
+    batch, sqs, ledger = dispatch_calls
+    waiting(sqs, 0)
+    waiting(sqs, 0)
+    learnt(ledger, Forecast(hourly=(hourly,) * HOURS_A_WEEK), seconds=20.0)
+    jobs(batch, RUNNING=1)
+    told(ledger, patience)
+    assert dispatch.handler({}, None)["SubmittedJobs"] == 0
+
+
+def test_within_the_budget_a_job_is_there_before_any_scan(dispatch_calls, written, monkeypatch):
+    monkeypatch.setenv("WARM_HOURS_A_DAY", "24")
+    batch, sqs, ledger = dispatch_calls
+    waiting(sqs, 0)
+    waiting(sqs, 0)
+    learnt(ledger, Forecast(hourly=(3.0,) * HOURS_A_WEEK))
+    jobs(batch)
+    submission(batch)
+    told(ledger, PATIENT_S)
+    assert dispatch.handler({}, None)["SubmittedJobs"] == 1
 
 
 def test_jobs_that_cannot_be_counted_now_are_left_to_the_next_minute(dispatch_calls, written):
-    batch, sqs = dispatch_calls
+    batch, sqs, ledger = dispatch_calls
     waiting(sqs, 17)
+    waiting(sqs, 0)
+    learnt(ledger)
     batch.add_client_error("list_jobs", "TooManyRequestsException", http_status_code=429)
     assert dispatch.handler({}, None) == {"Waiting": 17, "InFlight": 0}
     (line,) = written.getvalue().splitlines()

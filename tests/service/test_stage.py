@@ -563,3 +563,60 @@ def test_a_stage_shows_that_it_gets_on_and_goes_on_where_nobody_can_be_told(clou
     stage.serve(lambda message: stage.attend(message, "s", finish(stage)), wait_s=0, until_empty=True)
     assert len(told) == 2
     assert cloud.ledger.get("s").state is State.PREPARED
+
+
+def test_a_worker_is_told_anew_after_each_empty_poll_how_long_it_is_to_wait(cloud):
+    asked = []
+
+    def patience():
+        asked.append(len(asked))
+        return 0.0 if len(asked) == 3 else 60.0
+
+    cloud.stage().serve(lambda _message: True, wait_s=0, until_empty=True, patience_s=patience)
+    assert asked == [0, 1, 2]
+
+
+def test_waiting_begins_anew_with_each_scan(cloud, monkeypatch):
+    clock = SimpleNamespace(now_s=0.0, sleep=time.sleep)
+    clock.monotonic = lambda: clock.now_s
+    monkeypatch.setattr(stage_module, "time", clock)
+    handled = []
+
+    def patience():
+        clock.now_s += 6.0
+        if not handled:
+            send(cloud, "late")
+        return 10.0
+
+    def handle(_message):
+        handled.append(clock.now_s)
+        return True
+
+    cloud.stage().serve(handle, wait_s=0, until_empty=True, patience_s=patience)
+    assert handled == [6.0]
+    assert clock.now_s == 24.0, "at 12 s it has waited for six"
+
+
+def test_how_long_work_takes_is_learnt_from_scans_that_pass(cloud, stage):
+    def work(record):
+        time.sleep(0.02)
+        finish(stage)(record)
+
+    assert attend(stage, work)
+    pace = cloud.ledger.pace(State.DECOMPRESSING)
+    assert pace.n == 1
+    assert 0.02 <= pace.seconds < 5
+    assert cloud.ledger.pace(State.RECONSTRUCTING).n == 0
+    assert [scan.scan_id for scan in cloud.ledger.scans()] == ["s"], "bookkeeping is no scan"
+
+
+def test_a_bad_scan_teaches_nothing_of_how_long_work_takes(cloud, stage):
+    attend(stage, fail_with(NotAScan("A letter.")))
+    assert cloud.ledger.pace(State.DECOMPRESSING).n == 0
+
+
+def test_what_is_kept_is_what_was_kept_last(cloud):
+    assert cloud.books.kept("patience_s") is None
+    cloud.books.keep("patience_s", "20")
+    cloud.books.keep("patience_s", "600")
+    assert cloud.books.kept("patience_s") == "600"
