@@ -13,6 +13,7 @@ from benchmarks.mutation import mutation
 from benchmarks.peers import peers
 from benchmarks.quality import quality
 from benchmarks.records import CONSOLE
+from benchmarks.scaling import scaling
 from benchmarks.speed import speed
 from benchmarks.throughput import throughput
 from raki.errors import RakiError
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (quality, features, coverage, ablation, speed, peers, gpu, throughput, fuzz, mutation):
+for command in (quality, features, coverage, ablation, speed, peers, gpu, throughput, scaling, fuzz, mutation):
     app.command()(command)
 
 if __name__ == "__main__":
