@@ -9,12 +9,16 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.log_groups import log_group
 from infra.sources import lambda_code
 
 TIMEOUT = Duration.seconds(30)
+NO_SCANS = ("Thumbs.db", "desktop.ini", "raki.toml", ".part", ".tmp", ".crdownload", ".filepart")
+"""Endings of keys for which no machine needs to be started; see `raki.service.messages`."""
 
 
 class Handler(Construct):
@@ -59,6 +63,40 @@ class Handler(Construct):
     def run_each_minute(self) -> None:
         """One minute is the shortest rate that EventBridge has."""
         self.run_each(Duration.minutes(1), "EachMinute")
+
+    def run_at_each_drop(self, raw: s3.IBucket) -> None:
+        """Runs it within seconds when files were dropped, once for all of a second; the schedule stays behind it.
+
+        The notice says nothing of the file. EventBridge User Guide, "Amazon S3 event notifications with EventBridge";
+        its patterns, "anything-but" with a list of suffixes.
+        """
+        notices = sqs.Queue(
+            self,
+            "Notices",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.minutes(1),
+            visibility_timeout=Duration.minutes(3),
+        )
+        dropped = events.EventPattern(
+            source=["aws.s3"],
+            detail_type=["Object Created"],
+            detail={
+                "bucket": {"name": [raw.bucket_name]},
+                "object": {"key": [{"anything-but": {"suffix": ["/", *NO_SCANS]}}]},
+            },
+        )
+        target = targets.SqsQueue(notices, message=events.RuleTargetInput.from_object({"notice": "a file was dropped"}))
+        events.Rule(self, "Dropped", event_pattern=dropped, targets=[target])
+        # More at a time would only wait for each other. The least that Lambda has is two.
+        self.function.add_event_source_mapping(
+            "Notices",
+            batch_size=1000,
+            event_source_arn=notices.queue_arn,
+            max_batching_window=Duration.seconds(1),
+            max_concurrency=2,
+        )
+        notices.grant_consume_messages(self.role)
 
     def run_each(self, interval: Duration, construct_id: str = "Schedule") -> None:
         """Runs it on a schedule. The next run is the retry of one that failed."""

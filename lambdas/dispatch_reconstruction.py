@@ -1,4 +1,4 @@
-"""Submits GPU jobs for the scans that wait and those to be expected. Runs each minute, one at a time."""
+"""Submits GPU jobs for the scans that wait and those to be expected. Runs each minute, and when a file is dropped."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from raki.service.bookkeeping import Bookkeeping
 from raki.service.fleet import INSTANCE_START_S, RECONSTRUCT_S, Limits, Load, jobs_to_submit, patience_s
 from raki.service.forecast import Forecast
 from raki.service.ledger import Ledger, State
-from raki.service.scheduling import PATIENT, QueueDepth, depth, schedule
+from raki.service.scheduling import PATIENT, QueueDepth, depth, expected, schedule
 from raki.service.settings import DispatchSettings, from_environment
 
 LOG = log.configure()
@@ -19,19 +19,32 @@ BATCH = boto3.client("batch", config=PATIENT)
 DYNAMODB = boto3.client("dynamodb")
 SQS = boto3.client("sqs")
 
+NAME = "dispatch_reconstruction"
+TURN_S = 30
+"""As long as it may run."""
 STALLED_AFTER_S = 300
 UNFINISHED = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 
-def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
+def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     """Counts messages and unfinished jobs, submits those that are lacking, and says how long idle ones are to wait.
 
     Jobs that get no further count as none.
     """
     settings = from_environment(DispatchSettings)
-    return schedule(
-        SQS, settings.reconstruct_queue_url, lambda queue: _dispatch(queue, settings), stage=State.RECONSTRUCTING
-    )
+    books = Bookkeeping(DYNAMODB, settings.ledger_table)
+    # Two that count at the same time would submit the same jobs twice. Who comes too late leaves it to the next minute.
+    if not books.take_turn(NAME, for_s=TURN_S):
+        return {}
+    try:
+        return schedule(
+            SQS,
+            settings.reconstruct_queue_url,
+            lambda queue: _dispatch(queue, settings, books, n_expected=expected(event)),
+            stage=State.RECONSTRUCTING,
+        )
+    finally:
+        books.end_turn(NAME)
 
 
 def stalled(jobs: Iterable[dict[str, Any]], last_alive_s: Callable[[str], int], *, now_s: float) -> list[str]:
@@ -47,11 +60,10 @@ def stalled(jobs: Iterable[dict[str, Any]], last_alive_s: Callable[[str], int], 
     ]
 
 
-def _dispatch(queue: QueueDepth, settings: DispatchSettings) -> dict[str, int]:
-    ledger, books = Ledger(DYNAMODB, settings.ledger_table), Bookkeeping(DYNAMODB, settings.ledger_table)
-    now_s = time.time()
+def _dispatch(queue: QueueDepth, settings: DispatchSettings, books: Bookkeeping, *, n_expected: int) -> dict[str, int]:
+    ledger, now_s = Ledger(DYNAMODB, settings.ledger_table), time.time()
     # A scan that is only being prepared will need a GPU by the time that one has started.
-    n_unprepared = depth(SQS, settings.ingest_queue_url).total
+    n_unprepared = max(n_expected, depth(SQS, settings.ingest_queue_url).total)
     forecast = _observe(ledger, books, now_s, n_unprepared)
     load = Load(
         seconds_a_scan=ledger.pace(State.RECONSTRUCTING).seconds_a_scan(otherwise=RECONSTRUCT_S),

@@ -1,4 +1,4 @@
-"""Sets the number of decompression workers from the work in the ingest queue. Runs each minute, one at a time."""
+"""Sets the number of decompression workers from the work in the ingest queue. Runs each minute and at a drop."""
 
 from math import ceil
 from typing import Any
@@ -9,7 +9,7 @@ from raki.service import log
 from raki.service.bookkeeping import Bookkeeping
 from raki.service.fleet import DECOMPRESS_S, Limits, desired_workers, needed_workers
 from raki.service.ledger import Ledger, State
-from raki.service.scheduling import PATIENT, QueueDepth, is_poll, schedule
+from raki.service.scheduling import PATIENT, QueueDepth, at_least, expected, is_poll, schedule
 from raki.service.settings import ScaleSettings, from_environment
 
 log.configure()
@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     return schedule(
         SQS,
         settings.ingest_queue_url,
-        lambda queue: _scale(queue, settings, polled=is_poll(event)),
+        lambda queue: _scale(at_least(queue, expected(event)), settings, polled=is_poll(event)),
         stage=State.DECOMPRESSING,
     )
 
@@ -43,9 +43,7 @@ def _scale(queue: QueueDepth, settings: ScaleSettings, *, polled: bool) -> dict[
         seconds_a_scan=seconds,
         current=current,
         # Calls between two polls say nothing of how long it has been quiet.
-        quiet_polls=books.count_quiet_poll(NAME, quiet=is_quiet)
-        if polled
-        else 0,
+        quiet_polls=books.count_quiet_poll(NAME, quiet=is_quiet) if polled else 0,
         limits=Limits(most=settings.max_workers, most_ever=settings.surge_workers),
         is_deploying=len(service.get("deployments", [])) > 1,
     )

@@ -4,6 +4,7 @@ import contextlib
 import threading
 import urllib.request
 from contextlib import ExitStack
+from queue import SimpleQueue
 
 from infra.local import account
 from infra.local.deploy.custom_resources import Json, Replies, run_handler
@@ -48,6 +49,7 @@ class Engine:
         self._clients: dict[str, account.Client] = {}
         self._clients_lock = threading.Lock()
         self._skipped: set[str] = set()
+        self._events: SimpleQueue[Json] = SimpleQueue()
         self._watchers: dict[ShareFolder, Watcher] = {}
         # Closed from the last entry to the first: the loops before what they drive, the server after its clients.
         self._cleanup = ExitStack()
@@ -131,6 +133,7 @@ class Engine:
         self._cleanup.callback(loops.close)
         loops.every(_POLL_S, "event source mappings", mappings.step)
         loops.every(_SCHEDULE_POLL_S, "schedules", self._rules.step)
+        loops.every(_SCHEDULE_POLL_S, "events of S3", self._fire_events)
         loops.every(_POLL_S, "services", self._services.step)
         loops.every(_POLL_S, "shares", self._watch_shares)
         loops.every(_POLL_S, "upload notices", self._uploads.step)
@@ -138,6 +141,7 @@ class Engine:
 
     def _hooks(self) -> Hooks:
         return Hooks(
+            announce=self._events.put,
             connect=self.connect,
             custom_resource=self._run_custom_resource,
             invoke=self._functions.invoke,
@@ -160,6 +164,11 @@ class Engine:
 
     def _fire(self, event: Json) -> None:
         self._rules.fire(event)
+
+    def _fire_events(self) -> None:
+        """Not in the request that causes them, which would wait for their targets."""
+        while not self._events.empty():
+            self._fire(self._events.get())
 
     def _watch_shares(self) -> None:
         for folder in self._gateway.writable_folders:

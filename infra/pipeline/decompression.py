@@ -103,4 +103,5 @@ class Decompression(Construct):
             key=storage.operations_key,
         )
         scale.run_each_minute()
+        scale.run_at_each_drop(storage.raw)
         return scale

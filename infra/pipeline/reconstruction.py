@@ -158,4 +158,5 @@ class Reconstruction(Construct):
             key=storage.operations_key,
         )
         dispatch.run_each_minute()
+        dispatch.run_at_each_drop(storage.raw)
         return dispatch

@@ -44,7 +44,11 @@ class StorageStack(Stack):
         self.operations_key = operations_key(self, "OperationsKey")
         self._access_logs = self._logs_bucket("AccessLogs")
         self.raw = self._bucket(
-            "Raw", versioned=True, lifecycle_rules=_archiving(deployment), lock_days=deployment.object_lock_days
+            "Raw",
+            event_bridge_enabled=True,
+            versioned=True,
+            lifecycle_rules=_archiving(deployment),
+            lock_days=deployment.object_lock_days,
         )
         # No notification of ours may ever be put on this bucket: FSx keeps its own there.
         self.prepared = self._bucket("Prepared", lifecycle_rules=_expiring(deployment))
@@ -83,7 +87,13 @@ class StorageStack(Stack):
         return dict(self._dead_letters)
 
     def _bucket(
-        self, name: str, *, lifecycle_rules: list[s3.LifecycleRule], versioned: bool = False, lock_days: int = 0
+        self,
+        name: str,
+        *,
+        lifecycle_rules: list[s3.LifecycleRule],
+        event_bridge_enabled: bool | None = None,
+        versioned: bool = False,
+        lock_days: int = 0,
     ) -> s3.Bucket:
         abandoned = s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(3))
         retention = s3.ObjectLockRetention.compliance(Duration.days(lock_days)) if lock_days else None
@@ -95,6 +105,7 @@ class StorageStack(Stack):
             encryption=s3.BucketEncryption.KMS,
             encryption_key=self.data_key,
             enforce_ssl=True,
+            event_bridge_enabled=event_bridge_enabled,
             lifecycle_rules=[abandoned, *lifecycle_rules],
             minimum_tls_version=1.2,
             object_lock_default_retention=retention,

@@ -38,6 +38,19 @@ class Bookkeeping:
         item = {"scan_id": f"#shown:{folder}"}
         self._table.put(item, condition="attribute_not_exists(scan_id)", values={})
 
+    def take_turn(self, name: str, *, for_s: int) -> bool:
+        """Lets one at a time have its turn at `name`; False while another one has, which ends by itself."""
+        now_s = int(time.time())
+        return self._table.put(
+            {"scan_id": f"#turn:{name}", "until": now_s + for_s},
+            condition="attribute_not_exists(scan_id) OR #until <= :now",
+            values={":now": now_s},
+        )
+
+    def end_turn(self, name: str) -> None:
+        """Lets the next one have its turn."""
+        self._table.replace({"scan_id": f"#turn:{name}", "until": 0})
+
     def keep(self, name: str, text: str) -> None:
         """Keeps what one call of a Lambda leaves to the next, or a worker is to know."""
         self._table.replace({"scan_id": f"#kept:{name}", "text": text})

@@ -1,4 +1,4 @@
-"""What the two Lambdas that start machines for the scans in a queue have in common. They run each minute."""
+"""What the two Lambdas that start machines for scans have in common. They run each minute, and at a drop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,6 +66,16 @@ def is_poll(event: dict[str, Any]) -> bool:
     """Whether it is the schedule that calls, once a minute, and not a notice. Amazon EventBridge User Guide, "Scheduled
     events"."""
     return event.get("detail-type") == "Scheduled Event"
+
+
+def expected(event: dict[str, Any]) -> int:
+    """Scans that are there for certain: SQS may not count yet what a notice speaks of."""
+    return 0 if is_poll(event) else 1
+
+
+def at_least(queue: QueueDepth, n_messages: int) -> QueueDepth:
+    """The queue with so many messages, if SQS counts fewer."""
+    return queue if queue.total >= n_messages else QueueDepth(waiting=n_messages, in_flight=0)
 
 
 def depth(sqs: BaseClient, queue_url: str) -> QueueDepth:

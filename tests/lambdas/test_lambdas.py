@@ -191,6 +191,8 @@ def dispatch_calls(monkeypatch):
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(dispatch.Bookkeeping, "take_turn", lambda _self, _name, for_s: bool(for_s))
+    monkeypatch.setattr(dispatch.Bookkeeping, "end_turn", lambda _self, _name: None)
     with Stubber(dispatch.BATCH) as batch, Stubber(dispatch.SQS) as sqs, Stubber(dispatch.DYNAMODB) as ledger:
         yield batch, sqs, ledger
         for calls in (batch, sqs, ledger):
@@ -230,7 +232,7 @@ def test_each_decision_about_jobs_is_measured(dispatch_calls, written):
     for _ in range(2):
         submission(batch)
     told(ledger, IMPATIENT_S)
-    decision = dispatch.handler({}, None)
+    decision = dispatch.handler(EACH_MINUTE, None)
     assert decision == {"Waiting": 17, "InFlight": 3, "UnfinishedJobs": 2, "SubmittedJobs": 2}
     found = metrics_in(written.getvalue())
     assert {name: value for name, value, _ in found} == decision
@@ -259,7 +261,7 @@ def test_a_job_that_gets_no_further_counts_as_none_and_is_ended(dispatch_calls, 
     for name in ("hangs", "never came up"):
         batch.add_response("terminate_job", {}, {"jobId": name, "reason": "no sign of progress for 300 s"})
     told(ledger, IMPATIENT_S)
-    assert dispatch.handler({}, None)["UnfinishedJobs"] == 2
+    assert dispatch.handler(EACH_MINUTE, None)["UnfinishedJobs"] == 2
 
 
 def test_a_scan_whose_only_job_hangs_gets_another_one(dispatch_calls, written):
@@ -274,7 +276,7 @@ def test_a_scan_whose_only_job_hangs_gets_another_one(dispatch_calls, written):
     batch.add_response("terminate_job", {})
     submission(batch)
     told(ledger, IMPATIENT_S)
-    assert dispatch.handler({}, None)["SubmittedJobs"] == 1
+    assert dispatch.handler(EACH_MINUTE, None)["SubmittedJobs"] == 1
 
 
 def test_a_gpu_is_started_at_the_drop_and_not_when_the_scan_is_prepared(dispatch_calls, written):
@@ -285,7 +287,7 @@ def test_a_gpu_is_started_at_the_drop_and_not_when_the_scan_is_prepared(dispatch
     jobs(batch)
     submission(batch)
     told(ledger, IMPATIENT_S)
-    assert dispatch.handler({}, None)["SubmittedJobs"] == 1
+    assert dispatch.handler(EACH_MINUTE, None)["SubmittedJobs"] == 1
 
 
 @pytest.mark.parametrize(("hourly", "patience"), [(3.0, IMPATIENT_S), (60.0, PATIENT_S)])
@@ -296,7 +298,7 @@ def test_idle_jobs_are_told_to_wait_where_scans_are_to_be_expected(dispatch_call
     learnt(ledger, Forecast(hourly=(hourly,) * HOURS_A_WEEK), seconds=20.0)
     jobs(batch, RUNNING=1)
     told(ledger, patience)
-    assert dispatch.handler({}, None)["SubmittedJobs"] == 0
+    assert dispatch.handler(EACH_MINUTE, None)["SubmittedJobs"] == 0
 
 
 def test_within_the_budget_a_job_is_there_before_any_scan(dispatch_calls, written, monkeypatch):
@@ -308,7 +310,24 @@ def test_within_the_budget_a_job_is_there_before_any_scan(dispatch_calls, writte
     jobs(batch)
     submission(batch)
     told(ledger, PATIENT_S)
-    assert dispatch.handler({}, None)["SubmittedJobs"] == 1
+    assert dispatch.handler(EACH_MINUTE, None)["SubmittedJobs"] == 1
+
+
+def test_a_notice_starts_a_gpu_though_sqs_does_not_count_the_file_yet(dispatch_calls, written):
+    batch, sqs, ledger = dispatch_calls
+    waiting(sqs, 0)
+    waiting(sqs, 0)
+    learnt(ledger)
+    jobs(batch)
+    submission(batch)
+    told(ledger, IMPATIENT_S)
+    assert dispatch.handler({"Records": [{"body": "{}"}]}, None)["SubmittedJobs"] == 1
+
+
+def test_while_another_one_counts_jobs_none_are_submitted(dispatch_calls, monkeypatch):
+    """Each would find that there is none."""
+    monkeypatch.setattr(dispatch.Bookkeeping, "take_turn", lambda _self, _name, for_s: not for_s)
+    assert dispatch.handler(EACH_MINUTE, None) == {}
 
 
 def test_jobs_that_cannot_be_counted_now_are_left_to_the_next_minute(dispatch_calls, written):
@@ -317,7 +336,7 @@ def test_jobs_that_cannot_be_counted_now_are_left_to_the_next_minute(dispatch_ca
     waiting(sqs, 0)
     learnt(ledger)
     batch.add_client_error("list_jobs", "TooManyRequestsException", http_status_code=429)
-    assert dispatch.handler({}, None) == {"Waiting": 17, "InFlight": 0}
+    assert dispatch.handler(EACH_MINUTE, None) == {"Waiting": 17, "InFlight": 0}
     (line,) = written.getvalue().splitlines()
     assert json.loads(line)["reason"] == "TooManyRequestsException"
 

@@ -620,3 +620,12 @@ def test_what_is_kept_is_what_was_kept_last(cloud):
     cloud.books.keep("patience_s", "20")
     cloud.books.keep("patience_s", "600")
     assert cloud.books.kept("patience_s") == "600"
+
+
+def test_one_at_a_time_has_its_turn(cloud):
+    assert cloud.books.take_turn("dispatch", for_s=30)
+    assert not cloud.books.take_turn("dispatch", for_s=30)
+    assert cloud.books.take_turn("something else", for_s=30)
+    cloud.books.end_turn("dispatch")
+    assert cloud.books.take_turn("dispatch", for_s=0), "and one that never ended is over by itself"
+    assert cloud.books.take_turn("dispatch", for_s=30)

@@ -17,11 +17,10 @@ from typing import Any
 
 from infra.local.account import Client
 from infra.local.deploy import cloudformation, properties, resource_types
+from infra.local.envelope import Json, service_event
 from infra.local.moto import contents, state
 from infra.local.moto.parts import Replacement, find
 from infra.local.moto.state import Model
-
-Json = dict[str, Any]
 
 # What is read or called, but not replaced.
 USED = (
@@ -74,6 +73,8 @@ class Hooks:
     """Runs a Batch job to its end."""
     custom_resource: Callable[[Json], Json]
     """Sends a request to a custom resource's handler; returns the reply."""
+    announce: Callable[[Json], None]
+    """Told of S3's events for EventBridge."""
     skipped: Callable[[str, str], None]
     """Told of the type of a resource that isn't created, and of the reason."""
 
@@ -118,6 +119,16 @@ class Adaptations:
         for model in _MANAGED_STATES:
             find("moto.moto_api:state_manager").unset_transition(model)
 
+    def _announce(self, _account: str, bucket: Model, event_name: str, key: Model) -> None:
+        """moto would look for the rules itself, and knows no Lambda or queue as their targets."""
+        detail = {
+            "bucket": {"name": bucket.name},
+            "object": {"key": key.name, "size": key.size, "version-id": key.version_id},
+            "reason": event_name.split(":")[1],
+        }
+        kind = find("moto.s3.notifications:_detail_type")(event_name)
+        self._hooks.announce(service_event("aws.s3", kind, [bucket.arn], detail))
+
     def _replacements(self) -> list[Replacement]:
         """What is replaced, and by which function of the original; each of those says why."""
         hooks = self._hooks
@@ -127,6 +138,7 @@ class Adaptations:
             *properties.replacements(hooks.connect),
             ("moto.awslambda.models:LambdaBackend.create_event_source_mapping", _without_push),
             ("moto.awslambda.models:LambdaFunction.invoke", lambda _: self._invoke),
+            ("moto.s3.notifications:_send_event_bridge_message", lambda _: self._announce),
             ("moto.batch.models:Job._container_details", _with_exit_code),
             ("moto.batch.models:Job.run", lambda _: hooks.run_job),
             (
