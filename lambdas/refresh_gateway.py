@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from raki.service import log, metrics
 from raki.service.bookkeeping import Bookkeeping
@@ -56,6 +58,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     spoken_of = _read(event["Records"], settings.refresh_dead_letters_url)
     keys = [key for places in spoken_of.values() for _, key in places]
     if keys and settings.results_share_arn and not _refresh(settings.results_share_arn, keys, books):
+        _put_off(event["Records"], settings)
         return _failed(spoken_of)
     return _failed(name for name, places in spoken_of.items() if not _deliver_all(ledger, places))
 
@@ -70,6 +73,17 @@ def _read(records: Iterable[dict[str, Any]], dead_letters_url: str) -> dict[str,
             LOG.exception("message not understood")
             SQS.send_message(QueueUrl=dead_letters_url, MessageBody=record["body"])
     return found
+
+
+def _put_off(records: Iterable[dict[str, Any]], settings: RefreshSettings) -> None:
+    """Lets messages come again when the gateway takes the next refresh, and not only when their lease is over."""
+    for record in records:
+        with suppress(ClientError):  # it comes again all the same
+            SQS.change_message_visibility(
+                QueueUrl=settings.refresh_queue_url,
+                ReceiptHandle=record["receiptHandle"],
+                VisibilityTimeout=settings.refresh_spacing_s,
+            )
 
 
 def _failed(messages: Iterable[str]) -> dict[str, Any]:

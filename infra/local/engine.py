@@ -117,7 +117,7 @@ class Engine:
         containers = Containers(
             self._settings.assembly, work, programs, self.endpoint, file_system=self._file_systems.mounted
         )
-        self._functions = Functions(work, programs, self.endpoint, self._journal)
+        self._functions = Functions(work, programs, self.endpoint, self._journal, speed=self._settings.speed)
         self._cleanup.callback(self._functions.close)
         self._rules = Rules(self.connect, self._journal, speed=self._settings.speed)
         self._jobs = Jobs(containers, self._rules.job_changed, self._journal, n_gpus=self._settings.n_gpus)

@@ -32,17 +32,20 @@ class Delivery(Construct):
             name="refresh_gateway",
             environment={
                 "LEDGER_TABLE": storage.ledger.table_name,
+                "REFRESH_QUEUE_URL": storage.refresh_queue.queue_url,
+                "REFRESH_SPACING_S": "60",
                 "REFRESH_DEAD_LETTERS_URL": storage.dead_letters["Refresh"].queue_url,
                 "RESULTS_SHARE_ARN": self.results_share_arn or NO_SHARE,
             },
             key=storage.operations_key,
         )
-        # A gateway takes one refresh a minute, of up to 50 folders: what ends within a minute is refreshed together.
+        # A gateway takes one refresh a minute, of up to 50 folders. The first result is refreshed at once; what ends
+        # within the minute after that is put off, and refreshed together.
         self.refresh.function.add_event_source_mapping(
             "Results",
             batch_size=50,
             event_source_arn=storage.refresh_queue.queue_arn,
-            max_batching_window=Duration.seconds(60),
+            max_batching_window=Duration.seconds(1),
             # The least that Lambda has. More pollers would only be refused by the gateway.
             max_concurrency=2,
             report_batch_item_failures=True,

@@ -79,6 +79,9 @@ class RefreshSettings:
 
     ledger_table: str
     refresh_dead_letters_url: str
+    refresh_queue_url: str
+    refresh_spacing_s: int
+    """The least time between two refreshes of one gateway."""
     results_share_arn: str | None
     """ARN of the file share; None where the deployment has no gateway."""
 

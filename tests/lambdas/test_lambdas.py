@@ -351,6 +351,8 @@ def refresh_calls(monkeypatch):
     monkeypatch.setenv("RESULTS_SHARE_ARN", SHARE)
     monkeypatch.setenv("LEDGER_TABLE", "ledger")
     monkeypatch.setenv("REFRESH_DEAD_LETTERS_URL", "https://dead")
+    monkeypatch.setenv("REFRESH_QUEUE_URL", "https://refresh")
+    monkeypatch.setenv("REFRESH_SPACING_S", "60")
     with Stubber(refresh.GATEWAY) as gateway, Stubber(refresh.S3) as s3, Stubber(refresh.DYNAMODB) as ledger:
         yield gateway, s3, ledger
         for calls in (gateway, s3, ledger):
@@ -359,14 +361,18 @@ def refresh_calls(monkeypatch):
 
 def manifest_written(key):
     record = {"s3": {"bucket": {"name": "results"}, "object": {"key": key}}}
-    return {"messageId": key, "body": json.dumps({"Records": [record]})}
+    return {"messageId": key, "receiptHandle": f"handle of {key}", "body": json.dumps({"Records": [record]})}
 
 
 def test_a_refresh_that_comes_too_soon_is_tried_again_with_every_message(refresh_calls):
     gateway, _, ledger = refresh_calls
     ledger.add_response("get_item", {"Item": {"scan_id": {"S": "#shown:a"}}})
     gateway.add_client_error("refresh_cache", "InvalidGatewayRequestException")
-    answer = refresh.handler({"Records": [manifest_written("a/x/manifest.json")]}, None)
+    held = {"QueueUrl": "https://refresh", "ReceiptHandle": "handle of a/x/manifest.json", "VisibilityTimeout": 60}
+    with Stubber(refresh.SQS) as sqs:
+        sqs.add_response("change_message_visibility", {}, held)
+        answer = refresh.handler({"Records": [manifest_written("a/x/manifest.json")]}, None)
+        sqs.assert_no_pending_responses()
     assert answer == {"batchItemFailures": [{"itemIdentifier": "a/x/manifest.json"}]}
 
 

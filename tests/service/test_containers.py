@@ -1,21 +1,18 @@
 """One scan through the worker and the job, as their containers run them, against the server of these tests."""
 
-import contextlib
 import json
 import tarfile
 from datetime import UTC, datetime
 from html import unescape
 from io import BytesIO
-from types import SimpleNamespace
 from urllib.parse import quote_plus
 
 import pytest
 
 from containers.decompress.__main__ import Worker
-from containers.reconstruct.__main__ import Job
+from containers.reconstruct.__main__ import LIFE_S, Job
 from raki.errors import WrongOptions
 from raki.options import LARGEST_FILE_BYTES, NAMES, Options
-from raki.service.lease import Message
 from raki.service.ledger import State
 from raki.service.protection import Protection
 from raki.service.settings import DecompressSettings, ReconstructSettings
@@ -278,21 +275,14 @@ def test_a_deployments_number_of_coils_is_a_cap(site, prepared, job):
     assert set(asked_for(site)) == set(NAMES)
 
 
-def test_a_job_waits_for_the_next_scan_and_ends_when_none_has_come_for_a_while(site, job, monkeypatch):
-    clock, waited = [0.0], []
-
-    def serve(_stage, handle, *, wait_s, until_empty):
-        assert until_empty
-        waited.append(wait_s)
-        clock[0] += wait_s
-        if len(waited) == 3:  # a scan comes, and takes its time
-            clock[0] += 1000
-            with contextlib.suppress(ValueError):
-                handle(Message(body="no request", receipt=""))
-
-    monkeypatch.setattr("containers.reconstruct.__main__.PATIENCE_S", 60)
-    monkeypatch.setattr("containers.reconstruct.__main__.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(Stage, "serve", serve)
-    job._last_busy_s = 0.0
+def test_a_job_waits_as_long_as_the_dispatcher_says_and_leaves_before_batch_ends_it(site, job, monkeypatch):
+    patience = []
+    monkeypatch.setattr(Stage, "serve", lambda _stage, _handle, **told: patience.append(told["patience_s"]))
+    monkeypatch.setattr("containers.reconstruct.__main__.PATIENCE_S", 5)
     job.drain()
-    assert waited == [20] * 6  # three before the scan and with it, and three more after
+    (patience_s,) = patience
+    assert patience_s() == 5, "nobody has said anything yet"
+    site.books.keep("patience_s", "600")
+    assert patience_s() == 600
+    job._started_s -= LIFE_S + 1
+    assert patience_s() == 0

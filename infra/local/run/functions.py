@@ -20,16 +20,21 @@ from infra.local.run.runtime_api import Answer, RuntimeApi
 # Copies of a function that reserves no concurrency of its own.
 DEFAULT_CONCURRENCY = 4
 _POLL_S = 0.05
+# Of a function's variables, those that say how long AWS makes it wait; here AWS is as much faster as all the rest.
+_WAITS = ("REFRESH_SPACING_S",)
+
+Variables = dict[str, str]
 
 
 class Functions:
     """All functions of the server, each with a pool of execution environments."""
 
-    def __init__(self, work: Path, programs: Programs, endpoint: str, journal: Journal) -> None:
+    def __init__(self, work: Path, programs: Programs, endpoint: str, journal: Journal, *, speed: float) -> None:
         self._code = work / "functions"
         self._programs = programs
         self._endpoint = endpoint
         self._journal = journal
+        self._speed = speed
         self._lock = threading.Lock()
         self._pools: dict[str, Pool] = {}
         self._closed = False
@@ -69,8 +74,13 @@ class Functions:
                 outdated = [name for name in self._pools if name.startswith(f"{function.function_arn} ")]
                 for name in outdated:
                     self._pools.pop(name).close()
-                self._pools[key] = Pool(function, self._unpack(function), self._programs, self._endpoint)
+                code, variables = self._unpack(function), self._faster(function.environment_vars)
+                self._pools[key] = Pool(function, code, self._programs, self._endpoint, variables)
             return self._pools[key]
+
+    def _faster(self, variables: Variables) -> Variables:
+        waits = {name: str(max(1, round(float(variables[name]) / self._speed))) for name in _WAITS if name in variables}
+        return {**variables, **waits}
 
     def _unpack(self, function: Model) -> Path:
         digest = hashlib.sha256(function.code_bytes).hexdigest()[:16]
@@ -85,11 +95,12 @@ class Functions:
 class Pool:
     """The execution environments of one version of a function."""
 
-    def __init__(self, function: Model, code: Path, programs: Programs, endpoint: str) -> None:
+    def __init__(self, function: Model, code: Path, programs: Programs, endpoint: str, variables: Variables) -> None:
         self._function = function
         self._code = code
         self._programs = programs
         self._endpoint = endpoint
+        self._variables = variables
         reserved = function.reserved_concurrency
         self._places = threading.Semaphore(int(reserved) if reserved else DEFAULT_CONCURRENCY)
         self._idle: deque[Environment] = deque()
@@ -116,18 +127,18 @@ class Pool:
             self._idle.pop().close()
 
     def _start(self) -> "Environment":
-        return Environment(self._function, self._code, self._programs, self._endpoint)
+        return Environment(self._function, self._code, self._programs, self._endpoint, self._variables)
 
 
 class Environment:
     """One runtime process and the API that feeds it."""
 
-    def __init__(self, function: Model, code: Path, programs: Programs, endpoint: str) -> None:
+    def __init__(self, function: Model, code: Path, programs: Programs, endpoint: str, variables: Variables) -> None:
         self._function = function
         self._api = RuntimeApi()
         day = datetime.now(UTC).strftime("%Y/%m/%d")
         log = LogStream(group=function.logs_group_name, stream=f"{day}/[$LATEST]{id(self):032x}")
-        variables = program_environment(
+        environment = program_environment(
             endpoint,
             {
                 "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
@@ -140,11 +151,11 @@ class Environment:
                 "LAMBDA_TASK_ROOT": str(code),
                 "_HANDLER": function.handler,
                 "PYTHONPATH": isolated_path(code),
-                **function.environment_vars,
+                **variables,
             },
         )
         argv = python_without_site(["python", "-m", "awslambdaric", function.handler])
-        self._process: Program = programs.start(f"lambda-{function.function_name}", argv, variables, code, log)
+        self._process: Program = programs.start(f"lambda-{function.function_name}", argv, environment, code, log)
 
     @property
     def is_usable(self) -> bool:
