@@ -239,7 +239,7 @@ class Storm:
             still = [one for one in found if one.state not in (State.DELIVERED, State.FAILED)]
             is_right = not still and ended and (number is None or self._shown_content(ended[0]) is not None)
             if not is_right:
-                waiting[key] = (still or found or [None])[0]
+                waiting[key] = next(iter(still or found), None)
         return waiting
 
     def _is_shown(self, record: ScanRecord) -> bool:

@@ -47,7 +47,7 @@ class FaultyRequests:
         def spoilt(router: Router, environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
             return self._answer(lambda: original(router, environ, start), environ, start)
 
-        Router.__call__ = spoilt  # type: ignore[method-assign]
+        Router.__call__ = spoilt  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:

@@ -110,6 +110,9 @@ ACKNOWLEDGED = (
         RECONCILE,
         why="The next run does all that this one left; three failures raise an alarm.",
     ),
+    _aws(
+        "SQS3", "*/Notices/*", why="A notice is worth nothing after a minute, when the schedule does what it asked for."
+    ),
     _hipaa("LambdaDLQ", REFRESH, why="It is fed by a queue, which has dead letters."),
     _hipaa("LambdaDLQ", ACTIVATION, why="CloudFormation waits for its answer and reports a missing one."),
     _hipaa(

@@ -206,13 +206,13 @@ def test_a_share_is_made_after_its_roles_policy(template):
         assert any("RoleDefaultPolicy" in name for name in share["DependsOn"])
 
 
-def test_the_refresh_reads_the_queue_in_one_batch_a_minute(template):
+def test_the_refresh_takes_the_first_result_at_once_and_the_others_in_batches(template):
     template("Nfs").has_resource_properties(
         "AWS::Lambda::EventSourceMapping",
         {
             "BatchSize": 50,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
-            "MaximumBatchingWindowInSeconds": 60,
+            "MaximumBatchingWindowInSeconds": 1,
             "ScalingConfig": {"MaximumConcurrency": 2},
         },
     )
