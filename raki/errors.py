@@ -88,6 +88,12 @@ class StoodStill(PermanentError):
     exit_code = 22
 
 
+class TooLarge(PermanentError):
+    """A sound scan that takes more memory than the machine has that is to reconstruct it."""
+
+    exit_code = 23
+
+
 class WrongOptions(PermanentError):
     """The scan's own `raki.toml` asks for something that raki doesn't know or that doesn't fit the scan."""
 

@@ -13,9 +13,9 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from containers import command_line
+from containers.memory import reconstruct_within
 from containers.scratch import clear_leftovers, scan_folder
 from raki.errors import TransientError
-from raki.images import reconstruct_as
 from raki.names import OPTIONS_FILE
 from raki.options import Options, choose
 from raki.results import Source, write_results
@@ -88,7 +88,7 @@ class Job:
             folder.mkdir()
             chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: request.options})
             with open_prepared(self._prepared(request, scratch)) as scan:
-                reconstruction = reconstruct_as(chosen, scan, progress=self._stage.watchdog.step)
+                reconstruction = reconstruct_within(chosen, scan, self._stage.watchdog.step)
             name = record.raw_key.rpartition("/")[2]
             source = Source(name=name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
             files = write_results(reconstruction, folder, source=source, chosen=chosen, scan_id=record.scan_id)

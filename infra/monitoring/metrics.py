@@ -26,6 +26,7 @@ FAILURE_CLASSES = (
     "NotAScan",
     "OutageTooLong",
     "StoodStill",
+    "TooLarge",
     "UnsafeArchive",
     "UnsupportedScan",
     "WorkerLost",

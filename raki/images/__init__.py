@@ -1,11 +1,12 @@
 """From filled k-space to magnitude images: a prepared `Scan` in, a `Reconstruction` out."""
 
 from raki.images.metrics import nmse, object_mask, psnr, ssim
-from raki.images.reconstruction import COMPARED_WITH, reconstruct, reconstruct_as
+from raki.images.reconstruction import COMPARED_WITH, Progress, reconstruct, reconstruct_as
 from raki.images.result import Reconstruction, ScanSummary
 
 __all__ = [
     "COMPARED_WITH",
+    "Progress",
     "Reconstruction",
     "ScanSummary",
     "nmse",

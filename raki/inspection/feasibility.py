@@ -6,17 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from raki.errors import NoCalibration, PermanentError
+from raki.inspection.memory import Extent
 from raki.inspection.survey.facts import Sorted, Survey
-from raki.kspace import ADVISED_ACS_LINES, HIGH_ACCELERATION, Sampling, methods, off_centre_warning, slice_kernel
-
-# The library itself, and what doesn't grow with the scan.
-LIBRARY_BYTES = 260 << 20
-# Measured over 4 to 32 coils and matrices of 128 to 512: `raki` with its maps takes so many times a slice of k-space,
-# and so many times a square matrix of the kernel's samples.
-SLICES_AT_WORK, MATRICES_AT_WORK = 40, 20
-SLICES_WITHOUT_FILLING = 12
-# Images by three methods and two maps in single precision.
-BYTES_PER_PIXEL = 5 * 4
+from raki.kspace import ADVISED_ACS_LINES, HIGH_ACCELERATION, Sampling, methods, off_centre_warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +75,16 @@ def n_acs_lines(start: Sorted, sampling: Sampling) -> int:
 
 def memory_bytes(found: Survey, start: Sorted, sampling: Sampling, device: str) -> int:
     """What `raki` and its maps take at most: as many slices as there are cores at a time, one on a GPU."""
-    slice_bytes = 8 * start.n_coils * sampling.n_pe * start.n_ro
-    n_features = start.n_coils * slice_kernel(start.n_ro).n_pe * slice_kernel(start.n_ro).n_ro
-    at_work = SLICES_AT_WORK * slice_bytes + MATRICES_AT_WORK * 8 * n_features**2
-    if sampling.acceleration == 1:
-        at_work = SLICES_WITHOUT_FILLING * slice_bytes
     n_rows, n_columns = found.placement.matrix if found.placement else (sampling.n_pe, start.n_ro)
-    n_at_once = min(torch.get_num_threads() if device == "cpu" else 1, start.n_images)
-    return LIBRARY_BYTES + n_at_once * at_work + BYTES_PER_PIXEL * start.n_images * n_rows * n_columns
+    extent = Extent(
+        n_coils=start.n_coils,
+        n_pe=sampling.n_pe,
+        n_ro=start.n_ro,
+        n_images=start.n_images,
+        n_pixels=n_rows * n_columns,
+        has_gaps=sampling.acceleration > 1,
+    )
+    return extent.bytes_needed(torch.get_num_threads() if device == "cpu" else 1)
 
 
 def _method(method: str, start: Sorted, sampling: Sampling) -> MethodFeasibility:

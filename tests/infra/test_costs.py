@@ -223,9 +223,9 @@ def test_requests_are_counted_by_parts_of_8_mib():
 
 
 def test_minimal_pays_for_one_nat_gateway():
-    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 41 * 0.30 + 24 * 0.10 + 3 + 0.50 = 18.20
+    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 42 * 0.30 + 24 * 0.10 + 3 + 0.50 = 18.50
     found = fixed_cost(deployment("minimal"), PRICES, gpu_hour=1.006)
-    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(18.2))
+    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(18.5))
     assert (found.endpoints, found.fsx, found.warm_gpus, found.gateway_host) == (0, 0, 0, 0)
 
 
@@ -350,12 +350,12 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["keys"] == ["2.00"] * 3
     assert row["warm GPUs, on demand"] == ["-", "240.42", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
-    assert row["metrics, alarms, dashboard, logs"] == ["18.20"] * 3
-    # 4200 * 0.205969 = 865.070, and 36.545 + 2 + 18.2; 4200 * 0.179923 = 755.677, and 240.422 + 0.01 + 2 + 18.2;
-    # 865.070, and 168 + 0.01 + 2 + 18.2
+    assert row["metrics, alarms, dashboard, logs"] == ["18.50"] * 3
+    # 4200 * 0.205969 = 865.070, and 36.545 + 2 + 18.5; 4200 * 0.179923 = 755.677, and 240.422 + 0.01 + 2 + 18.5;
+    # 865.070, and 168 + 0.01 + 2 + 18.5
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    assert row["a month"] == ["921.81", f"{1016.309 + in_two_zones:,.2f}", f"{1053.280 + in_two_zones:,.2f}"]
-    assert row["a scan, all in all"][0] == "0.2195"
+    assert row["a month"] == ["922.11", f"{1016.609 + in_two_zones:,.2f}", f"{1053.580 + in_two_zones:,.2f}"]
+    assert row["a scan, all in all"][0] == "0.2196"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
     assert row["added to each later month's bill"] == ["43.23"] * 3  # 4200 * (0.004752 + 0.00554)
 

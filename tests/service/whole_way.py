@@ -183,7 +183,9 @@ def _leave_out_the_work(monkeypatch):
     monkeypatch.setattr(decompress, "prepare", lambda raw, prepared, **_: prepared.write_bytes(raw[0].read_bytes()))
     monkeypatch.setattr(reconstruct, "open_prepared", lambda path: path.open("rb"))
     monkeypatch.setattr(
-        reconstruct, "reconstruct_as", lambda _chosen, scan, progress: SimpleNamespace(seconds={}, image=scan.read())
+        reconstruct,
+        "reconstruct_within",
+        lambda _chosen, scan, _progress: SimpleNamespace(seconds={}, image=scan.read()),
     )
 
     def write_results(reconstruction, folder, **_):

@@ -1,0 +1,89 @@
+"""A reconstruction that fits into the memory there is: fewer slices at a time, no GPU, or a sentence.
+
+Nothing is left to the kernel's killer: a scan that it kills is tried again, and killed again, and nobody learns why.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from raki.errors import TooLarge
+from raki.images import Progress, Reconstruction, reconstruct_as
+from raki.inspection.memory import Extent
+from raki.options import Chosen
+from raki.scan import Scan
+
+LOG = logging.getLogger("raki.memory")
+
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Linux kernel documentation, "Control Group v2", "Memory Interface Files"; and of version 1."""
+MARGIN = 1.3
+"""What is reckoned is right to a quarter: only what exceeds the limit by more is refused."""
+
+
+def memory_limit(limits: tuple[Path, ...] = CGROUP_LIMITS) -> int:
+    """Bytes that this process may have: the container's limit, or all that the machine has."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in limits:
+        try:
+            return min(physical, int(path.read_text()))
+        except (OSError, ValueError):  # there is none, or it is "max"
+            continue
+    return physical
+
+
+def extent_of(scan: Scan) -> Extent:
+    """What of a prepared scan decides how much memory it takes."""
+    n_images, n_coils, n_pe, n_ro = scan.kspace.shape
+    n_rows, n_columns = scan.geometry.matrix
+    first, stop = (lines := scan.sampled.nonzero()[0])[0], lines[-1] + 1
+    has_gaps = bool(len(lines) < stop - first)
+    return Extent(
+        n_coils=n_coils, n_pe=n_pe, n_ro=n_ro, n_images=n_images, n_pixels=n_rows * n_columns, has_gaps=has_gaps
+    )
+
+
+def slices_at_once(extent: Extent, limit_bytes: int, most: int) -> int:
+    """How many slices may be under way at the same time, `most` at the most.
+
+    Raises:
+        TooLarge: not even one.
+    """
+    fitting = [number for number in range(most, 0, -1) if extent.bytes_needed(number) <= limit_bytes]
+    if fitting:
+        return fitting[0]
+    needed = extent.bytes_needed(1)
+    if needed > MARGIN * limit_bytes:
+        raise TooLarge(
+            f"the reconstruction takes about {needed / 2**30:.1f} GiB of memory, for {extent.n_coils} coils, "
+            f"{extent.n_pe} by {extent.n_ro} samples and {extent.n_images} images; the job has "
+            f"{limit_bytes / 2**30:.1f} GiB. Ask for fewer coils in a raki.toml beside the scan (coils = 16), or run "
+            "`raki reconstruct` on a larger machine"
+        )
+    return 1
+
+
+def reconstruct_within(
+    chosen: Chosen, scan: Scan, progress: Progress, reconstruct: Callable[..., Reconstruction] = reconstruct_as
+) -> Reconstruction:
+    """Reconstructs with as many slices at once as fit; where the GPU's memory doesn't do, on the processor.
+
+    Raises:
+        TooLarge: the scan takes more memory than there is. Otherwise as `raki.images.reconstruct_as`.
+    """
+    n_threads = torch.get_num_threads()
+    fitting = slices_at_once(extent_of(scan), memory_limit(), n_threads)
+    if fitting < n_threads:
+        LOG.info("fewer slices at a time", extra={"n_at_once": fitting})
+    torch.set_num_threads(fitting)
+    try:
+        return reconstruct(chosen, scan, progress=progress)
+    except torch.OutOfMemoryError:
+        LOG.warning("the GPU's memory doesn't do; once more on the processor")
+        torch.cuda.empty_cache()
+    finally:
+        torch.set_num_threads(n_threads)
+    return reconstruct(chosen, scan, device="cpu", progress=progress)

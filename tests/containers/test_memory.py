@@ -1,0 +1,83 @@
+"""A scan that doesn't fit is done in smaller parts, elsewhere, or refused with numbers; never left to be killed."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from containers import memory
+from containers.memory import MARGIN, extent_of, memory_limit, reconstruct_within, slices_at_once
+from raki.errors import TooLarge
+from raki.inspection.memory import Extent
+
+EXTENT = Extent(n_coils=16, n_pe=256, n_ro=256, n_images=20, n_pixels=256**2, has_gaps=True)
+
+
+def prepared(n_images=3, sampled=(0, 2, 4, 6)):
+    lines = np.zeros(8, bool)
+    lines[list(sampled)] = True
+    kspace = np.zeros((n_images, 2, 8, 8), np.complex64)
+    return SimpleNamespace(kspace=kspace, sampled=lines, geometry=SimpleNamespace(matrix=(8, 8)))
+
+
+@given(st.integers(1, 64), st.integers(1, 16))
+def test_as_many_slices_as_fit_and_no_more(gib, most):
+    limit = gib << 28
+    try:
+        number = slices_at_once(EXTENT, limit, most)
+    except TooLarge:
+        assert EXTENT.bytes_needed(1) > MARGIN * limit
+        return
+    assert 1 <= number <= most
+    assert number == 1 or EXTENT.bytes_needed(number) <= limit
+    assert number == most or EXTENT.bytes_needed(number + 1) > limit
+
+
+def test_a_refusal_names_what_is_needed_what_there_is_and_what_to_do():
+    with pytest.raises(TooLarge, match=r"takes about 0\.\d GiB .* 16 coils.*job has 0\.1 GiB.*raki\.toml"):
+        slices_at_once(EXTENT, 100 << 20, 4)
+
+
+def test_a_slice_more_or_a_coil_more_takes_no_less():
+    assert EXTENT.bytes_needed(2) > EXTENT.bytes_needed(1)
+    assert Extent(**{**vars(EXTENT), "n_coils": 17}).bytes_needed(1) > EXTENT.bytes_needed(1)
+    assert Extent(**{**vars(EXTENT), "has_gaps": False}).bytes_needed(1) < EXTENT.bytes_needed(1)
+
+
+def test_the_containers_limit_counts_where_there_is_one(tmp_path):
+    limit, none = tmp_path / "memory.max", tmp_path / "none"
+    limit.write_text("1000000\n")
+    none.write_text("max\n")
+    assert memory_limit((limit,)) == 1_000_000
+    assert memory_limit((none, limit)) == 1_000_000
+    assert memory_limit((tmp_path / "missing",)) > 1 << 30
+
+
+def test_lines_that_are_missing_are_gaps_and_lines_beyond_the_last_are_none():
+    assert extent_of(prepared()).has_gaps
+    assert not extent_of(prepared(sampled=(2, 3, 4))).has_gaps
+
+
+def test_with_little_memory_fewer_slices_are_under_way(monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    monkeypatch.setattr(memory, "memory_limit", lambda: extent_of(prepared()).bytes_needed(1))
+    reconstruct_within(None, prepared(), None, lambda *_, **__: seen.append(torch.get_num_threads()))
+    assert seen == [1]
+    assert torch.get_num_threads() == before
+
+
+def test_what_the_gpu_has_no_memory_for_is_done_on_the_processor(monkeypatch):
+    devices = []
+
+    def reconstruct(_chosen, _scan, *, progress, device=None):
+        assert progress is None
+        devices.append(device)
+        if device is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "images"
+
+    assert reconstruct_within(None, prepared(), None, reconstruct) == "images"
+    assert devices == [None, "cpu"]
