@@ -5,6 +5,7 @@ import sys
 import typer
 
 from benchmarks.ablation import ablation
+from benchmarks.chaos import chaos
 from benchmarks.coverage import coverage
 from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (quality, features, coverage, ablation, speed, peers, gpu, throughput, scaling, fuzz, mutation):
+for command in (quality, features, coverage, ablation, speed, peers, gpu, throughput, scaling, chaos, fuzz, mutation):
     app.command()(command)
 
 if __name__ == "__main__":
