@@ -96,7 +96,7 @@ class Storm:
     def __init__(self, service: Service, patience_s: float) -> None:
         self._service = service
         self._patience_s = patience_s
-        self._truth = Truth(contents=contents(service.folder, N_SOUND))
+        self.truth = Truth(contents=contents(service.folder, N_SOUND))
         self._outcome = Outcome()
         self._dropped_at: dict[str, datetime] = {}
 
@@ -105,7 +105,7 @@ class Storm:
         for number in range(N_SOUND):
             self._put(f"undisturbed/{number}.h5", number)
         self._wait("undisturbed")
-        self._truth.images = [self._service.image(f"undisturbed/{number}") for number in range(N_SOUND)]
+        self.truth.images = [self._service.image(f"undisturbed/{number}") for number in range(N_SOUND)]
         began_s = time.monotonic()
         for number in range(poison):
             self._send(QUEUES[number % len(QUEUES)], POISON[number % len(POISON)])
@@ -143,27 +143,28 @@ class Storm:
         if step.is_removed:
             time.sleep(step.gap_s)
             self._service.cloud.client("s3").delete_object(Bucket=self._service.outputs["RawBucket"], Key=step.key)
-            del self._truth.standing[step.key]
+            del self.truth.standing[step.key]
             self._outcome.injected["removed at once"] += 1
         elif len(step.contents) > 1:
             self._outcome.injected["A-B-A" if len(step.contents) == 3 else "replaced at once"] += 1
 
     def _put(self, key: str, number: int) -> None:
         self._dropped_at[key] = datetime.now(UTC)
-        self._service.put(key, self._truth.contents[number])
-        self._truth.standing[key] = number
-        self._truth.dropped.add((key, number))
+        self._service.put(key, self.truth.contents[number])
+        self.truth.standing[key] = number
+        self.truth.dropped.add((key, number))
 
     def _disturb(self, step: Step) -> bool:
         """Does what a step says; False where there was nothing to do it to."""
         if step.kind in SIGNALS:
             return strike(step, self._service.cloud.endpoint)
         queue = QUEUES[int(step.pick * len(QUEUES))]
+        if step.kind == "queue purged":
+            return self._service.purge(queue)
         acts: dict[str, Callable[[], None]] = {
             "announced again": lambda: self._announce(step),
             "announced late": lambda: self._announce(step),
             "poison": lambda: self._send(queue, step.text),
-            "queue purged": lambda: self._service.cloud.client("sqs").purge_queue(QueueUrl=self._service.queues[queue]),
             "S3 gone": lambda: self._service.requests.refuse("s3", step.seconds),
             "refresh refused": lambda: self._service.requests.refuse("refresh", step.seconds),
         }
@@ -172,7 +173,7 @@ class Storm:
 
     def _announce(self, step: Step) -> None:
         """As S3 did for that content, once more; late is what speaks of a version that was replaced since."""
-        bucket, content = self._service.outputs["RawBucket"], self._truth.contents[step.contents[0]]
+        bucket, content = self._service.outputs["RawBucket"], self.truth.contents[step.contents[0]]
         at, etag = self._dropped_at[step.key], etag_of(content)
         self._send("Ingest", notification(bucket, step.key, at=at, etag=etag, n_bytes=len(content)))
 
@@ -199,7 +200,7 @@ class Storm:
     def _still(self) -> str:
         """What is still to come; empty when the service is at rest."""
         records = self._service.records()
-        ids = {key: self._service.scan_id(key, self._truth.contents[n]) for key, n in self._truth.standing.items()}
+        ids = {key: self._service.scan_id(key, self.truth.contents[n]) for key, n in self.truth.standing.items()}
         n_waiting = sum(one not in records or not self._service.is_shown(records[one]) for one in ids.values())
         n_under_way = sum(record.state not in (State.DELIVERED, State.FAILED) for record in records.values())
         n_messages = sum(self._service.n_messages(queue) for queue in QUEUES)
@@ -214,12 +215,12 @@ class Storm:
         records = self._service.records()
         for record in records.values():
             self._outcome.ended[" ".join(filter(None, (record.state, record.failure_class)))] += 1
-        for key, number in self._truth.standing.items():
-            found = records.get(self._service.scan_id(key, self._truth.contents[number]))
+        for key, number in self.truth.standing.items():
+            found = records.get(self._service.scan_id(key, self.truth.contents[number]))
             if found and State.DELIVERED in found.entered_at and not key.startswith("undisturbed/"):
                 waited = found.entered_at[State.DELIVERED] - self._dropped_at[key]
                 self._outcome.waits_s.append(round(waited.total_seconds(), 1))
-        self._outcome.broken = Promises(self._service, self._truth).broken()
+        self._outcome.broken = Promises(self._service, self.truth).broken()
 
 
 def _show(plan: Plan, found: Outcome) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.chaos_plan import Plan, Step
 from infra.local.server.server import Router
@@ -48,11 +49,8 @@ class Requests:
             passed_on = partial(self._witness, original, router, environ, start_response)
             return self._answer(passed_on, environ, start_response)
 
-        Router.__call__ = spoilt  # type: ignore[method-assign]
-        try:
+        with patch.object(Router, "__call__", spoilt):
             yield
-        finally:
-            Router.__call__ = original  # type: ignore[method-assign]
 
     def spoil(self, plan: Plan) -> None:
         """From now on, as the plan says."""

@@ -58,9 +58,11 @@ class Service:
         """URLs of the three queues, and of their dead letters as NAME-dead."""
         found = {}
         for url in self.cloud.client("sqs").list_queues()["QueueUrls"]:
-            name = next((name for name in QUEUES if name in url), "")
-            if name:
-                found[f"{name}-dead" if "DeadLetters" in url else name] = url
+            for name in QUEUES:
+                if f"-{name}Queue" in url:
+                    found[name] = url
+                elif f"-{name}DeadLetters" in url:
+                    found[f"{name}-dead"] = url
         return found
 
     @cached_property
@@ -109,13 +111,21 @@ class Service:
         told = sqs.get_queue_attributes(QueueUrl=self.queues[queue], AttributeNames=names)["Attributes"]
         return sum(int(told[name]) for name in names)
 
+    def purge(self, queue: str) -> bool:
+        """Takes all messages out, once a minute at most. Amazon SQS API reference, "PurgeQueue"."""
+        sqs = self.cloud.client("sqs")
+        try:
+            sqs.purge_queue(QueueUrl=self.queues[queue])
+        except sqs.exceptions.PurgeQueueInProgress:
+            return False
+        return True
+
     def reconcile(self) -> Counter[str]:
         """One round of the reconciler, whose waits are seconds here."""
         from lambdas.reconcile import Clients, Reconciler  # noqa: PLC0415 - connects to AWS when it is loaded
 
         clients = Clients(**{name: self.cloud.client(name) for name in ("s3", "sqs", "dynamodb")})
-        waits = patch.multiple(reconciliation, STILL=STILL, AGAIN=AGAIN, OVERDUE=OVERDUE)
-        with waits, patch("lambdas.reconcile.STILL", STILL):
+        with patch.multiple(reconciliation, STILL=STILL, AGAIN=AGAIN, OVERDUE=OVERDUE):
             return Counter(Reconciler(self.reconcile_settings, clients).run(datetime.now(UTC)))
 
     def is_shown(self, record: ScanRecord) -> bool:
@@ -145,16 +155,19 @@ def running(folder: Path, assembly: Path) -> Iterator[Service]:
 @contextmanager
 def _quiet(path: Path) -> Iterator[None]:
     """What the reconciler logs in this process goes into a file."""
+    logger = logging.getLogger("raki")
+    before, level, propagate = logger.handlers[:], logger.level, logger.propagate
     import lambdas.reconcile  # noqa: PLC0415, F401 - it configures its logs when it is loaded
 
-    logger = logging.getLogger("raki")
-    before, handler = logger.handlers[:], logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8")
     logger.handlers[:] = [handler]
     try:
         yield
     finally:
         handler.close()
         logger.handlers[:] = before
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def etag_of(content: bytes) -> str:

@@ -20,7 +20,7 @@ from raki.errors import PermanentError, RakiError, Removed, StoodStill, Supersed
 from raki.service import log, metrics, objects
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import is_scan, notification, scan_id_of
-from raki.service.reconciliation import STILL, Remedy, Surroundings, is_lost, remedy
+from raki.service.reconciliation import Remedy, Surroundings, has_stood_still, is_lost, remedy
 from raki.service.scheduling import PATIENT, depth
 from raki.service.settings import ReconcileSettings, from_environment
 
@@ -74,7 +74,7 @@ class Reconciler:
         for record in self._ledger.scans():
             if is_lost(record, around):
                 yield from self._tried(record.scan_id, partial(self._treat, record))
-        for key in self._unseen(now):
+        for key in self._unseen(around):
             yield from self._tried("", partial(self._enter, key))
 
     def _tried(self, scan_id: str, act: Callable[[], str | None]) -> Iterator[str]:
@@ -138,12 +138,17 @@ class Reconciler:
         manifest = objects.read_manifest(self._s3, self._settings.results_bucket, record.results_folder)
         return manifest["outcome"] if manifest and manifest["scan_id"] == record.scan_id else None
 
-    def _unseen(self, now: datetime) -> Iterator[str]:
-        """Keys of files that have stood in the raw bucket for a while, but not for long, and aren't in the ledger."""
+    def _unseen(self, around: Surroundings) -> Iterator[str]:
+        """Keys of files that have stood in the raw bucket for a while, but not for long, and aren't in the ledger.
+
+        While the ingest queue has messages, most such files merely wait for their turn.
+        """
         bucket, hash_key = self._settings.raw_bucket, self._settings.scan_id_key
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             for entry in page.get("Contents", []):
-                if is_scan(entry["Key"]) and STILL < now - entry["LastModified"] < YOUNG:
+                stood = around.now - entry["LastModified"]
+                waits_for_long = stood < YOUNG and has_stood_still(stood, State.DECOMPRESSING, around)
+                if is_scan(entry["Key"]) and waits_for_long:
                     scan_id = scan_id_of(bucket, entry["Key"], entry["ETag"].strip('"'), hash_key)
                     if self._ledger.get(scan_id) is None:
                         yield entry["Key"]

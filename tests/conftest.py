@@ -44,6 +44,7 @@ REAL_SCANS = Path(__file__).parents[2] / "shared/data"
 # These mostly wait for other processes. Begun first, they leave the cores to the rest.
 WAITING = (
     "tests/test_end_to_end",
+    "tests/test_benchmarks_chaos",
     "tests/local/",
     "tests/infra/",
     "tests/test_cdk_command_line",

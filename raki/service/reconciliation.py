@@ -67,7 +67,11 @@ def is_lost(record: ScanRecord, around: Surroundings) -> bool:
     if record.remedied_at and around.now - record.remedied_at < AGAIN:
         return False
     stood = around.now - max(record.entered_at[record.state], _since(record.lease_until_s))
-    stage = STAGES.get(record.state)
+    return has_stood_still(stood, STAGES.get(record.state), around)
+
+
+def has_stood_still(stood: timedelta, stage: State | None, around: Surroundings) -> bool:
+    """Whether what waits for a stage, or for none, was left alone for so long that no message of its can be left."""
     return stood > (OVERDUE if stage and around.has_messages[stage] else STILL)
 
 

@@ -200,6 +200,12 @@ def test_a_file_is_not_entered_while_its_notification_may_still_come(rounds):
     assert not rounds.run(later=STILL / 2)
 
 
+def test_files_that_wait_for_their_turn_are_announced_no_second_time(rounds):
+    """With each round the queue, and with it the fleet, would grow by all that wait."""
+    assert not rounds.run(later=OVERDUE - timedelta(minutes=1))
+    assert rounds.run(later=OVERDUE + timedelta(minutes=1)) == {Remedy.ENTER: 1}
+
+
 def arrived(rounds):
     """The scan in the ledger; nobody has taken it up."""
     (message,) = rounds.site.sqs.receive_message(QueueUrl=rounds.site.queue_url)["Messages"]
