@@ -138,7 +138,9 @@ class Promises:
         sqs = self._service.cloud.client("sqs")
         for queue, url in self._service.queues.items():
             while queue.endswith("-dead"):
-                dead = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+                dead = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=3600).get(
+                    "Messages", []
+                )
                 if not dead:
                     break
                 yield from (f"{queue}: {message['Body'][:200]}" for message in dead if message["Body"] not in POISON)
