@@ -56,8 +56,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     ledger = Ledger(DYNAMODB, settings.ledger_table)
     books = Bookkeeping(DYNAMODB, settings.ledger_table)
     spoken_of = _read(event["Records"], settings.refresh_dead_letters_url)
-    keys = [key for places in spoken_of.values() for _, key in places]
-    if keys and settings.results_share_arn and not _refresh(settings.results_share_arn, keys, books):
+    places = [place for places in spoken_of.values() for place in places]
+    if settings.results_share_arn and not _refresh(settings.results_share_arn, places, books):
         _put_off(event["Records"], settings)
         return _failed(spoken_of)
     return _failed(name for name, places in spoken_of.items() if not _deliver_all(ledger, places))
@@ -100,8 +100,23 @@ def _deliver_all(ledger: Ledger, places: Iterable[tuple[str, str]]) -> bool:
         return False
 
 
-def _refresh(share_arn: str, keys: list[str], books: Bookkeeping) -> bool:
+def _stands(bucket: str, key: str) -> bool:
+    """Whether a manifest is there to be shown. A folder of which nothing is, the gateway doesn't learn of.
+
+    Noted as shown all the same, it would be named in the next refresh, and what comes into it stay unseen for good.
+    """
+    try:
+        S3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        return error.response["Error"]["Code"] not in ("404", "NoSuchKey")
+    return True
+
+
+def _refresh(share_arn: str, places: Iterable[tuple[str, str]], books: Bookkeeping) -> bool:
     """Whether the gateway took the call: it refuses one that comes too soon after another, and a share it lost."""
+    keys = [key for bucket, key in places if _stands(bucket, key)]
+    if not keys:
+        return True
     folders = folders_to_refresh(keys, books.is_shown)
     try:
         GATEWAY.refresh_cache(FileShareARN=share_arn, FolderList=folders, Recursive=True)

@@ -9,6 +9,7 @@ from random import Random
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from raki.errors import ProcessLost, TransientError
 
@@ -47,7 +48,7 @@ def is_passing(error: BaseException) -> bool:
         return error.response["Error"]["Code"] not in _OF_THE_OBJECT
     if isinstance(error, TransientError):
         return not isinstance(error, ProcessLost)
-    if isinstance(error, BotoCoreError | Boto3Error | ConnectionError | TimeoutError):
+    if isinstance(error, BotoCoreError | Boto3Error | ResponseParserError | ConnectionError | TimeoutError):
         return True
     return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
 

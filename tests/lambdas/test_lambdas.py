@@ -365,7 +365,8 @@ def manifest_written(key):
 
 
 def test_a_refresh_that_comes_too_soon_is_tried_again_with_every_message(refresh_calls):
-    gateway, _, ledger = refresh_calls
+    gateway, s3, ledger = refresh_calls
+    s3.add_response("head_object", {})
     ledger.add_response("get_item", {"Item": {"scan_id": {"S": "#shown:a"}}})
     gateway.add_client_error("refresh_cache", "InvalidGatewayRequestException")
     held = {"QueueUrl": "https://refresh", "ReceiptHandle": "handle of a/x/manifest.json", "VisibilityTimeout": 60}
@@ -382,7 +383,8 @@ def test_the_test_event_refreshes_nothing(refresh_calls):
 
 
 def test_what_storage_gateway_is_asked_is_what_its_api_takes(refresh_calls, monkeypatch):
-    gateway, _, ledger = refresh_calls
+    gateway, s3, ledger = refresh_calls
+    s3.add_response("head_object", {})
     ledger.add_response("get_item", {"Item": {"scan_id": {"S": "#shown:my site"}}})
     for _ in ("my site", ""):
         ledger.add_response("put_item", {})
@@ -393,6 +395,25 @@ def test_what_storage_gateway_is_asked_is_what_its_api_takes(refresh_calls, monk
     answer = refresh.handler({"Records": [manifest_written("my+site/x/manifest.json")]}, None)
     assert answer == {"batchItemFailures": []}
     assert delivered == [("results", "my site/x/manifest.json")]
+
+
+def test_a_folder_with_nothing_in_it_is_not_taken_for_shown(refresh_calls):
+    _, s3, _ = refresh_calls
+    s3.add_client_error("head_object", "404")
+    s3.add_client_error("get_object", "NoSuchKey")
+    answer = refresh.handler({"Records": [manifest_written("a/x/manifest.json")]}, None)
+    assert answer == {"batchItemFailures": []}, "and neither the gateway nor the ledger was asked for anything"
+
+
+def test_a_manifest_that_cannot_be_looked_for_now_is_shown_all_the_same(refresh_calls, monkeypatch):
+    gateway, s3, ledger = refresh_calls
+    s3.add_client_error("head_object", "503")
+    ledger.add_response("get_item", {"Item": {"scan_id": {"S": "#shown:a"}}})
+    gateway.add_response("refresh_cache", {})
+    for _ in ("a", ""):
+        ledger.add_response("put_item", {})
+    monkeypatch.setattr(refresh, "_deliver", lambda *_: True)
+    assert refresh.handler({"Records": [manifest_written("a/x/manifest.json")]}, None) == {"batchItemFailures": []}
 
 
 def test_a_manifest_that_was_removed_since_holds_up_no_other(refresh_calls, monkeypatch):

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 from raki.errors import NotAScan, ProcessLost, Superseded, TransientError
 from raki.service import faults
@@ -121,6 +122,7 @@ PASSING = [
     EndpointConnectionError(endpoint_url="https://s3"),
     ReadTimeoutError(endpoint_url="https://s3"),
     IncompleteReadError(actual_bytes=1, expected_bytes=2),
+    ResponseParserError("half of an answer"),
     S3UploadFailedError("no"),
     ConnectionResetError(),
     OSError(errno.ENOSPC, "full"),
