@@ -15,13 +15,17 @@ RECONSTRUCT = {
     "RECONSTRUCT_QUEUE_URL": "https://q",
     "RESULTS_BUCKET": "b",
 }
+REFRESH = {
+    "LEDGER_TABLE": "l",
+    "REFRESH_DEAD_LETTERS_URL": "https://d",
+    "REFRESH_QUEUE_URL": "https://q",
+    "REFRESH_SPACING_S": "60",
+}
 DECOMPRESS = {field.name.upper(): "x" for field in fields(DecompressSettings) if field.type is str}
 
 
 def test_what_a_deployment_does_not_have_is_none():
-    told = from_environment(
-        RefreshSettings, {"LEDGER_TABLE": "l", "REFRESH_DEAD_LETTERS_URL": "d", "RESULTS_SHARE_ARN": NO_SHARE}
-    )
+    told = from_environment(RefreshSettings, {**REFRESH, "RESULTS_SHARE_ARN": NO_SHARE})
     assert told.results_share_arn is None
     told = from_environment(ReconstructSettings, {**RECONSTRUCT, "PREPARED_FOLDER": NO_PREPARED_FOLDER})
     assert told.prepared_folder is None
