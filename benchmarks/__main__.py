@@ -5,8 +5,10 @@ import sys
 import typer
 
 from benchmarks.ablation import ablation
+from benchmarks.burst import burst
 from benchmarks.chaos import chaos
 from benchmarks.coverage import coverage
+from benchmarks.damaged import damaged
 from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
@@ -16,6 +18,7 @@ from benchmarks.quality import quality
 from benchmarks.records import CONSOLE
 from benchmarks.scaling import scaling
 from benchmarks.speed import speed
+from benchmarks.startup import startup
 from benchmarks.throughput import throughput
 from raki.errors import RakiError
 
@@ -26,7 +29,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (quality, features, coverage, ablation, speed, peers, gpu, throughput, scaling, chaos, fuzz, mutation):
+for command in (
+    quality,
+    features,
+    coverage,
+    ablation,
+    speed,
+    startup,
+    peers,
+    gpu,
+    throughput,
+    burst,
+    scaling,
+    chaos,
+    damaged,
+    fuzz,
+    mutation,
+):
     app.command()(command)
 
 if __name__ == "__main__":

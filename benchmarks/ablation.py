@@ -32,10 +32,11 @@ from raki.images import object_mask
 from raki.kspace.grappa import calibrated_grappa
 from raki.kspace.image_prior import SparseFilling, coil_model
 from raki.kspace.linear_fit import LinearFilling
-from raki.kspace.measured import Filling, MeasuredSlice, slice_kernel
+from raki.kspace.measured import Filling, MeasuredSlice
 from raki.kspace.probes import Probes
 from raki.kspace.raki import STRENGTHS, climbed
 from raki.kspace.self_calibration import self_calibrated
+from raki.planning import slice_kernel
 from raki.scan.fourier import SliceKSpace, to_image
 
 Made = tuple[Filling, SliceKSpace]

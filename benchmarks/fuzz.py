@@ -1,282 +1,120 @@
-"""Files as broken copies, broken converters and malice make them: what becomes of each."""
+"""Every parser and unpacker under a coverage-guided fuzzer: how many inputs each took, and which faults they found."""
 
-import gzip
-import hashlib
-import json
-import lzma
-import shutil
 import subprocess
 import sys
-import tarfile
-import time
-import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from json import loads
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.table import Table
 
+from benchmarks.fuzz_ends import fault_apart, minimised
+from benchmarks.fuzz_targets import NAMES, target_of
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from benchmarks.scans import REAL_SCANS
-from raki.archive import open_local
-from raki.errors import RakiError
-from raki.formats import formats
-from raki.prepare import Allowance, contained, prepare_here
-from raki.scan import Scan
-from raki.scan.prepared import read_prepared
 
-RAKI = Path(sys.executable).parent / "raki"
-ALLOWANCE = Allowance(seconds=60, memory_bytes=4 << 30)
-EXTREMES = (0, 1, 2, 255, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
+REPOSITORY = Path(__file__).parents[1]
+MINIMISING_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one mutated file."""
+class Fault:
+    """What an input did that none may do."""
 
-    number: int
-    base: str
-    mutation: str
-    result: str
-    """"same scan", "other samples", "other layout", or the class of the error."""
-    sentence: str
+    target: str
+    fault: str
+    n_bytes: int
+    """Of the smallest input that was found."""
+    input: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fuzzed:
+    """What became of one parser."""
+
+    target: str
+    executions: int
     seconds: float
-    """From opening to the end."""
+    n_inputs: int
+    """In the corpus at the end: each reaches a part of the code that no other does."""
 
 
 def fuzz(
     output: Output = RESULTS,
-    n_files: Annotated[int, typer.Option("--files", min=1, help="How many mutated files.")] = 1000,
-    folder: Annotated[Path, typer.Option(help="Folder of vendor files to mutate.")] = REAL_SCANS / "vendor",
+    minutes: Annotated[float, typer.Option(min=0.01, help="In all; each parser gets an equal share.")] = 30.0,
+    target: Annotated[list[str] | None, typer.Option(help="Of the parsers; repeatable. [all]")] = None,
     seed: Annotated[int, typer.Option()] = 0,
-    through_cli: Annotated[int, typer.Option(help="So many of them through `raki reconstruct` as well.")] = 20,
-    keep: Annotated[Path | None, typer.Option(help="Keep the files that came out as another scan here.")] = None,
 ) -> None:
-    """Mutate real files, read them all, and count what becomes of them: no crash, no hang, no wrong success."""
-    outcomes: list[Outcome] = []
-    codes: Counter[int] = Counter()
-    with TemporaryDirectory() as scratch:
-        bases = _bases(folder, Path(scratch))
-        for number in range(n_files):
-            base = list(bases)[number % len(bases)]
-            outcome, mutated = _try(number, base, bases[base], np.random.default_rng([seed, number]), Path(scratch))
-            outcomes.append(outcome)
-            if outcome.result == "other layout" and keep:
-                keep.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(mutated, keep / mutated.name)
-            if number % max(1, n_files // max(1, through_cli)) == 0 and through_cli:
-                codes[_exit_code(mutated, Path(scratch))] += 1
-            mutated.unlink()
-    _show(outcomes, codes)
-    facts = {"outcomes": [asdict(one) for one in outcomes], "exit_codes": {str(code): n for code, n in codes.items()}}
+    """Feed every parser and unpacker what reaches more of its code, by atheris; faults and their smallest inputs."""
+    if find_spec("atheris") is None:
+        raise typer.BadParameter("atheris isn't installed; it is needed to fuzz: pip install '.[fuzz]'")
+    if unknown := set(target or ()) - set(NAMES):
+        raise typer.BadParameter(f"no parser is called {', '.join(sorted(unknown))}; those are {', '.join(NAMES)}")
+    names = [name for name in NAMES if not target or name in target]
+    fuzzed, faults = [], list[Fault]()
+    for name in names:
+        with TemporaryDirectory() as folder:
+            one = _fuzzed(name, Path(folder), 60 * minutes / len(names), seed)
+            fuzzed.append(one)
+            faults += _faults(name, Path(folder) / "found", output / "fuzz")
+        CONSOLE.print(f"{name}: {one.executions} inputs in {one.seconds:.0f} s, {len(faults)} faults so far")
+    _show(fuzzed, faults)
+    facts = {"seed": seed, "targets": [asdict(one) for one in fuzzed], "faults": [asdict(one) for one in faults]}
     write_record(output, "fuzz", facts)
+    if faults:
+        raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class Base:
-    """A sound file, and the scan in it."""
-
-    path: Path
-    scan: Scan
-
-
-def _bases(folder: Path, scratch: Path) -> dict[str, Base]:
-    """Every vendor file that can be prepared, plain, and the smaller ones packed in every way."""
-    bases = {}
-    for raw in sorted(folder.iterdir()):
-        scan = _prepared(raw, scratch)
-        bases[raw.name] = Base(raw, scan)
-    smallest = min(bases.values(), key=lambda base: base.path.stat().st_size)
-    for name, pack in PACKERS.items():
-        packed = scratch / name
-        pack(smallest.path, packed)
-        bases[name] = Base(packed, smallest.scan)
-    return bases
-
-
-def _tar(mode: str) -> Callable[[Path, Path], None]:
-    def pack(raw: Path, packed: Path) -> None:
-        with tarfile.open(packed, mode) as archive:  # type: ignore[call-overload]
-            archive.add(raw, raw.name)
-
-    return pack
+def _fuzzed(name: str, folder: Path, seconds: float, seed: int) -> Fuzzed:
+    """One process after the other until the time is up: a crash ends one."""
+    corpus, found = folder / "corpus", folder / "found"
+    corpus.mkdir()
+    found.mkdir()
+    for number, content in enumerate(target_of(name).seeds()):
+        (corpus / f"seed-{number}").write_bytes(content)
+    executions, passed = 0, 0.0
+    while (left := int(seconds - passed)) > 0:
+        command = [sys.executable, "-m", "benchmarks.fuzz_process", name, str(folder), str(left), str(seed)]
+        with (folder / "log").open("ab") as log:
+            subprocess.run(command, cwd=REPOSITORY, stdout=log, stderr=log, check=False)
+        if not (folder / "counts.json").is_file():
+            raise RuntimeError((folder / "log").read_text(errors="replace")[-2000:])
+        counts = loads((folder / "counts.json").read_text())
+        (folder / "counts.json").unlink()
+        executions += counts["executions"]
+        # To load and to instrument the parsers takes its own time, and a crash at once some of what is left.
+        passed += max(counts["seconds"], 1.0)
+        seed += 1
+    return Fuzzed(target=name, executions=executions, seconds=passed, n_inputs=len(list(corpus.iterdir())))
 
 
-def _zip(raw: Path, packed: Path) -> None:
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(raw, raw.name)
+def _faults(name: str, found: Path, folder: Path) -> list[Fault]:
+    """Those that stay when the input is tried again, with their smallest inputs."""
+    faults: dict[str, Fault] = {}
+    for file in sorted(found.iterdir()):
+        if file.suffix == ".txt":
+            continue
+        content = minimised(target_of(name).read, file.read_bytes(), MINIMISING_S)
+        fault = fault_apart(target_of(name).read, content)
+        # What happens in the fuzzer alone is worth a look too.
+        fault = fault or f"only there: {file.name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / f"{name}-{file.name}"
+        kept.write_bytes(content)
+        faults.setdefault(fault, Fault(target=name, fault=fault, n_bytes=len(content), input=kept.name))
+    return list(faults.values())
 
 
-def _gzip(raw: Path, packed: Path) -> None:
-    packed.write_bytes(gzip.compress(raw.read_bytes(), 1))
-
-
-def _xz(raw: Path, packed: Path) -> None:
-    packed.write_bytes(lzma.compress(raw.read_bytes(), preset=0))
-
-
-def _zstd(raw: Path, packed: Path) -> None:
-    subprocess.run(["zstd", "-q", str(raw), "-o", str(packed)], check=True)
-
-
-PACKERS: dict[str, Callable[[Path, Path], None]] = {
-    "packed.tar": _tar("w"),
-    "packed.tar.gz": _tar("w:gz"),
-    "packed.gz": _gzip,
-    "packed.xz": _xz,
-    "packed.zip": _zip,
-    **({"packed.zst": _zstd} if shutil.which("zstd") else {}),
-}
-
-
-def _try(number: int, name: str, base: Base, random: np.random.Generator, scratch: Path) -> tuple[Outcome, Path]:
-    mutation = list(MUTATIONS)[number // 7 % len(MUTATIONS)]
-    mutated = scratch / f"{number:04d}-{mutation}-{name}".replace(" ", "_")
-    content = bytearray(base.path.read_bytes())
-    for _ in range(int(random.integers(1, 4))):
-        content = MUTATIONS[mutation](content, random)
-    mutated.write_bytes(content)
-    digest = hashlib.sha256(content).digest()
-    started = time.perf_counter()
-    result, sentence = _read(mutated, base.scan, scratch)
-    seconds = time.perf_counter() - started
-    if hashlib.sha256(mutated.read_bytes()).digest() != digest:
-        result = "RAW FILE CHANGED"
-    outcome = Outcome(number=number, base=name, mutation=mutation, result=result, sentence=sentence, seconds=seconds)
-    return outcome, mutated
-
-
-def _read(path: Path, sound: Scan, scratch: Path) -> tuple[str, str]:
-    try:
-        scan = _prepared(path, scratch)
-    except RakiError as error:
-        is_clean = "\n" not in error.sentence and str(scratch) not in error.sentence and path.name not in error.sentence
-        return error.failure_class if is_clean else "UNCLEAN SENTENCE", error.sentence
-    except Exception as error:  # noqa: BLE001  # what the benchmark is looking for
-        return "TRACEBACK", repr(error)
-    layout = [(one.kspace.shape, one.sampled.tolist(), one.geometry, one.frames) for one in (scan, sound)]
-    if layout[0] != layout[1]:
-        return "other layout", str([layout[0][0], layout[0][2]])
-    same = np.array_equal(np.asarray(scan.kspace), np.asarray(sound.kspace))
-    return ("same scan" if same else "other samples"), ""
-
-
-def _prepared(path: Path, scratch: Path) -> Scan:
-    with TemporaryDirectory(dir=scratch) as folder:
-        prepared = Path(folder) / "prepared"
-        contained(_prepare, path, Path(folder), prepared, allowance=ALLOWANCE, start="fork")
-        return read_prepared(prepared)
-
-
-def _prepare(path: Path, folder: Path, prepared: Path) -> None:
-    prepare_here(open_local(path, folder, formats=formats()), prepared)
-
-
-def _exit_code(path: Path, scratch: Path) -> int:
-    """Of the command line; its error output has to be one sentence, and no traceback."""
-    command = [str(RAKI), "reconstruct", str(path), "-o", str(scratch / "out"), "--method", "zero_filled"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "Traceback" in ended.stderr:
-        CONSOLE.print(ended.stderr)
-    return ended.returncode
-
-
-def _at(content: bytearray, random: np.random.Generator) -> int:
-    """Anywhere, or with even chances near the beginning, where headers are."""
-    return int(random.integers(min(len(content), 20_000) if random.random() < 0.5 else len(content)))
-
-
-def _flip(content: bytearray, random: np.random.Generator) -> bytearray:
-    content[_at(content, random)] ^= 1 << int(random.integers(8))
-    return content
-
-
-def _overwrite(content: bytearray, random: np.random.Generator) -> bytearray:
-    at, n = _at(content, random), int(2 ** random.integers(0, 16))
-    fill = [bytes(n), b"\xff" * n, random.bytes(n)][int(random.integers(3))]
-    content[at : at + n] = fill[: len(content) - at]
-    return content
-
-
-def _number(content: bytearray, random: np.random.Generator) -> bytearray:
-    width = int(random.choice([2, 4, 8]))
-    at = _at(content, random) // width * width
-    value = int(random.choice(np.array(EXTREMES, dtype=object))) % 2 ** (8 * width)
-    content[at : at + width] = value.to_bytes(width, "little" if random.random() < 0.8 else "big")
-    return content
-
-
-def _digit(content: bytearray, random: np.random.Generator) -> bytearray:
-    """Another digit, where there is one: the numbers in a header's text."""
-    at = _at(content, random)
-    for place in range(at, min(at + 4096, len(content))):
-        if chr(content[place]).isdigit():
-            content[place] = ord("0123456789"[int(random.integers(10))])
-            break
-    return content
-
-
-def _cut_out(content: bytearray, random: np.random.Generator) -> bytearray:
-    at, n = _at(content, random), int(2 ** random.integers(0, 17))
-    del content[at : at + n]
-    return content
-
-
-def _put_in(content: bytearray, random: np.random.Generator) -> bytearray:
-    at = _at(content, random)
-    content[at:at] = random.bytes(int(2 ** random.integers(0, 13)))
-    return content
-
-
-def _truncate(content: bytearray, random: np.random.Generator) -> bytearray:
-    return content[: _at(content, random)]
-
-
-def _swap(content: bytearray, random: np.random.Generator) -> bytearray:
-    a, b = sorted((_at(content, random), _at(content, random)))
-    n = min(4096, b - a, len(content) - b)
-    content[a : a + n], content[b : b + n] = content[b : b + n], content[a : a + n]
-    return content
-
-
-MUTATIONS: dict[str, Callable[[bytearray, np.random.Generator], bytearray]] = {
-    "flipped bits": _flip,
-    "overwritten": _overwrite,
-    "extreme numbers": _number,
-    "other digits": _digit,
-    "cut out": _cut_out,
-    "put in": _put_in,
-    "truncated": _truncate,
-    "swapped": _swap,
-}
-
-
-def _counted(outcomes: list[Outcome]) -> Iterator[tuple[str, list[int]]]:
-    results = sorted({one.result for one in outcomes})
-    for mutation in MUTATIONS:
-        counts = Counter(one.result for one in outcomes if one.mutation == mutation)
-        yield mutation, [counts[result] for result in results]
-    totals = Counter(one.result for one in outcomes)
-    yield "all", [totals[result] for result in results]
-
-
-def _show(outcomes: list[Outcome], codes: Counter[int]) -> None:
-    table = Table(title=f"{len(outcomes)} mutated files")
-    for column in ("mutation", *sorted({one.result for one in outcomes})):
-        table.add_column(column, justify="right")
-    for mutation, counts in _counted(outcomes):
-        table.add_row(mutation, *map(str, counts))
+def _show(fuzzed: list[Fuzzed], faults: list[Fault]) -> None:
+    table = Table(title=f"{sum(one.executions for one in fuzzed)} inputs, {len(faults)} faults")
+    for column in ("parser", "inputs", "seconds", "corpus", "faults"):
+        table.add_column(column, justify="left" if column == "parser" else "right")
+    for one in fuzzed:
+        n_faults = sum(fault.target == one.target for fault in faults)
+        table.add_row(one.target, str(one.executions), f"{one.seconds:.0f}", str(one.n_inputs), str(n_faults))
     CONSOLE.print(table)
-    slowest = max(outcomes, key=lambda one: one.seconds)
-    CONSOLE.print(f"slowest: {slowest.seconds:.1f} s ({slowest.base}, {slowest.mutation}: {slowest.result})")
-    contained_ends = [one for one in outcomes if "process down" in one.sentence or "took" in one.sentence]
-    CONSOLE.print(f"ended by the containment, not by a reader's own check: {len(contained_ends)}")
-    for one in contained_ends:
-        CONSOLE.print(f"  {one.base}, {one.mutation}: {one.sentence}")
-    if codes:
-        CONSOLE.print(f"exit codes of raki reconstruct: {json.dumps({str(code): n for code, n in codes.items()})}")
+    for fault in faults:
+        CONSOLE.print(f"{fault.target}: {fault.fault} ({fault.n_bytes} bytes, {fault.input})", markup=False)

@@ -19,7 +19,7 @@ from benchmarks.fleet_parts import Decisions, Times, decompress_s, reconstruct_s
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from infra.costs.estimate import WORKER
 from infra.costs.formulas import SHORTEST_MINUTES, Task, fargate
-from infra.costs.prices import read_prices
+from infra.costs.price_list import read_prices
 from infra.deployment import Deployment
 
 PROFILES = {200: "minimal", 2000: "clinic", 10000: "research"}

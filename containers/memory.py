@@ -4,9 +4,7 @@ Nothing is left to the kernel's killer: a scan that it kills is tried again, and
 """
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -14,25 +12,23 @@ from raki.errors import TooLarge
 from raki.images import Progress, Reconstruction, reconstruct_as
 from raki.inspection.memory import Extent
 from raki.options import Chosen
+from raki.sandbox import memory_limit
 from raki.scan import Scan
 
 LOG = logging.getLogger("raki.memory")
 
-CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Linux kernel documentation, "Control Group v2", "Memory Interface Files"; and of version 1."""
 MARGIN = 1.3
 """What is reckoned is right to a quarter: only what exceeds the limit by more is refused."""
 
 
-def memory_limit(limits: tuple[Path, ...] = CGROUP_LIMITS) -> int:
-    """Bytes that this process may have: the container's limit, or all that the machine has."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in limits:
-        try:
-            return min(physical, int(path.read_text()))
-        except (OSError, ValueError):  # there is none, or it is "max"
-            continue
-    return physical
+SHARE_BESIDE = 0.1
+"""Of the memory there is, what images may take that are being written while the next are computed."""
+
+
+def is_large(reconstruction: Reconstruction) -> bool:
+    """Whether its images take too much memory for another scan to be computed beside them."""
+    volumes = (*reconstruction.images.values(), *reconstruction.maps.values())
+    return sum(volume.nbytes for volume in volumes) > SHARE_BESIDE * memory_limit()
 
 
 def extent_of(scan: Scan) -> Extent:

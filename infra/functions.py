@@ -15,10 +15,11 @@ from constructs import Construct
 
 from infra.log_groups import log_group
 from infra.sources import lambda_code
+from raki.names import NOTES, OPTIONS_FILE, UNFINISHED
 
 TIMEOUT = Duration.seconds(30)
-NO_SCANS = ("Thumbs.db", "desktop.ini", "raki.toml", ".part", ".tmp", ".crdownload", ".filepart")
-"""Endings of keys for which no machine needs to be started; see `raki.service.messages`."""
+NO_SCANS = ("Thumbs.db", "desktop.ini", OPTIONS_FILE, *UNFINISHED, *NOTES)
+"""Endings of keys for which no machine needs to be started; see `raki.names`."""
 
 
 class Handler(Construct):

@@ -23,9 +23,9 @@ def read_objects(role: iam.IRole, bucket: s3.Bucket, pattern: str = "*") -> None
     _use_key(role, bucket.encryption_key, "s3", "kms:Decrypt")
 
 
-def write_objects(role: iam.IRole, bucket: s3.Bucket) -> None:
+def write_objects(role: iam.IRole, bucket: s3.Bucket, pattern: str = "*") -> None:
     """Writes objects, whole or in parts; the parts are read again by S3 when they are put together."""
-    allow(role, "s3:AbortMultipartUpload", "s3:PutObject", on=[bucket.arn_for_objects("*")])
+    allow(role, "s3:AbortMultipartUpload", "s3:PutObject", on=[bucket.arn_for_objects(pattern)])
     _use_key(role, bucket.encryption_key, "s3", "kms:Decrypt", "kms:GenerateDataKey")
 
 

@@ -11,7 +11,8 @@ from aws_cdk.aws_ecr_assets import Platform
 REPOSITORY = Path(__file__).parents[1]
 
 # Read as a .dockerignore: everything is out but what is named, so that an asset's hash changes with its code alone.
-_LAMBDA_FILES = ["*", "!lambdas", "!raki/__init__.py", "!raki/errors.py", "!raki/names.py", "!raki/service"]
+_LAMBDA_MODULES = ("__init__", "errors", "manifest", "names", "wording")
+_LAMBDA_FILES = ["*", "!lambdas", "!raki/service", *(f"!raki/{name}.py" for name in _LAMBDA_MODULES)]
 _IMAGE_FILES = ["*", "!raki", "!pyproject.toml", "!LICENSE", "!NOTICE", "!containers/*.py", "!containers/*.txt"]
 _NO_FILES = ["**/__pycache__", "**/*.pyc"]
 

@@ -17,10 +17,14 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from raki.errors import PermanentError, RakiError, Removed, StoodStill, Superseded, TransientError
-from raki.service import log, metrics, objects
+from raki.manifest import MANIFEST
+from raki.names import companions_of, is_scan, noise_beside
+from raki.service import log, metrics, objects, pages
 from raki.service.ledger import Ledger, ScanRecord, State
-from raki.service.messages import is_scan, notification, scan_id_of
+from raki.service.messages import ScanArrived, notification
+from raki.service.pages import Told
 from raki.service.reconciliation import Remedy, Surroundings, has_stood_still, is_lost, remedy
+from raki.service.record import ENDED
 from raki.service.scheduling import PATIENT, depth
 from raki.service.settings import ReconcileSettings, from_environment
 
@@ -88,6 +92,9 @@ class Reconciler:
             yield done
 
     def _treat(self, record: ScanRecord) -> str | None:
+        if record.state not in ENDED.values() and (superseded := self._superseded(record)):
+            self._end(record, superseded)
+            return Remedy.END
         chosen = remedy(record, shown_outcome=self._shown_outcome(record))
         over = chosen in (Remedy.START_OVER, Remedy.GIVE_UP)
         # Noted first, if the scan still stands as it was seen: of two rounds that see it, one acts.
@@ -101,9 +108,19 @@ class Reconciler:
             case Remedy.REPORT:
                 self._write_page(record, Told(record))
             case Remedy.SHOW:
-                key = f"{record.results_folder}/{objects.MANIFEST}"
+                key = f"{record.results_folder}/{MANIFEST}"
                 self._send(self._settings.refresh_queue_url, self._settings.results_bucket, key)
         return chosen
+
+    def _superseded(self, record: ScanRecord) -> Superseded | None:
+        """Where another version has the folder, which nobody who took that one up may have told this one."""
+        try:
+            self._ledger.check_current(record)
+        except Superseded as error:
+            return error
+        except TransientError:
+            pass
+        return None
 
     def _announce(self, record: ScanRecord) -> None:
         """As S3 does, whatever version stands there now; a file that is gone ends the scan, with a sentence."""
@@ -121,8 +138,7 @@ class Reconciler:
         if not isinstance(error, Superseded):
             self._write_page(record, error)
         if self._ledger.fail(record.scan_id, error):
-            is_failure = not isinstance(error, Superseded)
-            metrics.ended(record.scan_id, failure_class=error.failure_class, is_failure=is_failure)
+            metrics.ended(record.scan_id, error)
 
     def _write_page(self, record: ScanRecord, error: RakiError) -> None:
         """On the share, unless the folder is another version's by now."""
@@ -131,8 +147,8 @@ class Reconciler:
         except (Superseded, TransientError):
             return
         with TemporaryDirectory() as scratch:
-            pages = objects.write_error_report(Path(scratch), record, error)
-            objects.publish(self._s3, self._settings.results_bucket, record, pages, outcome="failed")
+            files = pages.write_error_report(Path(scratch), record, error)
+            objects.publish(self._s3, self._settings.results_bucket, record, files, outcome="failed")
 
     def _shown_outcome(self, record: ScanRecord) -> str | None:
         manifest = objects.read_manifest(self._s3, self._settings.results_bucket, record.results_folder)
@@ -143,15 +159,28 @@ class Reconciler:
 
         While the ingest queue has messages, most such files merely wait for their turn.
         """
-        bucket, hash_key = self._settings.raw_bucket, self._settings.scan_id_key
+        bucket = self._settings.raw_bucket
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             for entry in page.get("Contents", []):
                 stood = around.now - entry["LastModified"]
                 waits_for_long = stood < YOUNG and has_stood_still(stood, State.DECOMPRESSING, around)
                 if is_scan(entry["Key"]) and waits_for_long:
-                    scan_id = scan_id_of(bucket, entry["Key"], entry["ETag"].strip('"'), hash_key)
-                    if self._ledger.get(scan_id) is None:
+                    standing = self._standing(entry)
+                    if standing and self._ledger.get(standing.scan_id(self._settings.scan_id_key)) is None:
                         yield entry["Key"]
+
+    def _standing(self, entry: dict[str, Any]) -> ScanArrived | None:
+        """What an entry of the bucket's listing is; where other files belong to it, as it stands with them."""
+        listed = ScanArrived(
+            bucket=self._settings.raw_bucket,
+            key=entry["Key"],
+            etag=entry["ETag"].strip('"'),
+            version_id=None,
+            n_bytes=entry["Size"],
+            at=entry["LastModified"],
+        )
+        has_others = companions_of(listed.key) or noise_beside(listed.key)
+        return objects.find_standing(self._s3, listed) if has_others else listed
 
     def _enter(self, key: str) -> str:
         self._send(self._settings.ingest_queue_url, self._settings.raw_bucket, key)
@@ -159,16 +188,3 @@ class Reconciler:
 
     def _send(self, queue_url: str, bucket: str, key: str) -> None:
         self._sqs.send_message(QueueUrl=queue_url, MessageBody=notification(bucket, key, at=datetime.now(UTC)))
-
-
-class Told(RakiError):
-    """A failure that the ledger tells of."""
-
-    def __init__(self, record: ScanRecord) -> None:
-        super().__init__(record.failure or "")
-        self._failure_class = record.failure_class or type(self).__name__
-
-    @property
-    def failure_class(self) -> str:
-        """That which stands in the ledger."""
-        return self._failure_class

@@ -1,9 +1,11 @@
 """Makes finished results appear on the share: one cache refresh for all scans that ended since the last one."""
 
 import json
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import boto3
@@ -14,6 +16,7 @@ from raki.service.bookkeeping import Bookkeeping
 from raki.service.ledger import Ledger, State
 from raki.service.messages import NotUnderstood, manifests
 from raki.service.settings import RefreshSettings, from_environment
+from raki.service.status_page import FOLDER, KEY, MOST, status_page
 
 LOG = log.configure()
 GATEWAY = boto3.client("storagegateway")
@@ -23,6 +26,12 @@ SQS = boto3.client("sqs")
 
 MAX_FOLDERS = 50
 """What one RefreshCache call takes."""
+AS_A_RESULT = f"{FOLDER}/./."
+"""The page's folder as that of a scan in it would be named: it comes into view with results, and asks for no refresh of
+its own."""
+REFRESHED = "refreshed"
+CLOCKS_S = 5.0
+"""By how much the clocks of S3, which tells whole seconds, and of Lambda may differ."""
 
 
 def folders_to_refresh(manifest_keys: Iterable[str], is_shown: Callable[[str], bool]) -> list[str]:
@@ -50,17 +59,34 @@ def folders_above(manifest_key: str) -> list[str]:
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Refreshes once for the whole batch, then notes each scan as delivered; names the messages to be tried again.
 
+    What was put off because the gateway was busy needs no refresh of its own, if one came meanwhile for the others.
     Each message stands for itself. One that can't be understood is buried; Lambda deletes it with those that are done.
     """
     settings = from_environment(RefreshSettings)
     ledger = Ledger(DYNAMODB, settings.ledger_table)
     books = Bookkeeping(DYNAMODB, settings.ledger_table)
     spoken_of = _read(event["Records"], settings.refresh_dead_letters_url)
-    places = [place for places in spoken_of.values() for place in places]
-    if settings.results_share_arn and not _refresh(settings.results_share_arn, places, books):
-        _put_off(event["Records"], settings)
-        return _failed(spoken_of)
-    return _failed(name for name, places in spoken_of.items() if not _deliver_all(ledger, places))
+    with_status = [AS_A_RESULT] if _write_status(settings.results_bucket, ledger) else []
+    share = settings.results_share_arn
+    unseen = _unseen(spoken_of, books) if share else {}
+    if share and unseen and not _refresh(share, [*unseen.values(), with_status], books):
+        _put_off((record for record in event["Records"] if record["messageId"] in unseen), settings)
+        spoken_of = {name: places for name, places in spoken_of.items() if name not in unseen}
+    else:
+        unseen = {}
+    return _failed([*unseen, *(name for name, places in spoken_of.items() if not _deliver_all(ledger, places))])
+
+
+def _write_status(bucket: str, ledger: Ledger) -> bool:
+    """Whether the page of the last scans is there, as of now; without it results are delivered all the same."""
+    try:
+        now = datetime.now(UTC)
+        page = status_page(ledger.last_scans(now, MOST), now)
+        S3.put_object(Bucket=bucket, Key=KEY, Body=page.encode(), ContentType="text/html; charset=utf-8")
+    except Exception:
+        LOG.exception("status page not written")
+        return False
+    return True
 
 
 def _read(records: Iterable[dict[str, Any]], dead_letters_url: str) -> dict[str, list[tuple[str, str]]]:
@@ -100,30 +126,49 @@ def _deliver_all(ledger: Ledger, places: Iterable[tuple[str, str]]) -> bool:
         return False
 
 
-def _stands(bucket: str, key: str) -> bool:
-    """Whether a manifest is there to be shown. A folder of which nothing is, the gateway doesn't learn of.
+def _unseen(spoken_of: Mapping[str, Iterable[tuple[str, str]]], books: Bookkeeping) -> dict[str, list[str]]:
+    """The keys of the manifests, by message, that no refresh so far can have shown."""
+    kept = books.kept(REFRESHED)
+    last = json.loads(kept) if kept else {"folders": [], "at_s": 0.0}
+    found = {}
+    for name, places in spoken_of.items():
+        written = {key: _written_at_s(bucket, key) for bucket, key in places}
+        keys = [key for key, at_s in written.items() if at_s is not None and not _has_shown(last, key, at_s)]
+        if keys:
+            found[name] = keys
+    return found
 
-    Noted as shown all the same, it would be named in the next refresh, and what comes into it stay unseen for good.
+
+def _has_shown(refresh: dict[str, Any], key: str, at_s: float) -> bool:
+    above = {f"/{folder}" for folder in folders_above(key)}
+    return at_s + CLOCKS_S < refresh["at_s"] and not above.isdisjoint(refresh["folders"])
+
+
+def _written_at_s(bucket: str, key: str) -> float | None:
+    """When a manifest was written, in seconds since 1970; None where none stands, and nothing is to be shown.
+
+    A folder of which nothing is, the gateway doesn't learn of. Noted as shown all the same, it would be named in the
+    next refresh, and what comes into it stay unseen for good.
     """
     try:
-        S3.head_object(Bucket=bucket, Key=key)
+        written_at: datetime = S3.head_object(Bucket=bucket, Key=key)["LastModified"]
     except ClientError as error:
-        return error.response["Error"]["Code"] not in ("404", "NoSuchKey")
-    return True
+        return None if error.response["Error"]["Code"] in ("404", "NoSuchKey") else inf
+    return written_at.timestamp()
 
 
-def _refresh(share_arn: str, places: Iterable[tuple[str, str]], books: Bookkeeping) -> bool:
+def _refresh(share_arn: str, unseen: Iterable[list[str]], books: Bookkeeping) -> bool:
     """Whether the gateway took the call: it refuses one that comes too soon after another, and a share it lost."""
-    keys = [key for bucket, key in places if _stands(bucket, key)]
-    if not keys:
-        return True
+    keys = [key for keys in unseen for key in keys]
     folders = folders_to_refresh(keys, books.is_shown)
+    at_s = time.time()
     try:
         GATEWAY.refresh_cache(FileShareARN=share_arn, FolderList=folders, Recursive=True)
     except GATEWAY.exceptions.InvalidGatewayRequestException as error:
         reason = error.response.get("error", {}).get("errorCode")
         LOG.info("refresh postponed", extra={"n_scans": len(keys), "reason": reason})
         return False
+    books.keep(REFRESHED, json.dumps({"folders": folders, "at_s": at_s}))
     for folder in {folder for key in keys for folder in folders_above(key)}:
         books.note_shown(folder)
     LOG.info("refreshed", extra={"n_scans": len(keys), "n_folders": len(folders)})

@@ -8,9 +8,11 @@ raw file: `read_scan`, `preprocess`, `reconstruct`, `write_results`.
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from raki.coils import espirit as espirit
     from raki.coils import geometric_compression as geometric_compression
     from raki.coils import root_sum_of_squares as root_sum_of_squares
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
     from raki.images import reconstruct as reconstruct
     from raki.inspection.inspection import inspect as inspect
     from raki.kspace import complete_kspace as complete_kspace
-    from raki.kspace import methods as methods
     from raki.phantom import phantom_kspace as phantom_kspace
     from raki.phantom import simulate_scan as simulate_scan
+    from raki.planning import methods as methods
     from raki.prepare import preprocess as preprocess
     from raki.results import write_results as write_results
+    from raki.results.notebook import show as show
     from raki.scan import Scan as Scan
 
 _WHERE = {
@@ -34,12 +37,13 @@ _WHERE = {
     "espirit": "raki.coils",
     "geometric_compression": "raki.coils",
     "inspect": "raki.inspection.inspection",
-    "methods": "raki.kspace",
+    "methods": "raki.planning",
     "phantom_kspace": "raki.phantom",
     "preprocess": "raki.prepare",
     "read_scan": "raki.formats",
     "reconstruct": "raki.images",
     "root_sum_of_squares": "raki.coils",
+    "show": "raki.results.notebook",
     "simulate_scan": "raki.phantom",
     "svd_compression": "raki.coils",
     "write_results": "raki.results",
@@ -49,10 +53,12 @@ __all__ = list(_WHERE)  # the table is the one place
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("raki-mri")
     if name not in _WHERE:
         raise AttributeError(f"module 'raki' has no attribute {name!r}; it has {', '.join(_WHERE)}")
     return getattr(import_module(_WHERE[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE})
+    return sorted({*__all__, "__version__", *(name for name in globals() if name.startswith("__"))})

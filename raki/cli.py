@@ -1,42 +1,95 @@
 """The command line: the commands of the library, and what other packages add (`raki local`)."""
 
 import sys
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Collection, Iterator
+from importlib.metadata import EntryPoint, entry_points, version
 from importlib.util import find_spec
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from raki.commands.comparing import compare
-from raki.commands.files import convert, inspect
+from raki.commands.converting import convert
 from raki.commands.identities import deidentify, reidentify
 from raki.commands.images import reconstruct, simulate
+from raki.commands.inspecting import inspect
+from raki.commands.operating import NotInstalled, cancel, logs, retry, show, status, submit
 from raki.commands.raw_files import CONSOLE
+from raki.commands.reproducing import reproduce
 from raki.errors import RakiError
 
 app = typer.Typer(
     name="raki",
-    help="MRI reconstruction with a network trained on the one scan at hand. For research use only.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (reconstruct, inspect, compare, convert, deidentify, reidentify, simulate):
+COMMANDS = (reconstruct, inspect, compare, convert, deidentify, reidentify, reproduce, simulate)
+for command in COMMANDS:
     app.command()(command)
+for of_the_operator in (status, show, logs, submit, retry, cancel):
+    app.command(rich_help_panel="Operating the service")(of_the_operator)
+
+
+def _show_version(wanted: bool | None) -> None:
+    if wanted:
+        typer.echo(f"raki {version('raki-mri')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    _version: Annotated[
+        bool | None, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which version this is.")
+    ] = None,
+) -> None:
+    """MRI reconstruction with a network trained on the one scan at hand. For research use only."""
 
 
 def main() -> None:
     """Entry point: a known error is one sentence and its own exit code, never a traceback."""
-    for plugin in plugins():
-        app.command(name=plugin.name)(plugin.load())
+    own = {command.__name__ for command in COMMANDS}
+    if not own.intersection(sys.argv[1:2]):
+        add_plugins(own)
     try:
+        need_a_checkout(sys.argv[1:2])
         app()
     except RakiError as error:
         CONSOLE.print(f"[red]{error.failure_class}:[/red] {escape(error.sentence)}", highlight=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def add_plugins(own: Collection[str]) -> None:
+    """Adds the commands of other packages; a broken one is named and left out, and none takes the place of our own."""
+    for plugin in plugins():
+        if plugin.name in own:
+            why = "raki has a command of that name"
+        else:
+            try:
+                app.command(name=plugin.name)(plugin.load())
+                continue
+            except Exception as error:  # noqa: BLE001  # whatever somebody else's module raises
+                why = f"it can't be loaded: {type(error).__name__}"
+        CONSOLE.print(
+            f"The command {escape(plugin.name)} of {escape(plugin.module)} is left out; {why}.", highlight=False
+        )
+
+
+def need_a_checkout(asked: Collection[str]) -> None:
+    """Says of a command that the wheel names and does not hold where to have it from.
+
+    Raises:
+        NotInstalled: the command's code is in a checkout of the repository alone.
+    """
+    for plugin in entry_points(group="raki.commands"):
+        if plugin.name in asked and not find_spec(plugin.module.partition(".")[0]):
+            raise NotInstalled(
+                f"the command raki {plugin.name} is not in the installed package: it needs a checkout of "
+                "raki's repository, and there pip install --editable '.[local]'"
+            )
 
 
 def plugins() -> Iterator[EntryPoint]:

@@ -7,12 +7,22 @@ the queue. The exit code carries the difference out of a container and off the c
 
 from typing import ClassVar
 
+from raki.wording import LONGEST_SENTENCE, plain
+
 
 class RakiError(Exception):
-    """Base of all errors that a user is meant to read: one clear sentence, never a traceback."""
+    """Base of all errors that a user is meant to read: one clear sentence, never a traceback.
+
+    Words of a file may stand in it. They are made plain here, and nowhere else.
+    """
 
     exit_code: ClassVar[int] = 1
     retry: ClassVar[bool] = False
+    outcome: ClassVar[str] = "failed"
+    """What the metrics count it as; only what has failed is alarming."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(plain(text, LONGEST_SENTENCE - len(".")))
 
     @property
     def failure_class(self) -> str:
@@ -34,6 +44,13 @@ class NotAScan(PermanentError):
     """The file holds no MRI raw data in a format that raki reads; an empty file is one."""
 
     exit_code = 10
+
+
+class NoiseAlone(NotAScan):
+    """A noise or calibration scan without its image: sound, of use beside that, and nothing to be alarmed by."""
+
+    exit_code = 24
+    outcome = "noted"
 
 
 class DamagedScan(PermanentError):
@@ -70,6 +87,7 @@ class Superseded(PermanentError):
     """A newer version of the same file was dropped; its result stands in the folder."""
 
     exit_code = 16
+    outcome = "superseded"
 
 
 class OutageTooLong(PermanentError):
@@ -80,6 +98,14 @@ class OutageTooLong(PermanentError):
 
 class Removed(Superseded):
     """The file was removed before it could be read; no version of it stands there any more."""
+
+
+class Cancelled(PermanentError):
+    """An operator ended the scan's way through the service."""
+
+    exit_code = 25
+    outcome = "cancelled"
+    """No alarm's matter, and in no metric: operators' commands write none."""
 
 
 class StoodStill(PermanentError):
@@ -98,6 +124,12 @@ class WrongOptions(PermanentError):
     """The scan's own `raki.toml` asks for something that raki doesn't know or that doesn't fit the scan."""
 
     exit_code = 20
+
+
+class BrokenPlugin(PermanentError):
+    """A method that another package adds can't be used, or fails on the scan; those of raki itself are no such."""
+
+    exit_code = 26
 
 
 class TransientError(RakiError):

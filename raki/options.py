@@ -28,7 +28,7 @@ _REMEDY = "correct it and try the scan again"
 
 def method_names() -> list[str]:
     """The methods that are installed, by the names of their entry points: to load one is to load torch."""
-    return sorted(entry_points(group="raki.methods").names)
+    return sorted(set(entry_points(group="raki.methods").names))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks import bart, opponents, peers, speed
 from benchmarks.__main__ import app
+from benchmarks.burst import idle_share
 from benchmarks.filling import TunedFill, settled
 from benchmarks.gpu import combine
 from benchmarks.plots import why_no_plot
@@ -340,3 +341,14 @@ def test_a_fault_that_no_test_notices_survives_and_the_working_tree_stays_as_it_
     assert results == {"comparison": "survived", "off by one": "survived", "return": "killed"}
     assert found["kill_rates"] == {"raki/size": 0.333, "all": 0.333}
     assert module.read_text() == before
+
+
+def test_a_devices_idle_share_is_what_lies_between_its_scans():
+    job = [
+        {"event": "worked", "Stage": "decompressing", "BusySeconds": 9, "IdleSeconds": 9},
+        {"event": "worked", "Stage": "reconstructing", "BusySeconds": 2, "IdleSeconds": 50},
+        {"event": "worked", "Stage": "reconstructing", "BusySeconds": 1, "IdleSeconds": 1},
+        {"event": "ended", "Stage": "reconstructing", "IdleSeconds": 60},
+    ]
+    assert idle_share([job]) == 0.25
+    assert idle_share([job, [], job]) == 0.25, "each job waits for its first scan"

@@ -106,8 +106,9 @@ def leave_an_upload(service, key):
     service.cloud.client("s3").create_multipart_upload(Bucket=service.outputs["RawBucket"], Key=key)
 
 
-def skip_a_state(service, _key):
-    next(iter(service.requests.history.values())).append(State.PREPARED)
+def skip_a_state(service, key):
+    (scan,) = (record for record in service.records().values() if record.raw_key == key)
+    service.requests.history[scan.scan_id].append(State.PREPARED)
 
 
 DEEDS = {
@@ -129,4 +130,4 @@ def test_a_broken_promise_is_named(storm, promise):
     before = Promises(service, storm.truth).broken()[promise]
     DEEDS[promise](service, "undisturbed/0.h5")
     after = Promises(service, storm.truth).broken()
-    assert len(after[promise]) > len(before), after
+    assert set(after[promise]) - set(before), after

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(900)
 
 RESULTS = [
     "g_factor.nii.gz",
+    "image.dcm",
     "image.h5",
     "image.nii.gz",
     "preview.png",

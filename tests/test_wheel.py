@@ -1,6 +1,7 @@
 """What an installed wheel holds and runs, and what a checkout adds to it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from infra.local import command
+from raki.commands.operating import NotInstalled
 
 REPOSITORY = Path(__file__).parents[1]
 RAKI = Path(sys.executable).parent / "raki"
@@ -57,6 +61,22 @@ def test_the_installed_wheel_runs_without_the_commands_of_a_checkout(installed, 
     start = (sys.executable, "-S", "-c", "from raki.cli import main; main()")
     assert {"reconstruct", "inspect"} <= (found := commands(*start, cwd=tmp_path, environment={"PYTHONPATH": path}))
     assert not {"local", "cost"} & found
+    for name in ("local", "cost"):
+        finished = subprocess.run(
+            [*start, name], cwd=tmp_path, env={"PYTHONPATH": path}, capture_output=True, text=True, check=False
+        )
+        assert finished.returncode == NotInstalled.exit_code
+        said = " ".join((finished.stdout + finished.stderr).split())
+        assert said.startswith(
+            f"NotInstalled: The command raki {name} is not in the installed package: it needs a checkout"
+        )
+        assert "Traceback" not in said
+
+
+def test_without_its_extra_raki_local_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name in {"moto", "watchdog"} else name)
+    with pytest.raises(NotInstalled, match=re.escape("lacks moto, watchdog: pip install --editable '.[local]'")):
+        command.local(once=True)  # which is refused for its want of files, where nothing is missing
 
 
 def test_an_editable_install_has_the_commands_of_the_checkout(tmp_path):

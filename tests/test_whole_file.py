@@ -2,7 +2,7 @@
 
 import pytest
 
-from raki.service.messages import is_scratch
+from raki.names import is_scratch
 from raki.whole_file import whole_file
 
 

@@ -5,25 +5,27 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import boto3
 from botocore.client import BaseClient
 
 from containers import command_line, health
-from raki.archive import Limits, unpack
-from raki.errors import Superseded, TransientError
-from raki.formats import formats
-from raki.names import OPTIONS_FILE
+from raki.archive import Limits
+from raki.errors import RakiError, Superseded, TransientError, UnsupportedScan
+from raki.names import LEADS, OPTIONS_FILE, companions_of
 from raki.options import LARGEST_FILE_BYTES, read_options
-from raki.prepare import Readers, contained, prepare
+from raki.prepare import prepare, unpack_within
+from raki.sandbox import Readers, contained, hide
 from raki.service import handover, metrics
 from raki.service.folders import options_keys
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
-from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
+from raki.service.messages import ReconstructionRequested, ScanArrived, alias_of, arrivals
 from raki.service.objects import HashingReader, find_standing, read_start
 from raki.service.process import run_container
 from raki.service.protection import Protection
@@ -32,6 +34,8 @@ from raki.service.stage import Stage
 
 LOG = logging.getLogger("raki.decompress")
 
+COPYING = timedelta(minutes=15)
+"""For how long a file waits for the other one that belongs to it."""
 MAX_REPLACEMENTS = 10
 """How often in a row a file may be replaced while it is taken up."""
 # The raw and the prepared scan lie on the task's disk of 200 GB together.
@@ -39,8 +43,8 @@ LIMITS = Limits(n_bytes=80 << 30)
 # Of the scan id, which is a keyed hash: as much as DICOM's fields hold.
 TOKEN_LENGTH = 32
 # What each reader would load by itself beside its format.
-LOADED = ("raki.prepare", "numpy.fft", "numpy.ma")
-Within = Callable[..., None]
+LOADED = ("raki.prepare", "raki.formats:formats", "numpy.fft", "numpy.ma")
+Within = Callable[..., Any]
 
 
 class Worker:
@@ -83,7 +87,7 @@ class Worker:
         Whoever finds a version replaced sees to its successor at once: its own message may be used up already.
         """
         for _ in range(MAX_REPLACEMENTS):
-            arrived = self._ledger.arrive(arrival.key, lambda: self._look(arrival))
+            arrived = self._ledger.arrive(arrival.key, lambda: self._look(arrival), alias=self._alias(arrival))
             scan_id, scan = (arrived[0].scan_id, arrived[1]) if arrived else (self._id_of(arrival), arrival)
             if arrived is None and self._ledger.get(scan_id) is None:
                 LOG.info("removed before it was taken up", extra={"scan_id": scan_id})
@@ -99,30 +103,38 @@ class Worker:
         standing = find_standing(self._s3, arrival)
         return (self._id_of(standing), standing) if standing else None
 
+    def _alias(self, scan: ScanArrived) -> str | None:
+        """A file's name may be its patient's."""
+        settings = self._settings
+        return alias_of(scan.bucket, scan.key, settings.scan_id_key) if settings.deidentify else None
+
     def _id_of(self, scan: ScanArrived) -> str:
         return scan.scan_id(self._settings.scan_id_key)
 
     def _decompress(self, arrival: ScanArrived, record: ScanRecord) -> None:
         prepared_key = f"scans/{record.scan_id}.h5"
         with TemporaryDirectory() as scratch:
-            body = HashingReader(self._s3, arrival, progress=self._stage.watchdog.step)
-            raw = unpack(io.BufferedReader(body, 1 << 20), Path(scratch), formats=formats(), limits=LIMITS)
-            sha256 = body.drain()
+            body = HashingReader(self._s3, arrival, progress=self._stage.step)
+            stream = io.BufferedReader(body, 1 << 20)
+            raw = unpack_within(stream, arrival.n_bytes, Path(scratch), limits=LIMITS, within=self._read_within)
+            body.drain()
+            raw += self._companions(arrival, record, raw, body)
+            noise = self._noise(arrival, Path(scratch), body)
             options = read_options(self._options(arrival, Path(scratch)))
             prepared = Path(scratch) / "prepared"
             token = record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None
             with self._stage.watchdog.paused():  # it limits its own time
-                prepare(raw, prepared, token=token, within=self._read_within)
-            for file in raw:
+                prepare(raw, prepared, noise=noise, token=token, within=self._read_within)
+            for file in (*raw, *([noise] if noise else [])):
                 file.unlink()  # the disk needs to hold it no longer than this
             place = self._settings.prepared_bucket, prepared_key
-            handover.upload(self._s3, prepared, *place, progress=self._stage.watchdog.step)
+            handover.upload(self._s3, prepared, *place, progress=self._stage.step)
         request = ReconstructionRequested(
             scan_id=record.scan_id,
             prepared_bucket=self._settings.prepared_bucket,
             prepared_key=prepared_key,
             raw_version_id=arrival.version_id,
-            raw_sha256=sha256,
+            raw_sha256=body.sha256,
             raw_n_bytes=body.n_bytes,
             options=options,
         )
@@ -130,6 +142,39 @@ class Worker:
         self._sqs.send_message(QueueUrl=self._settings.reconstruct_queue_url, MessageBody=request.to_json())
         self._ledger.finish(record.scan_id, State.PREPARED, owner=self._stage.owner)
         metrics.emit("prepared", {"RawBytes": body.n_bytes}, scan_id=record.scan_id)
+
+    def _companions(self, arrival: ScanArrived, record: ScanRecord, raw: list[Path], body: HashingReader) -> list[Path]:
+        """The files beside the scan's on the share without which it isn't whole, each by its own path.
+
+        Raises:
+            TransientError: one isn't there yet.
+            UnsupportedScan: it hasn't come within the time that copying takes, or is larger than the disk allows.
+        """
+        found = []
+        _require_room(arrival)
+        for key, etag in zip(companions_of(arrival.key), arrival.companions, strict=True):
+            suffix = PurePosixPath(key).suffix
+            into = raw[0].with_suffix(suffix.lower())
+            if len(raw) > 1 or raw[0].suffix not in LEADS.values() or into.exists():
+                continue  # an archive brings all that belongs to it
+            if not etag:
+                raise _lacking(suffix, record)
+            body.read_on(key, etag, into)
+            found.append(into)
+        return found
+
+    def _noise(self, arrival: ScanArrived, scratch: Path, body: HashingReader) -> Path | None:
+        """The noise scan that lies beside the file.
+
+        Raises:
+            UnsupportedScan: they are larger than the disk allows.
+        """
+        if not arrival.noise_key:
+            return None
+        _require_room(arrival)
+        into = scratch / "beside-noise"
+        body.read_on(arrival.noise_key, arrival.noise_etag, into)
+        return into
 
     def _options(self, arrival: ScanArrived, unpacked: Path) -> bytes:
         """The content of the scan's own file of options as it stands now: in its archive, or else beside it."""
@@ -142,6 +187,21 @@ class Worker:
         return b""
 
 
+def _require_room(arrival: ScanArrived) -> None:
+    if (arrival.companions or arrival.noise_key) and arrival.n_bytes > LIMITS.n_bytes:
+        raise UnsupportedScan(f"the files hold more than {LIMITS.n_bytes} bytes together; split the scan")
+
+
+def _lacking(suffix: str, record: ScanRecord) -> RakiError:
+    minutes = COPYING.total_seconds() / 60
+    if datetime.now(UTC) - record.entered_at[State.ARRIVED] < COPYING:
+        return TransientError(f"the {suffix} that belongs to the file isn't there yet")
+    return UnsupportedScan(
+        f"a file that needs a {suffix} of the same name beside it came without one, and none has come for "
+        f"{minutes:.0f} minutes: copy that too, and the scan is taken up again"
+    )
+
+
 def main() -> int:
     """The container's entry point. Being stopped is how a worker ends."""
     command_line.parse("decompress", __doc__, DecompressSettings)
@@ -151,7 +211,8 @@ def main() -> int:
 def _work() -> None:
     # No setting of the deployment's: ECS itself puts the agent's address into the environment.
     protection = Protection(os.environ.get("ECS_AGENT_URI"))
-    with Readers([*LOADED, *(known.recognises.__module__ for known in formats())]) as readers:
+    hide()
+    with Readers(LOADED) as readers:
         worker = Worker(
             from_environment(DecompressSettings),
             protection,

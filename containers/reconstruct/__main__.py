@@ -2,8 +2,8 @@
 
 import logging
 import os
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,29 +13,31 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from containers import command_line
-from containers.memory import reconstruct_within
+from containers.memory import is_large, reconstruct_within
 from containers.scratch import clear_leftovers, scan_folder
 from raki.errors import TransientError
+from raki.images import Reconstruction
 from raki.names import OPTIONS_FILE
-from raki.options import Options, choose
+from raki.options import Chosen, Options, choose
 from raki.results import Source, write_results
 from raki.scan.prepared import open_prepared
 from raki.service import handover
 from raki.service.bookkeeping import Bookkeeping
+from raki.service.lanes import Device, Lane, Lanes
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested
-from raki.service.process import run_container
+from raki.service.process import leave, run_container
 from raki.service.settings import ReconstructSettings, from_environment
-from raki.service.stage import Stage
+from raki.service.stage import Stage, owner_name
 from raki.service.watchdog import Watchdog
 
 LOG = logging.getLogger("raki.reconstruct")
 
 PATIENCE_S = 5
 """How long an empty queue is watched before the job ends, where no dispatcher has said how long waiting pays."""
-POLL_S = 20
-"""A job that is to wait for longer asks after so long whether that still holds."""
+N_LANES = 3
+"""One scan has the device, one lies ready, one is written."""
 LIFE_S = 5 * 3600.0
 """Then it ends as soon as nothing waits: Batch ends it after six hours, scan in hand or not."""
 STEP_S = 3600.0
@@ -44,24 +46,31 @@ slice on one core."""
 
 
 class Job:
-    """Works through the queue, one scan at a time."""
+    """Works through the queue: one scan at a time has the device, with the next and the last ones beside it."""
 
-    def __init__(self, settings: ReconstructSettings, options: Options, job_id: str | None = None) -> None:
+    def __init__(
+        self, settings: ReconstructSettings, options: Options, job_id: str | None = None, *, n_lanes: int = N_LANES
+    ) -> None:
         self._settings = settings
         self._options = options
         self._s3: BaseClient = boto3.client("s3")
+        self._sqs: BaseClient = boto3.client("sqs")
         dynamodb = boto3.client("dynamodb")
         self._ledger = Ledger(dynamodb, settings.ledger_table)
         self._books = Bookkeeping(dynamodb, settings.ledger_table)
         self._started_s = time.monotonic()
-        self._stage = Stage(
+        self._stages = [self._stage(job_id) for _ in range(n_lanes)]
+
+    def _stage(self, job_id: str | None) -> Stage:
+        """A stage for each lane: each has one message in hand, under a name of its own, and its own watchdog."""
+        queues = self._settings.reconstruct_queue_url, self._settings.reconstruct_dead_letters_url
+        return Stage(
             state=State.RECONSTRUCTING,
-            consumer=Consumer(
-                boto3.client("sqs"), settings.reconstruct_queue_url, settings.reconstruct_dead_letters_url
-            ),
+            consumer=Consumer(self._sqs, *queues),
             ledger=self._ledger,
             s3=self._s3,
-            results_bucket=settings.results_bucket,
+            results_bucket=self._settings.results_bucket,
+            owner=owner_name(job_id),
             watchdog=Watchdog(STEP_S),
             note_alive=partial(self._books.note_alive, job_id) if job_id else lambda: None,
         )
@@ -70,42 +79,57 @@ class Job:
         """Receives messages until none has come for a while."""
         if n_folders := clear_leftovers():
             LOG.warning("cleared away what an earlier job left", extra={"n_folders": n_folders})
-        wait_s = min(POLL_S, max(PATIENCE_S, round(self._patience_s())))
-        self._stage.serve(self._handle, wait_s=wait_s, until_empty=True, patience_s=self._patience_s)
+        Lanes(Device(State.RECONSTRUCTING), self._handle, self._stages, self._patience_s).run()
 
     def _patience_s(self) -> float:
         if time.monotonic() - self._started_s > LIFE_S:
             return 0.0
         return float(self._books.kept("patience_s") or PATIENCE_S)
 
-    def _handle(self, message: Message) -> bool:
+    def _handle(self, lane: Lane, message: Message) -> bool:
         request = ReconstructionRequested.from_json(message.body)
-        return self._stage.attend(message, request.scan_id, lambda record: self._reconstruct(request, record))
+        return lane.stage.attend(message, request.scan_id, lambda record: self._reconstruct(lane, request, record))
 
-    def _reconstruct(self, request: ReconstructionRequested, record: ScanRecord) -> None:
+    def _reconstruct(self, lane: Lane, request: ReconstructionRequested, record: ScanRecord) -> None:
+        if record.attempts[State.RECONSTRUCTING] > 1:
+            lane.be_alone()
+        chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: request.options})
         with scan_folder() as scratch:
-            folder = scratch / "results"
-            folder.mkdir()
-            chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: request.options})
-            with open_prepared(self._prepared(request, scratch)) as scan:
-                reconstruction = reconstruct_within(chosen, scan, self._stage.watchdog.step)
-            name = record.raw_key.rpartition("/")[2]
-            source = Source(name=name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
-            files = write_results(reconstruction, folder, source=source, chosen=chosen, scan_id=record.scan_id)
-            self._stage.publish(record, files, outcome="reconstructed")
+            prepared = self._prepared(request, scratch, lane.stage.step)
+            publish = partial(self._publish, lane.stage, request, record, chosen, scratch / "results")
+            with open_prepared(prepared) as scan, lane.computing(prepared.stat().st_size):
+                reconstruction = reconstruct_within(chosen, scan, lane.stage.step)
+                if is_large(reconstruction):
+                    lane.is_computed = True
+                    publish(reconstruction)
+            if not is_large(reconstruction):
+                publish(reconstruction)
         self._let_go(record, request)
-        self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=self._stage.owner)
+        self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=lane.stage.owner)
         seconds = {name: round(value, 2) for name, value in reconstruction.seconds.items()}
         LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": seconds})
 
-    def _prepared(self, request: ReconstructionRequested, scratch: Path) -> Path:
+    def _publish(
+        self,
+        stage: Stage,
+        request: ReconstructionRequested,
+        record: ScanRecord,
+        chosen: Chosen,
+        folder: Path,
+        reconstruction: Reconstruction,
+    ) -> None:
+        source = Source(name=record.shown_name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
+        files = write_results(reconstruction, folder, source=source, chosen=chosen, scan_id=record.scan_id)
+        stage.publish(record, files, outcome="reconstructed", remarks=reconstruction.scan.remarks)
+
+    def _prepared(self, request: ReconstructionRequested, scratch: Path, progress: Callable[[int], None]) -> Path:
         """The prepared scan as a file: where it is mounted already, or else downloaded."""
         place = request.prepared_bucket, request.prepared_key
         mirror = self._settings.prepared_folder
         if mirror and (found := handover.find(self._s3, *place, Path(mirror))):
             return found
         prepared = scratch / "prepared.h5"
-        self._s3.download_file(*place, str(prepared), Callback=self._stage.watchdog.step)
+        self._s3.download_file(*place, str(prepared), Callback=progress)
         return prepared
 
     def _let_go(self, record: ScanRecord, request: ReconstructionRequested) -> None:
@@ -139,4 +163,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.costs.estimate import INSTANCES, Workload, estimate
-from infra.costs.prices import PricesError, read_prices
-from infra.costs.table import as_json, as_table, notes
+from infra.costs.prices import PricesError
 from infra.deployment import PROFILES, Deployment
 
 CONSOLE = Console()
@@ -59,6 +58,9 @@ def cost(
 
     An estimate from list prices; the bill and its cost explorer say what it was.
     """
+    from infra.costs.price_list import read_prices
+    from infra.costs.table import as_json, as_table, notes
+
     if gb <= 0:
         raise typer.BadParameter(f"{gb:g} GB is no size of a scan; it has to be more than 0", param_hint="--gb")
     workload = Workload(

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from infra.costs import formulas
 from infra.costs.estimate import Estimate, Workload
-from infra.costs.prices import PriceList
+from infra.costs.price_list import PriceList
 
 Amount = Callable[[Estimate], float]
 NOT_COUNTED = (

@@ -6,7 +6,7 @@ import urllib.request
 from contextlib import ExitStack
 from queue import SimpleQueue
 
-from infra.local import account
+from infra.local import account, work_folder
 from infra.local.deploy.custom_resources import Json, Replies, run_handler
 from infra.local.deploy.deployment import deploy
 from infra.local.events.loops import Loops
@@ -77,6 +77,7 @@ class Engine:
 
     def _start(self) -> None:
         settings, journal = self._settings, self._journal
+        self._cleanup.enter_context(work_folder.held(settings.work))
         settings.share.mkdir(parents=True, exist_ok=True)
         self._replies = Replies()
         self._uploads = UploadNotices(self._fire, speed=settings.speed)
@@ -101,6 +102,7 @@ class Engine:
         server = Server(settings.port, parts, settings.work / "logs" / "server.log")
         self.endpoint = server.endpoint
         self._cleanup.callback(server.close)
+        self._cleanup.enter_context(work_folder.announced(settings.work, self.endpoint, settings.share))
         self._cleanup.callback(self._forget_everything)
         self._start_executors()
         adaptations = Adaptations(self._hooks())

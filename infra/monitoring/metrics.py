@@ -12,15 +12,16 @@ from aws_cdk import aws_fsx as fsx
 
 from infra.costs.estimate import WORKER
 from infra.costs.formulas import Task, fargate
-from infra.costs.prices import read_prices
+from infra.costs.price_list import read_prices
 from infra.deployment import Deployment
 
 NAMESPACE = "raki"
 
 STAGES = ("decompressing", "reconstructing")
 STATES = ("arrived", "decompressing", "prepared", "reconstructing", "reconstructed", "delivered", "failed")
-OUTCOMES = ("delivered", "failed", "superseded")
+OUTCOMES = ("delivered", "failed", "superseded", "noted")
 FAILURE_CLASSES = (
+    "BrokenPlugin",
     "DamagedScan",
     "NoCalibration",
     "NotAScan",

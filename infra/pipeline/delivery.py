@@ -35,6 +35,7 @@ class Delivery(Construct):
                 "REFRESH_QUEUE_URL": storage.refresh_queue.queue_url,
                 "REFRESH_SPACING_S": "60",
                 "REFRESH_DEAD_LETTERS_URL": storage.dead_letters["Refresh"].queue_url,
+                "RESULTS_BUCKET": storage.results.bucket_name,
                 "RESULTS_SHARE_ARN": self.results_share_arn or NO_SHARE,
             },
             key=storage.operations_key,

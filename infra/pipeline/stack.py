@@ -1,6 +1,7 @@
 """What works on the data: decompression, reconstruction, delivery, and who may do what."""
 
-from aws_cdk import Stack
+from aws_cdk import CfnOutput, Fn, Stack
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.deployment import Deployment
@@ -11,6 +12,9 @@ from infra.pipeline.delivery import Delivery
 from infra.pipeline.reconciliation import Reconciliation
 from infra.pipeline.reconstruction import Reconstruction
 from infra.storage.stack import StorageStack
+
+STATUS_PAGE = "raki-status/status.html"
+"""As `raki.service.status_page` calls it."""
 
 
 class PipelineStack(Stack):
@@ -35,6 +39,11 @@ class PipelineStack(Stack):
         )
         self.delivery = Delivery(self, "Delivery", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
         self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage)
+
+        # What `raki status` and the other commands of an operator look up.
+        groups = [found.log_group_name for found in self.node.find_all() if isinstance(found, logs.LogGroup)]
+        CfnOutput(self, "LogGroups", value=Fn.join(",", groups))
+        CfnOutput(self, "TakesIdentityOut", value=str(deployment.deidentify).lower())
 
         # All permissions of the pipeline, in the order in which a scan needs them.
         self._let_workers_be_scaled(storage)
@@ -104,6 +113,7 @@ class PipelineStack(Stack):
         consume(refresh, storage.refresh_queue)
         send(refresh, storage.dead_letters["Refresh"])
         read_objects(refresh, storage.results, "*/manifest.json")
+        write_objects(refresh, storage.results, STATUS_PAGE)
         use_ledger(refresh, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         if self.delivery.results_share_arn:
             allow(refresh, "storagegateway:RefreshCache", on=[self.delivery.results_share_arn])

@@ -70,6 +70,7 @@ class StorageStack(Stack):
         if deployment.audit_data_events:
             self._audit()
         for name, value in {
+            "IngestQueueUrl": self.ingest_queue.queue_url,
             "LedgerTable": self.ledger.table_name,
             "RawBucket": self.raw.bucket_name,
             "ResultsBucket": self.results.bucket_name,
@@ -163,6 +164,8 @@ class StorageStack(Stack):
                 point_in_time_recovery_enabled=True
             ),
             removal_policy=RemovalPolicy.RETAIN,
+            # No scan has it: of the bookkeeping only what is of no use any more after a while.
+            time_to_live_attribute="expires_at",
         )
 
     def _audit(self) -> None:

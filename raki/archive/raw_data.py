@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from raki.archive.foreign import foreign
 from raki.errors import NotAScan, PermanentError
 
 START_BYTES = 4096
 """How much of a file's beginning a format is recognised by; shorter files give less."""
 
-PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\x00": "xz",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+}
 
 
 @runtime_checkable
@@ -39,6 +46,8 @@ def refusal(start: bytes, formats: Sequence[RawData]) -> PermanentError:
     for magic, name in PACKED.items():
         if start.startswith(magic):
             return NotAScan(f"this is a {name} archive; {wanted}: unpack it first (raki.archive.unpack)")
+    if sentence := foreign(start):
+        return NotAScan(sentence)
     if start[128:132] == b"DICM":
         return NotAScan(f"this is a DICOM file, which holds images; {wanted}: export the raw data")
     if b"\0" not in start:

@@ -1,5 +1,6 @@
 """Streams that are read once, from start to end: looked ahead into, cut to a part, decompressed."""
 
+import bz2
 import lzma
 import sys
 import zlib
@@ -16,6 +17,9 @@ else:
 BLOCK_BYTES = 1 << 20
 # What follows a part's end is copied: a file of a million tiny parts must not copy a large block for each.
 PACKED_BLOCK_BYTES = 1 << 16
+# Programs that pack in many parts put 64 KiB or more into each. The work that a part takes, however small it is, is
+# that of some hundred bytes.
+PARTS_FREE, LEAST_PART_BYTES = 10_000, 1024
 # `xz -9` asks for 65 MiB, `zstd --ultra -22` for 128 MiB; a hostile header may ask for 4 GiB.
 XZ_MEMORY_BYTES = 256 << 20
 ZSTD_WINDOW_LOG = 27
@@ -144,6 +148,10 @@ def _xz() -> Decompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
 
 
+def _lzma() -> Decompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=XZ_MEMORY_BYTES)
+
+
 def _zstd() -> Decompressor:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG})
 
@@ -157,14 +165,31 @@ def decompressor_for(start: bytes) -> Callable[[], Decompressor] | None:
     # A file of several frames may begin with one to skip, of sixteen kinds.
     if start.startswith(b"\x28\xb5\x2f\xfd") or (start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5):
         return _zstd
+    if start.startswith(b"BZh") and start[4:10] == b"\x31\x41\x59\x26\x53\x59":
+        return bz2.BZ2Decompressor
+    if is_lzma(start):
+        return _lzma
     return None
 
 
+def is_lzma(start: bytes) -> bool:
+    """Whether a stream begins like the .lzma of before .xz, which has no magic number.
+
+    Properties that every encoder writes, a dictionary of 2^n or 3 * 2^(n-1) bytes, a length that is left out or below
+    256 GiB, and the range coder's first byte. LZMA SDK, lzma-specification.txt; XZ Utils, alone_decoder.c.
+    """
+    dictionary, n_bytes = int.from_bytes(start[1:5], "little"), int.from_bytes(start[5:13], "little")
+    is_dictionary = dictionary >= 4096 and (dictionary & (dictionary - 1)) in (0, dictionary // 3 * 2)
+    is_length = n_bytes < 256 << 30 or n_bytes == 2**64 - 1
+    return start[:1] == b"\x5d" and start[13:14] == b"\0" and is_dictionary and is_length
+
+
 class Decompressed:
-    """What a gzip, xz or zstd stream holds, in one part (member, stream, frame) or several, one after the other."""
+    """What a compressed stream holds, in one part (member, stream, frame) or several, one after the other."""
 
     def __init__(self, packed: Content) -> None:
         self._packed = packed
+        self._n_parts, self._n_packed_bytes = 0, 0
         self._decompressor = self._next_part()
 
     def read(self, n_bytes: int, /) -> bytes:
@@ -172,14 +197,16 @@ class Decompressed:
 
         Raises:
             DamagedScan: the stream ends early, a checksum is wrong, or something else follows it.
-            UnsafeArchive: unpacking takes more memory than honest archives need.
+            UnsafeArchive: unpacking takes more memory than honest archives need, or it is in too many parts.
         """
         while self._decompressor is not None:
             needs_input = self._decompressor.needs_input
             data = self._packed.read(PACKED_BLOCK_BYTES) if needs_input else b""
+            self._n_packed_bytes += len(data)
             block = self._decompress(self._decompressor, data, n_bytes)
             if self._decompressor.eof:
                 self._packed.put_back(self._decompressor.unused_data)
+                self._n_packed_bytes -= len(self._decompressor.unused_data)
                 self._decompressor = self._next_part()
             elif needs_input and not data and not block:
                 raise _damage("it ends early")
@@ -191,7 +218,7 @@ class Decompressed:
     def _decompress(decompressor: Decompressor, data: bytes, n_bytes: int) -> bytes:
         try:
             return decompressor.decompress(data, n_bytes)
-        except (zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+        except (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError) as error:
             # Neither library has a class of its own for this.
             if "memory" in str(error).lower():
                 raise UnsafeArchive(
@@ -202,11 +229,17 @@ class Decompressed:
 
     def _next_part(self) -> Decompressor | None:
         self._packed.skip_zeros()
-        start = self._packed.peek(6)
+        start = self._packed.peek(16)
         if not start:
             return None
         if (new := decompressor_for(start)) is None:
             raise _damage("something else follows its end")
+        self._n_parts += 1
+        if self._n_parts > PARTS_FREE + self._n_packed_bytes // LEAST_PART_BYTES:
+            raise UnsafeArchive(
+                f"the archive is packed in {self._n_parts} parts of {self._n_packed_bytes // self._n_parts} bytes; "
+                f"raki takes {PARTS_FREE} of less than {LEAST_PART_BYTES}: pack the scan again, in one piece"
+            )
         return new()
 
 

@@ -15,13 +15,13 @@ from raki.archive.raw_data import START_BYTES, RawData, refusal
 from raki.archive.streams import BLOCK_BYTES, Content, Decompressed, Readable, decompressor_for
 from raki.archive.tar import is_tar, tar_members
 from raki.archive.zip import ZipArchive, is_zip
-from raki.errors import NotAScan, PermanentError, TransientError, WrongOptions
+from raki.errors import NotAScan, PermanentError, TransientError, UnsafeArchive, WrongOptions
 from raki.names import OPTIONS_FILE, is_options_file
 from raki.options import LARGEST_FILE_BYTES
 
 # So much is written between two looks at what is left on the disk.
 DISK_CHECK_BYTES = 64 << 20
-COMPRESSION_SUFFIXES = (".gz", ".zst", ".xz")
+COMPRESSION_SUFFIXES = (".gz", ".zst", ".xz", ".bz2", ".lzma")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ class Unpacking:
         self._spending = Spending(limits)
         self._raw: list[UnpackedFile] = []
         # In a stream the companion may come before the raw data that it is a part of.
+        self._passed_over: list[tuple[PurePosixPath, PurePosixPath | None]] = []
         self._companions: dict[PurePosixPath, Path] = {}
         self._options: Path | None = None
         self._only_start: bytes | None = None
@@ -68,6 +69,7 @@ class Unpacking:
         """
         parts = {raw.member.with_suffix(suffix) for raw in self._raw for suffix in raw.companions}
         leads = [raw for raw in self._raw if raw.member not in parts]
+        self._require_whole()
         if not leads:
             raise self._nothing_found()
         placed = []
@@ -81,11 +83,32 @@ class Unpacking:
             self._options.replace(into / OPTIONS_FILE)
         return placed
 
+    def _require_whole(self) -> None:
+        """What was passed over may be the other half of a scan, and nobody would see that it is missing."""
+        taken = {raw.member for raw in self._raw} | self._companions.keys()
+        suffixes = self._suffixes_of_companions | {suffix for known in self._formats for suffix in known.suffixes}
+        for member, target in self._passed_over:
+            if member.suffix.lower() in suffixes and target not in taken:
+                raise UnsafeArchive(
+                    f"by its name ({member.suffix}) an entry of the archive is raw data, but it is "
+                    + (
+                        "a link to something that isn't in it: pack what it points at (tar --dereference, or zip "
+                        "without --symlinks)"
+                        if target
+                        else "stored without its holes: pack it again without --sparse"
+                    )
+                )
+
+    def _pass_over(self, folder: PurePosixPath, name: str, target: str | None) -> None:
+        """Notes a link and its target, as paths within what was dropped, or a sparse file, whose target is None."""
+        self._passed_over.append((folder / name, None if target is None else folder / target))
+
     def _nothing_found(self) -> PermanentError:
         if self._only_start is not None:
             return refusal(self._only_start, self._formats)
+        passed_over = f" ({len(self._passed_over)} are links or sparse files)" if self._passed_over else ""
         return NotAScan(
-            f"none of the {self._spending.n_members} entries of the archive is raw data that raki reads; "
+            f"none of the {self._spending.n_members} entries of the archive is raw data that raki reads{passed_over}; "
             "pack the scan itself"
         )
 
@@ -111,11 +134,14 @@ class Unpacking:
 
     def _take_tar(self, content: Content, name: PurePosixPath, level: int) -> None:
         self._spending.open_level(level)
-        self._take_members(tar_members(content, self._spending), name, level)
+        self._take_members(tar_members(content, self._spending, partial(self._pass_over, name)), name, level)
 
     def _take_zip(self, archive: ZipArchive, name: PurePosixPath, level: int) -> None:
         self._spending.open_level(level)
-        self._take_members(archive.members(self._spending, partial(self._spending.pass_bytes, level)), name, level)
+        members = archive.members(
+            self._spending, partial(self._spending.pass_bytes, level), partial(self._pass_over, name)
+        )
+        self._take_members(members, name, level)
 
     def _take_spooled(self, content: Content, name: PurePosixPath, level: int) -> None:
         """The directory of a zip archive stands at its end, so that the archive has to be on the disk first."""

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from raki.archive.limits import Spending
 from raki.archive.streams import Content, Readable
+from raki.archive.tar import PassOver, link_target
 from raki.errors import DamagedScan, PermanentError, UnsafeArchive, UnsupportedScan
 
 ZIP_MAGIC, EMPTY_ZIP_MAGIC = b"PK\x03\x04", b"PK\x05\x06"
@@ -55,23 +56,33 @@ class ZipArchive:
         names = {info.filename for info in self._infos}
         return "kspace.npy" in names and all(name.endswith(".npy") and "/" not in name for name in names)
 
-    def members(self, spending: Spending, count: Callable[[int], None]) -> Iterator[tuple[str, Content]]:
+    def members(
+        self, spending: Spending, count: Callable[[int], None], pass_over: PassOver
+    ) -> Iterator[tuple[str, Content]]:
         """Name and content of each plain file in turn; what is unpacked is counted.
 
-        A content that is read to its end has the right checksum.
+        A content that is read to its end has the right checksum. Links are followed nowhere; `pass_over` is told.
 
         Raises:
             DamagedScan: a member is truncated or damaged.
-            UnsafeArchive: links, devices, names that lead outside, or more than the limits allow.
+            UnsafeArchive: devices, names that lead outside, or more than the limits allow.
             UnsupportedScan: a member is encrypted, or packed by another method than deflate.
         """
         for info in self._infos:
             _require_plain(info)
             spending.pass_member(info.orig_filename, info.file_size)
         for info in self._infos:
-            if not info.is_dir():
+            if _kind(info) == stat.S_IFLNK:
+                pass_over(info.filename, self._target(info, count, spending.limits.n_name_bytes))
+            elif not info.is_dir():
                 with _Member(self._archive, info) as member:
                     yield info.filename, Content(member, count)
+
+    def _target(self, link: zipfile.ZipInfo, count: Callable[[int], None], most_bytes: int) -> str:
+        """Where a link leads, which is its content; of a name that is too long a beginning, at which nothing is."""
+        with _Member(self._archive, link) as member:
+            points_at = Content(member, count).read_all_of(most_bytes)
+        return link_target(link.filename, points_at.decode(errors="surrogateescape"))
 
     def _require_apart(self) -> None:
         """A small archive that unpacks to a large one lists the same bytes many times, under many names."""
@@ -138,6 +149,8 @@ class _Member:
 
 
 def _require_plain(info: zipfile.ZipInfo) -> None:
+    if not info.filename:
+        raise DamagedScan("an entry of the zip archive has no name; raki needs all of it: copy it again")
     if info.flag_bits & ENCRYPTED:
         raise UnsupportedScan("the zip archive is encrypted; raki knows no passwords: pack the scan without one")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -145,10 +158,13 @@ def _require_plain(info: zipfile.ZipInfo) -> None:
             f"the zip archive is packed by method {info.compress_type}, and raki reads stored (0) and deflated (8), "
             "not for example Deflate64 (9), which Windows takes for large files; pack it as tar.gz or tar.zst"
         )
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UnsafeArchive(
-            "the archive holds a link or a device; raki takes plain files and folders only: pack the scan itself"
-        )
+    if _kind(info) not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+        raise UnsafeArchive("the archive holds a device; raki takes plain files and folders only: pack the scan itself")
+
+
+def _kind(info: zipfile.ZipInfo) -> int:
+    """That of the file system of Unix, where the archive knows it; otherwise 0."""
+    return stat.S_IFMT(info.external_attr >> 16)
 
 
 def _damage(error: Exception) -> PermanentError:

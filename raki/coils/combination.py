@@ -20,7 +20,14 @@ def root_sum_of_squares(images: CoilImages) -> Image:
     Needs no sensitivities, and is within a constant of the best signal-to-noise ratio where the
     signal is strong. Background noise adds up to about sqrt(n_coils) times the level of one coil.
 
+    Args:
+        images: complex64 tensor, axes (slice,) coil, pe, ro.
+
     Roemer et al. 1990, Magn Reson Med 16:192-225, doi:10.1002/mrm.1910160203.
+
+    >>> import raki, torch
+    >>> raki.root_sum_of_squares(torch.full((4, 2, 3), 1 + 0j)).tolist()
+    [[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]
     """
     return images.abs().square().sum(dim=-3).sqrt()
 

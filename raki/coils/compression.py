@@ -81,6 +81,11 @@ def svd_compression(acs: KSpace, *, n_coils: int | None = None, loss: float | No
         ValueError: not one of `n_coils` and `loss` is given, or it can't be met.
 
     Huang et al. 2008, Magn Reson Imaging 26:133-141, doi:10.1016/j.mri.2007.04.010.
+
+    >>> import raki, torch
+    >>> kspace = torch.from_numpy(raki.phantom_kspace(n_slices=1, n_coils=6, matrix=32))
+    >>> raki.svd_compression(kspace, n_coils=3).apply(kspace).shape
+    torch.Size([1, 3, 32, 32])
     """
     return principal_compression(coil_covariance(acs), n_coils=n_coils, loss=loss)
 
@@ -110,6 +115,11 @@ def geometric_compression(acs: KSpace, *, n_coils: int | None = None, loss: floa
         ValueError: not one of `n_coils` and `loss` is given, or it can't be met.
 
     Zhang et al. 2013, Magn Reson Med 69:571-582, doi:10.1002/mrm.24267.
+
+    >>> import raki, torch
+    >>> kspace = torch.from_numpy(raki.phantom_kspace(n_slices=1, n_coils=6, matrix=32))
+    >>> raki.geometric_compression(kspace, n_coils=3).apply(kspace).shape
+    torch.Size([1, 3, 32, 32])
     """
     by_position = _to_hybrid(acs).movedim(-1, 0)
     per_slice = (by_position @ by_position.mH).to(torch.complex128)

@@ -69,6 +69,11 @@ def espirit(
         NoCalibration: the ACS has fewer lines or samples than a patch.
 
     Uecker et al. 2014, Magn Reson Med 71:990-1001, doi:10.1002/mrm.24751.
+
+    >>> import raki, torch
+    >>> kspace = torch.from_numpy(raki.phantom_kspace(n_slices=1, n_coils=4, matrix=48)[0])
+    >>> raki.espirit(kspace[:, 12:36], shape=(48, 48)).maps.shape
+    torch.Size([4, 48, 48])
     """
     n_acs_lines, n_acs_samples = acs.shape[-2:]
     if min(n_acs_lines, n_acs_samples) < kernel_size:

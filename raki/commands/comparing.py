@@ -9,6 +9,7 @@ from rich.table import Table
 
 from raki.commands.images import DEFAULTS, Method
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
+from raki.commands.targets import require_device, require_folder
 
 
 def compare(
@@ -25,6 +26,8 @@ def compare(
     from raki.results.comparison import compare as compare_methods
     from raki.results.comparison import write_comparison
 
+    require_folder(output, file)
+    require_device(device)
     methods = tuple(each.value for each in method) if method else (DEFAULTS.method,)
     with progress_bar() as show, prepared_scan(file, show) as (scan, *_):
         comparison = compare_methods(

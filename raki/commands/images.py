@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
+from raki.commands.targets import Force, require_device, require_folder, require_free, require_room
 from raki.names import OPTIONS_FILE
 from raki.options import COMBINATIONS, LARGEST, Options, choose, method_names, read_options
 
@@ -85,7 +86,6 @@ def reconstruct(
     """
     from raki.images import reconstruct_as
     from raki.results import write_results
-    from raki.results.dicom import write_dicom
 
     asked = {
         "method": method and method.value,
@@ -94,6 +94,8 @@ def reconstruct(
         "maps": maps,
         "seed": seed,
     }
+    require_folder(output, file)
+    require_device(device)
     with progress_bar() as show, prepared_scan(file, show) as (scan, source, own):
         n_coils = scan.kspace.shape[1]
         if coils is not None and coils > n_coils:
@@ -102,9 +104,7 @@ def reconstruct(
         chosen = choose({OPTIONS_FILE: read_options(own), "command line": said})
         result = reconstruct_as(chosen, scan, device=device, progress=show)
         show("writing", 0.0)
-        written = write_results(result, output, source=source, chosen=chosen)
-        if dicom:
-            written += write_dicom(result, output / "dicom")
+        written = write_results(result, output, source=source, chosen=chosen, single_dicoms=dicom)
         show("writing", 1.0)
     for path in written:
         typer.echo(path)
@@ -117,11 +117,19 @@ def simulate(
     matrix: Annotated[int, typer.Option(min=32, max=1024, help="Pixels along readout and phase-encode.")] = 192,
     acceleration: Annotated[int, typer.Option("--acceleration", "-R", min=1, max=12)] = 4,
     acs: Annotated[int, typer.Option(min=0, help="Fully sampled lines in the centre.")] = 24,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    force: Force = False,
 ) -> None:
     """Write the raw scan of a head phantom, as a scanner would."""
-    from raki.phantom import simulate_scan
+    from raki.phantom import bytes_needed, simulate_scan
 
+    require_free(file, force=force)
+    if acs > matrix:
+        raise typer.BadParameter(f"--acs is {acs} and there are {matrix} lines; ask for 0 to {matrix}")
+    memory, disk = bytes_needed(
+        n_slices=slices, n_coils=coils, matrix=matrix, acceleration=acceleration, n_acs_lines=acs
+    )
+    require_room(file, memory_bytes=memory, disk_bytes=disk if file.suffix == ".h5" else 2 * disk)
     try:
         with progress_bar() as show:
             simulate_scan(

@@ -1,6 +1,5 @@
 """What commands on raw files share: how a file is named, opened and prepared, and a bar that shows how far it is."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from raki.scan import Scan
 
 CONSOLE = Console(stderr=True)
+
+READING = ("raki.prepare", "raki.formats:formats")
+"""What a process that reads files loads beforehand; see `raki.sandbox.Readers`."""
 
 RawFile = Annotated[
     Path,
@@ -44,31 +46,20 @@ def prepared_scan(file: Path, show: Callable[[str, float], None]) -> "Iterator[t
 
     With it comes what the scan's own `raki.toml` says, empty where there is none.
     """
-    from raki.archive import open_local, options_text
-    from raki.formats import formats
-    from raki.prepare import prepare
+    from raki.archive import options_text
+    from raki.prepare import open_within, prepare
+    from raki.results import Source
+    from raki.sandbox import Readers
     from raki.scan.prepared import open_prepared
 
     show("reading", 0.0)
     with TemporaryDirectory() as scratch:
-        files = open_local(file, Path(scratch), formats=formats())
-        options = options_text(file, Path(scratch))
         prepared = Path(scratch) / "prepared"
-        prepare(files, prepared)
-        source = _source(file)
+        with Readers(READING) as readers:
+            files = open_within(file, Path(scratch), within=readers.contained)
+            options = options_text(file, Path(scratch))
+            prepare(files, prepared, within=readers.contained)
+        source = Source.of(file)
         with open_prepared(prepared) as scan:
             show("reading", 1.0)
             yield scan, source, options
-
-
-def _source(file: Path) -> "Source":
-    """A folder's digest is that of its files' contents one after the other, in the order of their names."""
-    from raki.results import Source
-
-    files = [file] if file.is_file() else sorted(entry for entry in file.iterdir() if entry.is_file())
-    digest = hashlib.sha256()
-    for part in files:
-        with part.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return Source(name=file.name, sha256=digest.hexdigest(), n_bytes=sum(each.stat().st_size for each in files))

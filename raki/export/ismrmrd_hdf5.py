@@ -51,10 +51,10 @@ def _separate_calibration(scan: Scan, sizes: dict[str, int]) -> Iterator[Batch]:
 
 def _image(scan: Scan, sizes: dict[str, int]) -> Iterator[Batch]:
     """The acquired lines of one slice at a time."""
-    lines = np.flatnonzero(scan.sampled)
     first_acs, end_acs = scan.acs_lines or (0, 0)
-    calibrates = (first_acs <= lines) & (lines < end_acs)
     for number in range(len(scan.kspace)):
+        lines = np.flatnonzero(scan.lines_of(number))
+        calibrates = (first_acs <= lines) & (lines < end_acs)
         frame, slice_index = divmod(number, scan.n_slices)
         counters = {**asdict(scan.frames[frame]), "slice": slice_index}
         values = {name: np.full(len(lines), value) for name, value in counters.items()}

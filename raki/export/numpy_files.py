@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from raki.errors import UnsupportedScan
 from raki.export.known import dwell_times_s, frame_grid, known_header
 from raki.formats.arrays.description import QUANTITIES
 from raki.scan import COUNTERS, Scan
@@ -67,19 +68,24 @@ def _layout(scan: Scan) -> tuple[str, tuple[int, ...], list[int]]:
 def _fields(scan: Scan, axes: str) -> dict[str, object]:
     """What is known of the scan, named like the fields of `raki.formats.arrays.description.Description`."""
     geometry, header = scan.geometry, known_header(scan)
+    if geometry.places:
+        raise UnsupportedScan(
+            "the slices don't lie on one even grid, and an array of NumPy's has no place for where each lies: convert "
+            "to ISMRMRD (.h5) instead"
+        )
     n_rows, n_columns = geometry.matrix
     told = {
-        "fov_mm": geometry.fov_mm,
+        # An array's slices are as thick as far apart where nobody knows.
+        "fov_mm": (*geometry.fov_mm[:2], geometry.fov_mm[2] or geometry.slice_spacing_mm),
         "slice_spacing_mm": geometry.slice_spacing_mm,
         "readout_oversampling": scan.kspace.shape[-1] / n_columns,
         "phase_oversampling": geometry.phase_oversampling,
         "image_rows": n_rows,
         "position_mm": geometry.position_mm,
-        "read_direction": geometry.read_direction,
-        "phase_direction": geometry.phase_direction,
-        "slice_direction": geometry.slice_direction,
         "receiver_noise_bandwidth": receiver_noise_bandwidth(header),
     }
+    if geometry.is_oriented:
+        told |= {name: getattr(geometry, name) for name in ("read_direction", "phase_direction", "slice_direction")}
     if scan.acs_lines is not None:
         told["acs_lines"] = scan.acs_lines
     told |= {

@@ -1,24 +1,36 @@
 """From acquisitions in the order of time to a scan in the order of k-space, a slice at a time."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import ismrmrd
 import numpy as np
-from ismrmrd import xsd
-from jaxtyping import Complex64
+from jaxtyping import Complex64, Int
 
-from raki.errors import DamagedScan, NotAScan, UnsupportedScan
+from raki.errors import DamagedScan
 from raki.formats.acquisitions import Acquisitions
 from raki.formats.epi.trains import straightened
-from raki.formats.sorting.lines import NOT_IMAGE, Layout, Lines, has_flag, lay_out
+from raki.formats.sorting.announced import without_slices_as_partitions
+from raki.formats.sorting.coils import about_dead
+from raki.formats.sorting.encodings import Encoded, in_one_encoding
+from raki.formats.sorting.lines import Layout, lay_out
+from raki.formats.sorting.marks import NOT_IMAGE, grouped, has_flag
+from raki.formats.sorting.phase import aligned
+from raki.formats.sorting.places import Lines
+from raki.formats.sorting.selection import OneAfterAnother, Selected
+from raki.formats.sorting.understanding import understand
 from raki.scan import LazySlices, Scan
 from raki.scan.arrays import LineMask, NoiseScan
+from raki.scan.geometry import UNKNOWN_SPACING_MM, Geometry
 from raki.scan.header import parse_header, require_supported
 
 # A file whose samples fill less of the announced k-space than this is not believed: it would only use up memory.
 LEAST_FILLED = 1 / 256
 # Enough for a covariance of any number of coils to a fraction of a per cent; some scanners record far more.
 MOST_NOISE_SAMPLES = 1 << 18
+
+Series = Int[np.ndarray, " acquisition"]
+NoiseOfSome = Complex64[np.ndarray, "alive sample"]
 
 
 def sorted_scan(acquisitions: Acquisitions) -> Scan:
@@ -32,46 +44,52 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
         DamagedScan: header and acquisitions contradict each other.
         UnsupportedScan: not Cartesian 2-D multi-slice images.
     """
-    heads = acquisitions.heads
-    is_image = ~has_flag(heads, *NOT_IMAGE)
-    encoding = _encoding(parse_header(acquisitions.header_xml), heads[is_image])
+    beside = getattr(acquisitions, "remarks", ())
+    encoded = in_one_encoding(acquisitions, parse_header(acquisitions.header_xml))
+    is_image = ~has_flag(encoded.heads, *NOT_IMAGE)
+    encoding, about_slices = without_slices_as_partitions(encoded.encoding, encoded.heads[is_image])
     require_supported(encoding)
-    acquisitions = straightened(acquisitions, encoding)
+    cut_from = getattr(acquisitions, "cut_from", None)
+    understood = understand(_straightened(encoded), encoding, cut_from=cut_from)
+    acquisitions, encoding = understood.acquisitions, understood.encoding
+    is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
+    noise, dwell_ratio, about_noise = _read_noise(acquisitions, is_image, len(understood.measured.of_coils))
+    acquisitions, noise, about_coils = _without_dead_coils(acquisitions, understood.measured.of_coils, noise)
     heads = acquisitions.heads
     layout = lay_out(heads, encoding)
     _require_filled(heads[is_image], layout)
-    noise, dwell_ratio = _read_noise(acquisitions, is_image, layout.shape[1])
     return Scan(
-        kspace=_slices(acquisitions, layout.image, layout.shape),
+        kspace=_slices(acquisitions, layout, understood.series),
         sampled=layout.sampled,
+        sampled_by_image=layout.sampled_by_image,
         acs_lines=layout.acs_lines if layout.acs is None else None,
-        acs=_separate_acs(acquisitions, layout),
+        acs=_separate_acs(acquisitions, layout, understood.series),
         noise=noise,
         noise_dwell_ratio=dwell_ratio,
         readout_oversampling=layout.readout_oversampling,
         geometry=layout.geometry,
         header_xml=acquisitions.header_xml,
         frames=layout.frames,
+        remarks=(
+            *beside,
+            *encoded.remarks,
+            *about_noise,
+            *about_coils,
+            *about_slices,
+            *understood.remarks,
+            *layout.remarks,
+            *_about_direction(layout.geometry, heads[is_image]),
+            *_about_thickness(layout.geometry, layout.shape[0] // len(layout.frames)),
+        ),
     )
 
 
-def _encoding(header: xsd.ismrmrdHeader, heads: np.ndarray) -> xsd.encodingType:
-    """The one encoding space that all image lines refer to."""
-    if len(heads) == 0:
-        raise NotAScan(
-            "the file holds no image lines, only noise, adjustments or nothing; raki needs the measurement itself"
-        )
-    spaces = np.unique(heads["encoding_space_ref"])
-    if len(spaces) > 1:
-        raise UnsupportedScan(
-            f"the scan uses {len(spaces)} encoding spaces; raki reconstructs scans with one: split the scan first"
-        )
-    if spaces[0] >= len(header.encoding):
-        raise DamagedScan(
-            f"the lines refer to encoding space {spaces[0]}, the header describes {len(header.encoding)}; "
-            "convert the scan again"
-        )
-    return header.encoding[spaces[0]]
+def _straightened(encoded: Encoded) -> Acquisitions:
+    """All of them; what the echo trains of image and reference need is done to each."""
+    image = straightened(encoded.image, encoded.encoding)
+    if encoded.reference is None or encoded.its_encoding is None:
+        return image
+    return OneAfterAnother([image, straightened(encoded.reference, encoded.its_encoding)], image.header_xml)
 
 
 def _require_filled(heads: np.ndarray, layout: Layout) -> None:
@@ -83,20 +101,28 @@ def _require_filled(heads: np.ndarray, layout: Layout) -> None:
         )
 
 
-def _slices(acquisitions: Acquisitions, lines: Lines, shape: tuple[int, int, int, int]) -> LazySlices:
-    sampled = lines.n_recorded[0] > 0
-    return LazySlices(shape, _SliceReader(acquisitions, lines, shape, sampled).read, sampled)
+def _slices(acquisitions: Acquisitions, layout: Layout, series: Series | None) -> LazySlices:
+    reader = _SliceReader(acquisitions, layout.image, layout.shape, layout.sampled, series)
+    return LazySlices(layout.shape, reader.read, layout.sampled)
 
 
-def _separate_acs(acquisitions: Acquisitions, layout: Layout) -> LazySlices | None:
+def _separate_acs(acquisitions: Acquisitions, layout: Layout, series: Series | None) -> LazySlices | None:
     if layout.acs is None or layout.acs_lines is None:
         return None
     first, end = layout.acs_lines
     n_images, n_coils, n_pe, n_ro = layout.shape
     n_slices = n_images // len(layout.frames)
     block = np.isin(np.arange(n_pe), np.arange(first, end))
-    reader = _SliceReader(acquisitions, layout.acs, (n_slices, n_coils, n_pe, n_ro), block)
+    series = _series_apart(acquisitions.heads, layout.acs) if layout.has_scan_apart else series
+    reader = _SliceReader(acquisitions, layout.acs, (n_slices, n_coils, n_pe, n_ro), block, series)
     return LazySlices((n_slices, n_coils, end - first, n_ro), reader.read)
+
+
+def _series_apart(heads: np.ndarray, lines: Lines) -> Series | None:
+    """The averages of a calibration scan, which may differ in phase; None where it has one, or parts of some."""
+    averages = heads["idx"]["average"].astype(int)
+    n_lines = np.unique(averages[lines.indices], return_counts=True)[1]
+    return averages if len(n_lines) > 1 and (lines.n_recorded[lines.n_recorded > 0] == len(n_lines)).all() else None
 
 
 @dataclass(frozen=True)
@@ -107,36 +133,90 @@ class _SliceReader:
     lines: Lines
     shape: tuple[int, int, int, int]
     kept: LineMask
+    series: Series | None = None
+
+    @cached_property
+    def _of_slices(self) -> list[np.ndarray]:
+        return grouped(self.lines.slices, self.shape[0])
 
     def read(self, index: int) -> Complex64[np.ndarray, "coil line ro"]:
+        here = self._of_slices[index]
+        here = here[self.kept[self.lines.lines[here]]]
+        if self.series is None:
+            kspace = self._summed(here)
+        else:
+            of_series = self.series[self.lines.indices[here]]
+            apart = np.stack([self._summed(here[of_series == number]) for number in np.unique(of_series)])
+            kspace = aligned(apart, self.kept).sum(axis=0)
+        n_recorded = self.lines.n_recorded[index][self.kept]
+        if (n_recorded > 1).any():
+            kspace *= (np.sqrt(self.lines.n_averages) / np.maximum(n_recorded, 1)).astype(np.float32)[:, None]
+        return kspace
+
+    def _summed(self, here: np.ndarray) -> Complex64[np.ndarray, "coil line ro"]:
         _, n_coils, _, n_ro = self.shape
         kspace = np.zeros((n_coils, int(self.kept.sum()), n_ro), np.complex64)
-        here = np.flatnonzero((self.lines.slices == index) & self.kept[self.lines.lines])
         places = np.cumsum(self.kept)[self.lines.lines[here]] - 1
         recorded = self.acquisitions.samples(self.lines.indices[here])
         for samples, line, first in zip(recorded, places, self.lines.first_samples[here], strict=True):
             kspace[:, line, first : first + samples.shape[1]] += samples
-        n_recorded = self.lines.n_recorded[index][self.kept]
-        if (n_recorded > 1).any():
-            kspace *= (np.sqrt(self.lines.n_averages) / n_recorded).astype(np.float32)[:, None]
         return kspace
 
 
-def _read_noise(acquisitions: Acquisitions, is_image: np.ndarray, n_coils: int) -> tuple[NoiseScan | None, float]:
-    """The noise acquisitions one after the other, and the image's dwell time over theirs."""
+def _without_dead_coils(
+    acquisitions: Acquisitions, energies: np.ndarray, noise: NoiseScan | None
+) -> tuple[Acquisitions, NoiseOfSome | None, tuple[str, ...]]:
+    """The same with the coils alone that recorded something, noise included, and a sentence where some didn't."""
+    dead = energies <= 0
+    if noise is not None:
+        dead = dead | ~noise.any(axis=1)
+    if not dead.any():
+        return acquisitions, noise, ()
+    alive = np.flatnonzero(~dead)
+    fewer = Selected(acquisitions, np.arange(len(acquisitions.heads)), coils=alive, n_coils=len(dead))
+    return fewer, None if noise is None else noise[alive], about_dead(dead)
+
+
+def _about_direction(geometry: Geometry, lines: np.ndarray) -> tuple[str, ...]:
+    if not geometry.is_oriented:
+        return (
+            "The raw data don't tell how the slices lie in the patient: images carry no letters, none of their sides "
+            "is known to be the left or the right, and they are placed as axial ones.",
+        )
+    is_set = np.nan_to_num(lines["slice_dir"], posinf=0.0, neginf=0.0).any()
+    return () if is_set else ("The lines have no slice direction: the image is placed as an axial one.",)
+
+
+def _about_thickness(geometry: Geometry, n_slices: int) -> tuple[str, ...]:
+    if geometry.fov_mm[2]:
+        return ()
+    instead = f"the slices' distance of {geometry.slice_spacing_mm:g}" if n_slices > 1 else f"{UNKNOWN_SPACING_MM:g}"
+    return (
+        "The header gives a slice thickness of 0: it is left empty in DICOM images, "
+        f"and NIfTI, which needs one, has {instead} mm.",
+    )
+
+
+def _read_noise(
+    acquisitions: Acquisitions, is_image: np.ndarray, n_coils: int
+) -> tuple[NoiseScan | None, float, tuple[str, ...]]:
+    """The noise acquisitions one after the other, the image's dwell time over theirs, and what there is to say."""
     heads = acquisitions.heads
     is_noise = has_flag(heads, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
     if not is_noise.any():
-        return None, 1.0
+        return None, 1.0, ()
     found = np.unique(heads["active_channels"][is_noise])
     if found.tolist() != [n_coils]:
-        raise DamagedScan(
-            f"the noise was recorded with {found[-1]} coils, the image with {n_coils}; both need the same coils: "
-            "export the scan again"
-        )
+        said = f"was recorded with {found[-1]} coils, the image with {n_coils}"
+        return None, 1.0, (f"The noise scan was not used, and the coils not decorrelated: it {said}.",)
     dwell_us, noise_dwell_us = heads["sample_time_us"][is_image][0], heads["sample_time_us"][is_noise]
-    same_dwell = np.flatnonzero(is_noise & (heads["sample_time_us"] == noise_dwell_us[0]))
+    is_same = np.isclose(heads["sample_time_us"], noise_dwell_us[0], rtol=0, atol=0, equal_nan=True)
+    same_dwell = np.flatnonzero(is_noise & is_same)
     n_before = np.cumsum(heads["number_of_samples"][same_dwell].astype(int)) - heads["number_of_samples"][same_dwell]
     noise = np.concatenate(list(acquisitions.samples(same_dwell[n_before < MOST_NOISE_SAMPLES])), axis=1)
-    known = dwell_us > 0 and noise_dwell_us[0] > 0
-    return noise, float(dwell_us) / float(noise_dwell_us[0]) if known else 1.0
+    if not noise.any():
+        return None, 1.0, ("The noise scan was not used, and the coils not decorrelated: it holds nothing but zeros.",)
+    if not (dwell_us > 0 and noise_dwell_us[0] > 0):
+        said = "The dwell time of image or noise isn't given: the noise is taken as recorded at the image's."
+        return noise, 1.0, (said,)
+    return noise, float(dwell_us) / float(noise_dwell_us[0]), ()

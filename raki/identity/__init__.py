@@ -1,20 +1,6 @@
 """Whose scan it is, taken out and kept apart: a raw file in, a copy under a token out, the token map on site.
 
-`raki.identity.tokens` keeps the map.
+`raki.identity.deidentification` takes it out of a file, `raki.identity.header` out of a header; `raki.identity.person`
+is what is known of somebody, `raki.identity.tokens` keeps the map. Nothing is loaded here: who writes an image's names
+has no need of what reads and unpacks raw files.
 """
-
-from raki.identity.deidentification import deidentify, read_identity
-from raki.identity.header import Policy, identity_in_header, scrub_header, token_in_header
-from raki.identity.person import DICOM_KEYWORDS, Identity, derived_uid
-
-__all__ = [
-    "DICOM_KEYWORDS",
-    "Identity",
-    "Policy",
-    "deidentify",
-    "derived_uid",
-    "identity_in_header",
-    "read_identity",
-    "scrub_header",
-    "token_in_header",
-]

@@ -150,10 +150,8 @@ def _copy_blocks(file: BinaryIO, copy: BinaryIO, measurement: Measurement, clock
     while True:
         head = bytearray(file.read(min(n_head_bytes, measurement.end - at)))
         if len(head) < n_head_bytes:
-            raise DamagedScan(
-                "the scan was cut short: the mark of its end is missing; raki needs a complete scan: copy it again, or "
-                "acquire it again if it was stopped on the scanner"
-            )
+            # A scan that was stopped has no mark of the end; its lines are as good.
+            break
         fields = np.frombuffer(head, layout.header)
         mask = int(fields["mask"][0])
         n_bytes = n_head_bytes if mask & ACQEND else _block_bytes(fields[0], layout, measurement.end - at)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raki.coils import adaptive_combination, coil_covariance, principal_compression, root_sum_of_squares
 from raki.errors import NoCalibration
+from raki.images.mirrored import about_mirrored
 from raki.images.resampling import centre, fit_matrix, on_image_matrix
 from raki.images.result import Reconstruction, ScanSummary
 from raki.kspace import FillReport, complete_slices, find_method
@@ -44,7 +45,8 @@ def reconstruct(
     entry for each method: calibration, training, filling, maps, transforms and combination.
 
     Args:
-        method: one of `raki.kspace.methods()`.
+        scan: as `raki.preprocess` gives it.
+        method: one of `raki.methods()`.
         combine: one of `raki.options.COMBINATIONS`, for all images alike.
         n_virtual_coils: compress the coils to so many before filling (SVD of the ACS lines of all slices); by default
             all coils are used as they are.
@@ -57,6 +59,14 @@ def reconstruct(
         DamagedScan: an acquired sample is not finite.
         UnsupportedScan: the sampling is not regular.
         NoCalibration: lines are missing and the ACS is too small to calibrate on.
+
+    >>> import raki
+    >>> from pathlib import Path
+    >>> raki.simulate_scan(Path("scan.h5"), n_slices=1, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
+    >>> scan = raki.preprocess(raki.read_scan(Path("scan.h5")))
+    >>> result = raki.reconstruct(scan, method="grappa", device="cpu")
+    >>> result.result.shape, list(result.images)
+    ((1, 32, 32), ['zero_filled', 'grappa'])
     """
     _require_ready(scan, method, combine)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -89,7 +99,12 @@ def reconstruct(
         seed=seed,
         device=_device_name(device),
         training_curve=fill_report.training_curve,
-        notes=(*compression_notes, *_combination_notes(combine, fill_report), *fill_report.notes),
+        notes=(
+            *compression_notes,
+            *_combination_notes(combine, fill_report),
+            *about_mirrored(images[method], scan.frames),
+            *fill_report.notes,
+        ),
         seconds=seconds,
     )
 
@@ -166,7 +181,7 @@ def _filled_images(
         lambda index: _tensor(kspace[index]),
         take,
         method,
-        sampled=_tensor(scan.sampled),
+        sampled=_tensor(scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image),
         load_acs=None if acs is None else lambda index: _tensor(acs[index % scan.n_slices]),
         # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
         noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),
@@ -225,14 +240,16 @@ def _summary(scan: Scan, filled: FillReport) -> ScanSummary:
         frames=scan.frames,
         n_coils=n_coils,
         n_ro=n_ro,
-        sampled=scan.sampled,
+        sampled=scan.lines_of(0),
         encoded_lines=sampling.filled_lines() if sampling.acceleration > 1 else sampling.acquired_range,
         acceleration=sampling.acceleration,
+        net_acceleration=sampling.net_acceleration,
         acs_lines=sampling.acs_lines,
         n_acs_lines_apart=0 if scan.acs is None else scan.acs.shape[-2],
         prewhitened=scan.prewhitened,
         geometry=scan.geometry,
         header_xml=scan.header_xml,
+        remarks=scan.remarks,
     )
 
 

@@ -24,26 +24,26 @@ class ScanSummary:
     n_coils: int
     n_ro: int
     sampled: LineMask
+    """Lines that were acquired of the first image; where the others have other ones, a remark says so."""
     encoded_lines: tuple[int, int]
     """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
     (zero-padding, partial Fourier) and stay zero."""
     acceleration: int
+    net_acceleration: float
+    """Lines of the acquired range over acquired ones: what the ACS lines leave of R."""
     acs_lines: tuple[int, int] | None
     n_acs_lines_apart: int
     """Calibration lines that were acquired apart from the image; 0 where there are none."""
     prewhitened: bool
     geometry: Geometry
     header_xml: str
+    remarks: tuple[str, ...] = ()
+    """What was decided while the scan was read; see `raki.scan.Scan`."""
 
     @property
     def n_images(self) -> int:
         """Slices of all frames."""
         return len(self.frames) * self.n_slices
-
-    @property
-    def effective_acceleration(self) -> float:
-        """All phase-encode lines over the acquired ones: what the ACS lines leave of R."""
-        return self.sampled.size / int(np.count_nonzero(self.sampled))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from raki.errors import NoCalibration, PermanentError
 from raki.inspection.memory import Extent
+from raki.inspection.remarks import about_acceleration, about_header, about_noise
 from raki.inspection.survey.facts import Sorted, Survey
-from raki.kspace import ADVISED_ACS_LINES, HIGH_ACCELERATION, Sampling, methods, off_centre_warning
+from raki.planning import Sampling, methods, n_cores, off_centre_warning, origin_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Feasibility:
     sentence: str
     refusal: Refusal | None
     methods: tuple[MethodFeasibility, ...]
-    """All of `raki.kspace.methods()`."""
+    """All of `raki.planning.methods()`."""
     device: str
     memory_mib: int | None
     """What the default method takes on this machine, measured to a quarter; None where it isn't usable."""
@@ -59,12 +60,12 @@ def feasibility_of(found: Survey, sampling: Sampling | PermanentError, device: s
     refusal = None if lacking is None else NoCalibration(f"the missing lines can't be filled in: raki {lacking}")
     return Feasibility(
         reconstructable=True,
-        sentence=refusal.sentence if refusal else _sentence(start, sampling.acceleration),
+        sentence=refusal.sentence if refusal else _sentence(start, sampling),
         refusal=_refusal(refusal) if refusal else None,
         methods=by_method,
         device=device,
         memory_mib=None if refusal else memory_bytes(found, start, sampling, device) >> 20,
-        remarks=(*(() if refusal else _about_lines(found, start, sampling)), *_about_header(found)),
+        remarks=(*start.remarks, *(() if refusal else _about_lines(found, start, sampling)), *_about_header(found)),
     )
 
 
@@ -84,14 +85,18 @@ def memory_bytes(found: Survey, start: Sorted, sampling: Sampling, device: str) 
         n_pixels=n_rows * n_columns,
         has_gaps=sampling.acceleration > 1,
     )
-    return extent.bytes_needed(torch.get_num_threads() if device == "cpu" else 1)
+    return extent.bytes_needed(n_cores() if device == "cpu" else 1)
 
 
 def _method(method: str, start: Sorted, sampling: Sampling) -> MethodFeasibility:
     if sampling.acceleration == 1:
         return MethodFeasibility(method=method, usable=True, reason=None)
-    obstacles = methods()[method].obstacles(sampling, n_acs_lines(start, sampling), start.n_ro)
-    reason = next(obstacles, None)
+    try:
+        reason = next(iter(methods()[method].obstacles(sampling, n_acs_lines(start, sampling), start.n_ro)), None)
+    except Exception as error:
+        if origin_of(method).is_ours:
+            raise
+        reason = f"can't say what it needs ({type(error).__name__} in {origin_of(method).origin})"
     return MethodFeasibility(method=method, usable=reason is None, reason=reason)
 
 
@@ -111,51 +116,26 @@ def _refusal(error: PermanentError) -> Refusal:
     return Refusal(failure_class=error.failure_class, exit_code=error.exit_code, sentence=error.sentence)
 
 
-def _sentence(start: Sorted, acceleration: int) -> str:
-    if acceleration == 1:
-        return "No line is missing: raki makes the images, and has nothing to fill in."
-    return f"The missing lines can be filled in (R={acceleration}, {start.n_coils} coils)."
+def _sentence(start: Sorted, sampling: Sampling) -> str:
+    first, stop = sampling.acquired_range
+    if sampling.acceleration > 1:
+        return f"The missing lines can be filled in (R={sampling.acceleration}, {start.n_coils} coils)."
+    if not np.atleast_2d(start.sampled)[:, first:stop].all():
+        return "No line is missing but for those that were lost, which can be filled in."
+    return "No line is missing: raki makes the images, and has nothing to fill in."
 
 
 def _about_lines(found: Survey, start: Sorted, sampling: Sampling) -> Iterator[str]:
-    acceleration, announced = sampling.acceleration, found.announced_acceleration or 1
-    if not start.has_noise and acceleration > 1:
-        yield "No noise scan: the noise level will be estimated from the lines, the coils not decorrelated."
-    elif not start.has_noise:
-        yield "No noise scan: the coils will not be decorrelated, and pixels are in the scanner's own unit."
-    elif not _dwell_times_known(found):
-        yield "The dwell time of image or noise isn't given: the noise is taken as recorded at the image's."
-    if announced not in (1, acceleration):
-        yield f"The header says R={announced}, the lines say R={acceleration}: raki goes by the lines."
-    if acceleration == 1:
-        return
-    if n_acs_lines(start, sampling) < ADVISED_ACS_LINES:
-        yield f"The calibration lines are few: {ADVISED_ACS_LINES} or more are advised."
+    yield from about_noise(has_noise=start.has_noise, acceleration=sampling.acceleration)
+    yield from about_acceleration(
+        announced=found.announced_acceleration,
+        acceleration=sampling.acceleration,
+        n_acs_lines=n_acs_lines(start, sampling),
+        n_coils=start.n_coils,
+    )
     if start.n_separate_acs_lines is None:
         yield from off_centre_warning(sampling, sampling.n_pe // 2)
-    if acceleration > start.n_coils:
-        yield f"R={acceleration} with {start.n_coils} coils: more lines are missing than the coils can tell apart."
-    elif acceleration > HIGH_ACCELERATION:
-        yield f"R={acceleration} is high: expect residual folding and noise in the middle of the object."
-
-
-def _dwell_times_known(found: Survey) -> bool:
-    return bool(found.noise and found.noise.dwell_time_us and found.readout and found.readout.dwell_time_us)
 
 
 def _about_header(found: Survey) -> Iterator[str]:
-    origin, timing = found.origin, found.timing
-    fields = {
-        "vendor": origin.vendor,
-        "field strength": origin.field_strength_t,
-        "protocol name": origin.protocol,
-        "TR": timing.repetition_times_ms,
-        "TE": timing.echo_times_ms,
-        "flip angle": timing.flip_angles_deg,
-        "sound field of view and matrix": found.placement,
-    }
-    *others, last = [name for name, value in fields.items() if not value] or [""]
-    if last:
-        yield f"The header gives no {', '.join(others)}{' or ' * bool(others)}{last}."
-    if found.placement is not None and found.placement.plane is None:
-        yield "The lines have no slice direction: the image is placed as an axial one."
+    yield from about_header(found.origin, found.timing, is_placed=found.placement is not None)

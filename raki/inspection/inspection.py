@@ -1,11 +1,11 @@
 """What is in a raw file, and what raki can do with it, before anything is reconstructed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from raki.errors import PermanentError, UnsupportedScan
 from raki.formats import Acquisitions
@@ -13,7 +13,8 @@ from raki.inspection.feasibility import Feasibility, feasibility_of
 from raki.inspection.survey.facts import Counts, Noise, Origin, PhaseLines, Placement, Readout, Sorted, Survey, Timing
 from raki.inspection.survey.header import text
 from raki.inspection.survey.survey import survey, survey_acquisitions
-from raki.kspace import Sampling, find_sampling
+from raki.planning import Sampling, default_device, plans_of
+from raki.sandbox import contained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +78,31 @@ class Inspection:
         return json.dumps(asdict(self), indent=2, allow_nan=False)
 
 
-def inspect(files: Sequence[Path], *, device: str | None = None) -> Inspection:
-    """Inspects the raw files of one scan; no sample of an image is read.
+def inspect(
+    files: Sequence[Path], *, device: str | None = None, within: Callable[..., Survey] = contained
+) -> Inspection:
+    """Inspects the raw files of one scan; the samples of the images are read once, and no image is made.
 
     The files are read in a process of their own, so that a broken one harms nothing else.
 
     Args:
         files: as for `raki.formats.open_scan`.
         device: where a reconstruction would be made; by default a CUDA device where there is one, else the processor.
+        within: what reads the files in another process, `contained` or that of `raki.sandbox.Readers`.
 
     Raises:
         NotAScan, DamagedScan, UnsupportedScan: the files can't be opened at all. One that can be opened and not
             reconstructed is inspected, and `feasibility` has the reason.
         TransientError: the process was killed from outside.
+
+    >>> import raki
+    >>> from pathlib import Path
+    >>> raki.simulate_scan(Path("scan.h5"), n_slices=1, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
+    >>> found = raki.inspect([Path("scan.h5")], device="cpu")
+    >>> found.kind, found.phase_encoding.acceleration, found.feasibility.reconstructable
+    ('Cartesian 2-D', 2, True)
     """
-    return _inspection(survey(files), files, device)
+    return _inspection(survey(files, within=within), files, device)
 
 
 def inspect_acquisitions(
@@ -114,7 +125,7 @@ def _inspection(found: Survey, files: Sequence[Path], device: str | None) -> Ins
         phase_encoding=_phase_encoding(found, sampling if isinstance(sampling, Sampling) else None),
         noise=found.noise,
         placement=found.placement,
-        feasibility=feasibility_of(found, sampling, device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        feasibility=feasibility_of(found, sampling, device or default_device()),
     )
 
 
@@ -124,7 +135,7 @@ def _sampling(found: Survey) -> Sampling | PermanentError:
     if lines is None:
         return UnsupportedScan("the phase-encode lines form no pattern that raki knows; it needs every R-th line")
     try:
-        return find_sampling(torch.from_numpy(lines.sampled))
+        return plans_of(lines.sampled, len(np.atleast_2d(lines.sampled)))[0].sampling
     except UnsupportedScan as refusal:
         return refusal
 
@@ -138,16 +149,19 @@ def _phase_encoding(found: Survey, sampling: Sampling | None) -> PhaseEncoding |
         acceleration=sampling.acceleration if sampling else None,
         announced_acceleration=found.announced_acceleration,
         net_acceleration=sampling.net_acceleration if sampling else None,
-        acs=_acs(found.phase_lines),
+        acs=_acs(found.phase_lines, sampling),
         partial_fourier=_partial_fourier(sampling) if sampling else None,
         n_never_acquired=_never_acquired(sampling) if sampling else None,
     )
 
 
-def _acs(lines: PhaseLines | None) -> Acs | None:
+def _acs(lines: PhaseLines | None, sampling: Sampling | None) -> Acs | None:
+    """The lines that are calibrated on: inside the image all neighbouring ones, whatever the protocol flagged."""
     if lines is None or lines.acs_lines is None:
         return None
     first, stop = lines.acs_lines
+    if sampling is not None and sampling.acs_lines is not None and not lines.acs_is_separate:
+        first, stop = sampling.acs_lines
     return Acs(first_line=first, n_lines=stop - first, is_separate=lines.acs_is_separate)
 
 

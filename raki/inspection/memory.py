@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from raki.kspace import slice_kernel
+from raki.planning import slice_kernel
 
 # The library itself, and what doesn't grow with the scan.
 LIBRARY_BYTES = 260 << 20

@@ -94,7 +94,8 @@ def _about_image(counts: Counts, placement: Placement | None) -> Iterator[Row]:
 
 def _slices(counts: Counts, placement: Placement | None) -> Iterator[str]:
     is_3d = counts.n_partitions > 1
-    thickness = f" of {short(placement.slice_thickness_mm)} mm" if placement else ""
+    thickness_mm = placement.slice_thickness_mm if placement else None
+    thickness = f" of {short(thickness_mm)} mm" if thickness_mm else ""
     if is_3d:
         yield f"{counts.n_slices} slab{'s' * (counts.n_slices > 1)} of {counts.n_partitions} partitions{thickness}"
     else:
@@ -104,7 +105,8 @@ def _slices(counts: Counts, placement: Placement | None) -> Iterator[str]:
         yield f"oblique: {placement.plane}, tilted {short(tilt)}°" if tilt > TILTED_BEYOND_DEG else placement.plane
     if counts.n_slices > 1:
         if placement:
-            yield f"{short(placement.slice_spacing_mm)} mm apart"
+            spacing_mm = placement.slice_spacing_mm
+            yield "not on one even grid" if spacing_mm is None else f"{short(spacing_mm)} mm apart"
         yield f"acquired {counts.slice_order}"
 
 

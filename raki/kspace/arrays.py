@@ -1,49 +1,49 @@
 """The call for arrays, of numpy or of torch: what `raki.complete_kspace` is."""
 
-from collections.abc import Sequence
+import warnings
 from typing import overload
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from raki.kspace.completion import complete
+from raki.kspace.plausible import implausible_axes
 
-Array = np.ndarray | Tensor
 
-
-@overload
-def complete_kspace(
-    kspace: np.ndarray,
-    method: str = "raki",
-    *,
-    sampled: Array | Sequence[bool] | None = None,
-    acs: Array | None = None,
-    noise: Array | None = None,
-    seed: int = 0,
-    device: torch.device | str | None = None,
-) -> np.ndarray: ...
 @overload
 def complete_kspace(
     kspace: Tensor,
     method: str = "raki",
     *,
-    sampled: Array | Sequence[bool] | None = None,
-    acs: Array | None = None,
-    noise: Array | None = None,
+    sampled: ArrayLike | Tensor | None = None,
+    acs: ArrayLike | Tensor | None = None,
+    noise: ArrayLike | Tensor | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> Tensor: ...
+@overload
 def complete_kspace(
-    kspace: Array,
+    kspace: ArrayLike,
     method: str = "raki",
     *,
-    sampled: Array | Sequence[bool] | None = None,
-    acs: Array | None = None,
-    noise: Array | None = None,
+    sampled: ArrayLike | Tensor | None = None,
+    acs: ArrayLike | Tensor | None = None,
+    noise: ArrayLike | Tensor | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
-) -> Array:
+) -> np.ndarray: ...
+def complete_kspace(
+    kspace: ArrayLike | Tensor,
+    method: str = "raki",
+    *,
+    sampled: ArrayLike | Tensor | None = None,
+    acs: ArrayLike | Tensor | None = None,
+    noise: ArrayLike | Tensor | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+) -> np.ndarray | Tensor:
     """Fill in the k-space lines that the scanner skipped.
 
     R, the offset of the lattice and the ACS are found from the lines that were acquired. Missing lines of the acquired
@@ -52,7 +52,8 @@ def complete_kspace(
 
     Args:
         kspace: complex, axes (slice,) coil, pe, ro, the centre at index n // 2 of pe and ro; zero where nothing was
-            acquired. Samples of lines that were not acquired are not read.
+            acquired. In any unit: samples come back in it. Whatever numpy.asarray takes, or a torch tensor on any
+            device. Samples of lines that were not acquired are not read.
         method: "raki", "grappa", "zero_filled", or a published network: "raki2019", "rraki", "iraki" (minutes a slice).
         sampled: which lines were acquired, one boolean for each; by default those with a sample other than zero.
         acs: neighbouring fully sampled lines, same slices and coils, if they are not inside `kspace`.
@@ -70,17 +71,32 @@ def complete_kspace(
         DamagedScan: an acquired line holds NaN or infinity.
         UnsupportedScan: the lines are not regularly undersampled.
         NoCalibration: undersampled, without enough ACS lines.
+
+    Warns:
+        UserWarning: the axes seem to be others: coils last, or readout and phase-encode swapped.
+
+    >>> import raki
+    >>> kspace = raki.phantom_kspace(n_slices=1, n_coils=6, matrix=48)
+    >>> acquired = np.arange(48) % 2 == 0
+    >>> acquired[16:32] = True
+    >>> kspace[..., ~acquired, :] = 0
+    >>> filled = raki.complete_kspace(kspace, method="grappa")
+    >>> filled.shape, bool((filled[..., acquired, :] == kspace[..., acquired, :]).all())
+    ((1, 6, 48, 48), True)
     """
     tensor = _as_tensor(kspace, torch.complex64)
     mask = None if sampled is None else _as_tensor(sampled, torch.bool)
     calibration = None if acs is None else _as_tensor(acs, torch.complex64)
     _check_shapes(tensor, mask, calibration)
+    if sampled is None:
+        for sentence in implausible_axes(tensor):
+            warnings.warn(sentence, UserWarning, stacklevel=2)
     noise_scan = None if noise is None else _as_tensor(noise, torch.complex64)
     filled, _ = complete(tensor, method, sampled=mask, acs=calibration, noise=noise_scan, seed=seed, device=device)
     return filled if isinstance(kspace, Tensor) else filled.numpy()
 
 
-def _as_tensor(array: Array | Sequence[bool], dtype: torch.dtype) -> Tensor:
+def _as_tensor(array: ArrayLike | Tensor, dtype: torch.dtype) -> Tensor:
     return torch.as_tensor(array if isinstance(array, Tensor) else np.array(array)).to(dtype).cpu()
 
 

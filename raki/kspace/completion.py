@@ -11,11 +11,12 @@ from torch import Tensor
 
 from raki.errors import DamagedScan, NoCalibration
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
-from raki.kspace.measured import slice_kernel
-from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint
-from raki.kspace.registry import find_method
-from raki.kspace.sampling import SampledLines, Sampling, find_sampling, sampled_lines
+from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
+from raki.kspace.others import filled_by
+from raki.kspace.sampling import LinesBySlice, SampledLines, lines_by_slice
 from raki.kspace.uncertainty import UncertaintyMaps
+from raki.planning import Method, Sampling, SlicePlan, find_method, plans_of, slice_kernel
+from raki.scan.arrays import LineMask
 from raki.scan.fourier import KSpace
 
 LoadSlice = Callable[[int], Complex64[Tensor, "coil line ro"]]
@@ -41,7 +42,7 @@ def complete(
     kspace: KSpace,
     method: str = "raki",
     *,
-    sampled: SampledLines | None = None,
+    sampled: SampledLines | LinesBySlice | None = None,
     acs: Complex64[Tensor, "*slice coil acs_line acs_ro"] | None = None,
     noise: Complex64[Tensor, "coil sample"] | None = None,
     seed: int = 0,
@@ -59,7 +60,7 @@ def complete(
     Args:
         kspace: one slice or several; samples of lines that were not acquired are not read.
         method: one of `methods()`. `zero_filled` fills nothing; the slowest are published networks, for comparison.
-        sampled: acquired lines; by default those with a sample other than zero.
+        sampled: acquired lines, of all slices or of each; by default those with a sample other than zero.
         acs: neighbouring fully sampled lines, same slices and coils, if they are not inside `kspace`.
         noise: samples recorded without excitation, axes coil and sample, scaled as `kspace` is;
             without it the noise level is estimated from outer k-space and the ACS.
@@ -84,7 +85,7 @@ def complete(
         slices.__getitem__,
         result.__setitem__,
         method,
-        sampled=sampled_lines(slices) if sampled is None else sampled,
+        sampled=lines_by_slice(slices) if sampled is None else sampled,
         load_acs=None if separate is None else separate.__getitem__,
         noise=noise,
         seed=seed,
@@ -101,7 +102,7 @@ def complete_slices(
     take: TakeSlice,
     method: str = "raki",
     *,
-    sampled: SampledLines,
+    sampled: SampledLines | LinesBySlice,
     load_acs: LoadSlice | None = None,
     noise: Complex64[Tensor, "coil sample"] | None = None,
     seed: int = 0,
@@ -119,8 +120,8 @@ def complete_slices(
         load_acs: reads one slice of a separate calibration scan.
     """
     wanted = find_method(method)
-    sampled = sampled.cpu()
-    sampling = find_sampling(sampled)
+    plans = plans_of(sampled.cpu().numpy(), n_slices)
+    sampling = plans[0].sampling
     settings = FillSettings(
         device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
         seed=seed,
@@ -131,9 +132,9 @@ def complete_slices(
         load=load,
         load_acs=load_acs,
         take=take,
-        sampled=sampled,
-        sampling=sampling,
+        plans=plans,
         method=wanted if sampling.acceleration > 1 else find_method("zero_filled"),
+        wanted=wanted,
         settings=settings,
     )
     reports = scan.fill(n_slices, progress or (lambda _fraction: None))
@@ -146,7 +147,7 @@ def complete_slices(
         training_curve=mean_curve([report.curve for report in reports if report.curve]),
         cross_validation=cross_validation,
         maps=tuple(report.maps for report in reports if report.maps is not None),
-        notes=_notes(scan.method, sampling, cross_validation),
+        notes=_notes(scan.method, wanted, plans, cross_validation),
     )
 
 
@@ -157,9 +158,10 @@ class _ScanToFill:
     load: LoadSlice
     load_acs: LoadSlice | None
     take: TakeSlice
-    sampled: SampledLines
-    sampling: Sampling
+    plans: Sequence[SlicePlan]
     method: Method
+    """What the slices are filled by: by nothing, where no line is missing."""
+    wanted: Method
     settings: FillSettings
 
     def fill(self, n_slices: int, progress: Callable[[float], None]) -> list[SliceReport]:
@@ -173,15 +175,19 @@ class _ScanToFill:
         return reports
 
     def _fill_slice(self, index: int) -> SliceReport:
-        measured = torch.where(self.sampled[:, None], self.load(index), 0)
+        plan = self.plans[index]
+        measured = _where(plan.acquired, self.load(index))
         _check_finite(measured, "acquired")
-        if self.method.name == "zero_filled":
+        if self.method.name == "zero_filled" and not self._restores(plan):
             self.take(index, measured)
             return SliceReport()
-        acs = _find_acs(measured, self.sampling, self.load_acs(index) if self.load_acs else None)
-        _check_finite(acs, "ACS")
-        filled, report = self.method.fill(measured, acs, self.sampling, self.settings)
-        self.take(index, torch.where(self.sampled[:, None], measured, filled))
+        separate = self.load_acs(index) if self.load_acs else None
+        if separate is not None:
+            _check_finite(separate, "ACS")
+        whole = _where(plan.regular, self._with_lost_lines(plan, measured, separate))
+        acs = _find_acs(whole, plan.sampling, separate) if plan.sampling.acceleration > 1 else whole
+        filled, report = filled_by(self.method, whole, acs, plan.sampling, self.settings)
+        self.take(index, _where(plan.acquired, measured, filled))
         is_inside = self.load_acs is None and bool(measured.any())
         return replace(
             report,
@@ -189,6 +195,27 @@ class _ScanToFill:
             n_acs_lines=acs.shape[-2],
             brightest_line=int(measured.abs().square().sum(dim=(0, 2)).argmax()) if is_inside else None,
         )
+
+    def _restores(self, plan: SlicePlan) -> bool:
+        """Whether lost lines are filled: not where nothing is to be filled at all."""
+        return plan.first is not None and self.wanted.name != "zero_filled"
+
+    def _with_lost_lines(self, plan: SlicePlan, measured: Tensor, separate: Tensor | None) -> Tensor:
+        """The slice with the lost lines of its pattern, filled by GRAPPA from those of a coarser one."""
+        if plan.first is None:
+            return measured
+        lines, sampling = plan.first
+        fewer = _where(lines, measured)
+        try:
+            acs = _find_acs(fewer, sampling, separate)
+        except NoCalibration:
+            raise NoCalibration(
+                f"{int(plan.lost.sum())} lines are missing in the pattern of every {plan.sampling.acceleration}th, and "
+                f"there are too few neighbouring lines to fill these in from every {sampling.acceleration}th: leave "
+                "the slice out"
+            ) from None
+        filled, _ = find_method("grappa").fill(fewer, acs, sampling, self.settings)
+        return _where(plan.lost, filled, measured)
 
 
 def mean_curve(curves: Sequence[tuple[TrainingPoint, ...]]) -> tuple[TrainingPoint, ...]:
@@ -233,13 +260,25 @@ def _find_acs(measured: Tensor, sampling: Sampling, acs: Tensor | None) -> Tenso
     return acs
 
 
-def _notes(method: Method, sampling: Sampling, cross_validation: CrossValidation | None) -> tuple[str, ...]:
+def _notes(
+    method: Method, wanted: Method, plans: Sequence[SlicePlan], cross_validation: CrossValidation | None
+) -> tuple[str, ...]:
+    sampling = plans[0].sampling
+    has_losses = any(plan.first is not None for plan in plans)
+    if sampling.acceleration == 1 and has_losses and method is not wanted:
+        return ("Lines that were lost among the acquired ones were filled by GRAPPA; no other line is missing.",)
     if sampling.acceleration == 1:
         first, stop = sampling.acquired_range
-        return (f"Lines {first} to {stop - 1} of {sampling.n_pe} were all acquired: nothing was filled.",)
+        lost = " but for those that were lost" if has_losses else ""
+        return (f"Lines {first} to {stop - 1} of {sampling.n_pe} were all acquired{lost}: nothing was filled.",)
     if method.name == "zero_filled":
         return ("Missing lines were left at zero.",)
     return () if cross_validation is None else cross_validation.warnings + cross_validation.notes()
+
+
+def _where(lines: LineMask, these: Tensor, others: Tensor | int = 0) -> Tensor:
+    """Some lines of one array, and the rest of another."""
+    return torch.where(torch.from_numpy(lines)[:, None], these, others)
 
 
 def _check_finite(measured: Tensor, which: str) -> None:

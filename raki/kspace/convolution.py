@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Bool, Complex64
 from torch import Tensor
 
-from raki.kspace.patches import Kernel
-from raki.kspace.sampling import Sampling
+from raki.planning import Kernel, Sampling
 from raki.scan.fourier import SliceKSpace
 
 Coefficients = Complex64[Tensor, "feature target"]

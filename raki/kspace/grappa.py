@@ -6,10 +6,10 @@ from functools import reduce
 import torch
 
 from raki.kspace.linear_fit import LinearFilling, NormalEquations, calibrate
-from raki.kspace.measured import slice_kernel, unit_scale
-from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
-from raki.kspace.patches import Examples, Kernel, acs_examples, magnitude
-from raki.kspace.sampling import Sampling
+from raki.kspace.measured import unit_scale
+from raki.kspace.method import FillSettings, SliceReport
+from raki.kspace.patches import Examples, acs_examples, magnitude
+from raki.planning import Kernel, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 # Candidates. Exact data choose the least ridge and noise the largest (tests/kspace/test_grappa.py).
@@ -92,10 +92,3 @@ def _held_out_errors(examples: Examples, row_floor: float | None, margin: int) -
             error = fit.with_ridge(ridge).predict(sources) - targets
             errors[index] += float((weight * error.abs().square().sum(dim=-1)).sum())
     return list(zip(RIDGES, errors.tolist(), strict=True))
-
-
-def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
-    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
-
-
-GRAPPA = Method(name="grappa", label="GRAPPA", fill=fill_by_grappa, obstacles=_obstacles, seconds_a_slice=0.2)

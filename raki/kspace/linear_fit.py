@@ -12,8 +12,8 @@ from torch import Tensor
 
 from raki.kspace.convolution import fill_linearly
 from raki.kspace.measured import MeasuredSlice
-from raki.kspace.patches import Examples, Kernel, Sources, Targets, magnitude
-from raki.kspace.sampling import Sampling
+from raki.kspace.patches import Examples, Sources, Targets, magnitude
+from raki.planning import Kernel, Sampling
 from raki.scan.fourier import SliceKSpace
 
 

@@ -9,13 +9,8 @@ from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.coils import NoiseLevel, estimate_noise
-from raki.kspace.patches import Kernel
-from raki.kspace.sampling import Sampling
+from raki.planning import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
-
-# Two lines, one on either side of the gap, are the fewest that tell anything of it.
-N_NARROW_LINES = 2
-N_KERNEL_SAMPLES = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +70,3 @@ def unit_scale(*parts: Complex64[Tensor, "coil _ _"]) -> float:
     """A power of two near the peak of all parts: dividing by it costs no accuracy, and keeps squares in range."""
     peak = max(float(part.abs().max()) for part in parts)
     return 2.0 ** math.floor(math.log2(peak)) if peak > 0 else 1.0
-
-
-def slice_kernel(n_ro: int) -> Kernel:
-    """The least kernel that a slice is calibrated with; narrower where it would be longer than half the readout."""
-    return Kernel(n_pe=N_NARROW_LINES, n_ro=min(N_KERNEL_SAMPLES, n_ro // 4 * 2 + 1))

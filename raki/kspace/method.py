@@ -1,18 +1,14 @@
-"""A method of filling k-space, as all of them are registered: one thing with its name, its label, and what it needs."""
+"""What a method of filling k-space is given for a slice, and what it says of it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from raki.coils import NoiseLevel
-from raki.kspace.patches import Kernel
-from raki.kspace.sampling import Sampling
 from raki.kspace.uncertainty import UncertaintyMaps
+from raki.planning import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
-
-# What most scans of benchmarks/README.md were measured with.
-ADVISED_ACS_LINES = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,28 +61,3 @@ class SliceReport:
 Fill = Callable[[SliceKSpace, SliceAcs, Sampling, FillSettings], tuple[SliceKSpace, SliceReport]]
 """Fills one slice: k-space that is zero where nothing was acquired, and its ACS, which is its lines `acs_lines` or a
 scan of its own. Returns the filled slice on the CPU; acquired lines are put back by the caller."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """One way to fill the missing lines. Methods add themselves by an entry point in the group `raki.methods`."""
-
-    name: str
-    """As a user writes it: "grappa"."""
-    label: str
-    """As a report calls it: "GRAPPA"."""
-    fill: Fill
-    obstacles: Callable[[Sampling, int, int], Iterator[str]]
-    """What keeps it from filling a sampling with so many ACS lines of so many samples, as ends of a sentence."""
-    seconds_a_slice: float
-    """About, with 16 coils and 256 x 256 samples on two cores; methods are listed in this order."""
-
-
-def kernel_obstacle(kernel: Kernel, sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
-    """The end of a sentence where `n_lines` ACS lines of `n_ro` samples are too few for a kernel; else nothing."""
-    needed = kernel.n_lines_needed(sampling.acceleration)
-    if n_lines < needed or n_ro < kernel.n_ro:
-        yield (
-            f"needs at least {needed} calibration lines of {kernel.n_ro} samples at R={sampling.acceleration}, "
-            f"{ADVISED_ACS_LINES} or more are advised; there are {n_lines} of {n_ro}"
-        )

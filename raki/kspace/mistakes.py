@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raki.kspace.linear_fit import LinearFilling
 from raki.kspace.measured import MeasuredSlice
-from raki.kspace.sampling import Sampling, shifted
+from raki.planning import Sampling, shifted
 from raki.scan.fourier import SliceKSpace
 
 # Noise to probe with where there is none, relative to the root mean square of the k-space.

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Complex64, Float32
 from torch import Tensor
 
 from raki.errors import NoCalibration
-from raki.kspace.sampling import Sampling
+from raki.planning import Kernel, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 Sources = Complex64[Tensor, "*row feature"]
@@ -20,22 +20,6 @@ Targets = Complex64[Tensor, "*row target"]
 Predict = Callable[[Sources], Targets]
 
 GAPS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kernel:
-    """Acquired neighbours that predict a gap: `n_pe` lines R apart, half on either side, `n_ro` samples of each."""
-
-    n_pe: int
-    n_ro: int
-
-    def first_tap(self) -> int:
-        """The first line read, in lattice steps from the acquired line before the gap."""
-        return 1 - self.n_pe // 2
-
-    def n_lines_needed(self, acceleration: int) -> int:
-        """Neighbouring lines that an ACS needs to hold this kernel once."""
-        return (self.n_pe - 1) * acceleration + 1
 
 
 @dataclass(frozen=True, kw_only=True)

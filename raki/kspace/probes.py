@@ -15,8 +15,8 @@ from torch.nn.functional import avg_pool2d
 from raki.coils import Image, root_sum_of_squares
 from raki.kspace.image_prior import CoilModel
 from raki.kspace.measured import MeasuredSlice
-from raki.kspace.sampling import Sampling
 from raki.kspace.sparsity import CombinedImage
+from raki.planning import Sampling
 from raki.scan.fourier import SliceKSpace, to_image, to_kspace
 
 N_PROBES = 64

@@ -4,7 +4,7 @@ From GRAPPA to the self-calibrated kernel, where that predicts acquired lines be
 all coils, as strong as small structures survive it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from raki.kspace.grappa import calibrated_grappa
 from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
 from raki.kspace.linear_fit import LinearFilling
-from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, slice_kernel, unit_scale
-from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
+from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, unit_scale
+from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.mistakes import relative_mistakes
 from raki.kspace.probes import Probes, put_probes
-from raki.kspace.sampling import Sampling
 from raki.kspace.self_calibration import self_calibrated, self_calibrating_kernel
 from raki.kspace.uncertainty import UncertaintyMaps, assess, survival_of
+from raki.planning import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PLAIN_GRAPPA, LINEAR, SPARSE = "grappa", "raki_linear", "raki"
@@ -186,13 +186,3 @@ def _maps(rung: Rung, measured: MeasuredSlice, scale: float, seed: int) -> Uncer
         standard_error=maps.standard_error.cpu() * scale,
         structure_kept=maps.structure_kept.cpu(),
     )
-
-
-def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
-    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
-
-
-RAKI = Method(name="raki", label="RAKI", fill=fill_by_raki, obstacles=_obstacles, seconds_a_slice=5.0)
-RAKI_LINEAR = Method(
-    name="raki_linear", label="RAKI, linear", fill=fill_by_raki_linear, obstacles=_obstacles, seconds_a_slice=2.0
-)

@@ -9,8 +9,9 @@ Its own mistakes are in those examples as well, but spread over all of k-space, 
 import torch
 
 from raki.kspace.linear_fit import LinearFilling, calibrate
-from raki.kspace.measured import MeasuredSlice, slice_kernel
-from raki.kspace.patches import Examples, Kernel, acs_examples, examples_at
+from raki.kspace.measured import MeasuredSlice
+from raki.kspace.patches import Examples, acs_examples, examples_at
+from raki.planning import Kernel, slice_kernel
 from raki.scan.fourier import SliceKSpace
 
 # More rounds change little (benchmarks/README.md).

@@ -25,6 +25,10 @@ def phantom_kspace(
 
     Shape is `n_slices n_coils matrix matrix*readout_oversampling`. The unitary inverse transform gives coil images
     in which white matter at the centre of the head has a root-sum-of-squares near 1.
+
+    >>> import raki
+    >>> raki.phantom_kspace(n_slices=2, n_coils=4, matrix=32).shape
+    (2, 4, 32, 32)
     """
     slices = phantom_slices(n_slices, n_coils, matrix, seed, readout_oversampling=readout_oversampling)
     return np.stack(list(slices))

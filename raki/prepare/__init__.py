@@ -1,10 +1,10 @@
-"""From the files of a raw scan to a prepared one: read in a process of their own, cleaned, whitened, written.
+"""From what was dropped to a prepared scan: unpacked, read, cleaned, whitened, written, all in the sandbox.
 
 Nothing here loads torch: the decompression worker has none.
 """
 
-from raki.prepare.containment import Allowance, contained
+from raki.prepare.outputs import room_for
 from raki.prepare.preparation import prepare, prepare_here, preprocess
-from raki.prepare.readers import Readers
+from raki.prepare.unpacking import open_within, unpack_within
 
-__all__ = ["Allowance", "Readers", "contained", "prepare", "prepare_here", "preprocess"]
+__all__ = ["open_within", "prepare", "prepare_here", "preprocess", "room_for", "unpack_within"]

@@ -41,11 +41,16 @@ class Chart:
 
 
 def mask_paths(sampled: LineMask, acs_lines: tuple[int, int] | None) -> dict[str, Any]:
-    """SVG paths, one unit a line: acquired lines of the ACS, and the others."""
+    """SVG paths, one unit a line: acquired lines of the ACS, and the others; and whether that is all of them."""
     in_acs = np.zeros_like(sampled)
     if acs_lines is not None:
         in_acs[slice(*acs_lines)] = True
-    return {"n_pe": sampled.size, "acs": _bars(sampled & in_acs), "lattice": _bars(sampled & ~in_acs)}
+    return {
+        "n_pe": sampled.size,
+        "is_complete": bool(sampled.all()),
+        "acs": _bars(sampled & in_acs),
+        "lattice": _bars(sampled & ~in_acs),
+    }
 
 
 def _bars(marked: LineMask) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from raki.errors import UnsupportedScan
 from raki.images import nmse, object_mask, psnr, reconstruct, ssim
-from raki.results.image_files import write_preview
+from raki.results.preview import write_preview
 from raki.results.report import method_label
 from raki.scan import Scan, lattice_and_acs
 from raki.scan.arrays import Volume
@@ -54,8 +54,9 @@ def compare(
         UnsupportedScan: the scan isn't fully sampled.
         NoCalibration: too few ACS lines for any method.
     """
-    if not scan.sampled.all():
-        n_missing = int(np.count_nonzero(~scan.sampled))
+    fewest = scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image.all(axis=0)
+    if not fewest.all():
+        n_missing = int(np.count_nonzero(~fewest))
         raise UnsupportedScan(
             f"{n_missing} of {len(scan.sampled)} lines were not acquired; a comparison needs a fully sampled scan: "
             "reconstruct this one instead"

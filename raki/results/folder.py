@@ -1,14 +1,20 @@
 """The files of a result, as they stand on the share."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from raki.images import Reconstruction
 from raki.options import Chosen
-from raki.results.image_files import write_ismrmrd_image, write_nifti, write_preview
+from raki.results.dicom import write_dicom
+from raki.results.dicom_volume import write_dicom_volume
+from raki.results.image_files import write_ismrmrd_image, write_niftis
+from raki.results.one_run import in_place_of_the_last
+from raki.results.preview import write_preview
 from raki.results.provenance import provenance, unit
 from raki.results.report import method_label, render_report
 from raki.scan import frames_in_words
@@ -24,6 +30,17 @@ class Source:
     sha256: str
     n_bytes: int
 
+    @classmethod
+    def of(cls, path: Path) -> "Source":
+        """A file, or a folder, whose digest is that of its files' contents one after the other, in order of names."""
+        files = [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file())
+        digest = hashlib.sha256()
+        for part in files:
+            with part.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        return cls(name=path.name, sha256=digest.hexdigest(), n_bytes=sum(each.stat().st_size for each in files))
+
 
 def write_results(
     reconstruction: Reconstruction,
@@ -33,17 +50,34 @@ def write_results(
     chosen: Chosen | None = None,
     scan_id: str | None = None,
     stage_seconds: Mapping[str, float] = _NO_STAGES,
+    single_dicoms: bool = False,
 ) -> list[Path]:
-    """Write `image.h5`, `image.nii.gz`, `preview.png`, `report.html` and `provenance.json`; files there are replaced.
+    """Write `image.h5`, `image.nii.gz`, `image.dcm`, `preview.png`, `report.html`, `provenance.json`, `manifest.json`.
+
+    Files of an earlier run that are there go first; at no time are there files of both. Where slices don't lie on one
+    even grid there are several NIfTI files, numbered; see `write_niftis`, and `write_dicom_volume` for where there are
+    several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
     beside the image. `chosen` are the options that were asked for, where it is known who set them; `stage_seconds` are
     the stages before the reconstruction, in their order. The source's name stands in the report alone.
+
+    Args:
+        single_dicoms: DICOM images of a slice each too, into the folder `dicom`; see `write_dicom`.
+
+    Returns:
+        The files but the manifest.
+
+    >>> import raki
+    >>> from pathlib import Path
+    >>> from raki.results import Source
+    >>> raki.simulate_scan(Path("scan.h5"), n_slices=1, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
+    >>> scan = raki.preprocess(raki.read_scan(Path("scan.h5")))
+    >>> result = raki.reconstruct(scan, method="grappa", device="cpu")
+    >>> written = raki.write_results(result, Path("out"), source=Source.of(Path("scan.h5")))
+    >>> Path("out/report.html") in written
+    True
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    image, nifti, preview, report, facts_json = (
-        folder / name for name in ("image.h5", "image.nii.gz", "preview.png", "report.html", "provenance.json")
-    )
     facts = provenance(
         reconstruction,
         sha256=source.sha256,
@@ -52,6 +86,21 @@ def write_results(
         scan_id=scan_id,
         stage_seconds=stage_seconds,
     )
+
+    def write(room: Path) -> list[Path]:
+        files = _write_images(reconstruction, room, facts, source)
+        if single_dicoms:
+            files += write_dicom(reconstruction, room / "dicom", source_sha256=source.sha256)
+        report, facts_json = room / "report.html", room / "provenance.json"
+        report.write_text(render_report(reconstruction, facts, source_name=source.name), encoding="utf-8")
+        facts_json.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        return [*files, report, facts_json]
+
+    return in_place_of_the_last(folder, write, scan_id=scan_id, remarks=reconstruction.scan.remarks)
+
+
+def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[str, Any], source: Source) -> list[Path]:
+    image, nifti, preview = (folder / name for name in ("image.h5", "image.nii.gz", "preview.png"))
     scan, geometry, result = reconstruction.scan, reconstruction.scan.geometry, reconstruction.result
     made_by = f"raki {facts['software']['raki']}, {reconstruction.method}, R={scan.acceleration}"
     write_ismrmrd_image(
@@ -64,7 +113,8 @@ def write_results(
     )
     short_unit = "noise SD of one coil" if scan.prewhitened else "arbitrary unit"
     description = f"{made_by}; unit: {short_unit}"[:79]
-    write_nifti(result, nifti, geometry=geometry, frames=scan.frames, description=description)
+    niftis = write_niftis(result, nifti, geometry=geometry, frames=scan.frames, description=description)
+    dicoms = write_dicom_volume(reconstruction, folder / "image.dcm", source_sha256=source.sha256)
     maps = _write_maps(reconstruction, folder, made_by=made_by, image_unit=short_unit)
     write_preview(
         {method_label(method): volume for method, volume in reconstruction.images.items()},
@@ -73,26 +123,20 @@ def write_results(
         frames=scan.frames,
         caption=_caption(reconstruction),
     )
-    report.write_text(render_report(reconstruction, facts, source_name=source.name), encoding="utf-8")
-    facts_json.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return [image, nifti, *maps, preview, report, facts_json]
+    return [image, *niftis, *dicoms, *maps, preview]
 
 
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:
-    """The maps there are; those of an earlier result in the folder, which belong to another image, go."""
     scan, written = reconstruction.scan, []
     for name, map_unit in (
         ("g_factor", "dimensionless"),
         ("standard_error", image_unit),
         ("structure_kept", "dimensionless"),
     ):
-        path = folder / f"{name}.nii.gz"
-        path.unlink(missing_ok=True)
         if name in reconstruction.maps:
+            path, volume = folder / f"{name}.nii.gz", reconstruction.maps[name]
             description = f"{made_by}; {name}; unit: {map_unit}"[:79]
-            volume = reconstruction.maps[name]
-            write_nifti(volume, path, geometry=scan.geometry, frames=scan.frames, description=description)
-            written.append(path)
+            written += write_niftis(volume, path, geometry=scan.geometry, frames=scan.frames, description=description)
     return written
 
 
@@ -103,5 +147,5 @@ def _caption(reconstruction: Reconstruction) -> str:
     frames = f", {frames_in_words(scan.frames)}" if len(scan.frames) > 1 else ""
     return (
         f"{slices}{frames}, {scan.n_coils} coils, {n_rows} x {n_columns} pixels, R = {scan.acceleration}, "
-        f"{100 / scan.effective_acceleration:.0f} % of the lines acquired. Research use only."
+        f"{100 * scan.sampled.mean():.0f} % of the lines acquired. Research use only."
     )

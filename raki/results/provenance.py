@@ -7,11 +7,12 @@ Keys, all always there; `null` where nothing is known:
     scan_id              the service's opaque name of the scan
     input                sha256 and n_bytes of the raw file
     method, seed, device
+    method_from          package and version that bring the method: raki-mri, or whoever adds it as a plug-in
     options              null, or method, combine, coils (0: all), seed and maps as they were asked for, each with its
                          value and set_by: default, deployment, raki.toml or command line
     scan                 n_slices (of one frame), frames (contrast, phase, repetition and set of each), n_coils,
                          n_phase_encode, n_readout, n_acquired_lines, encoded_lines [first, one past the last; none
-                         beyond was meant to be acquired], acceleration, effective_acceleration, acs_lines [first, one
+                         beyond was meant to be acquired], acceleration, net_acceleration, acs_lines [first, one
                          past the last], n_acs_lines_apart (acquired apart from the image), prewhitened,
                          image_matrix [phase-encode, readout], fov_mm [readout, phase-encode, slice],
                          phase_oversampling
@@ -26,7 +27,8 @@ Keys, all always there; `null` where nothing is known:
                          null where not measured), noise_measured, noise_sigma (of a complex sample, in units of the
                          k-space), warnings
     g_factor             null, or median and percentile_99 inside the object, on images spread over the scan
-    notes                sentences on choices made for this scan
+    notes                sentences: what was decided while the scan was read, what it lacks, choices made for it; all
+                         remarks of `raki inspect` among them
     software             raki, torch, numpy, python -> version
 
 Nothing in it names a patient, a host or a path; the raw file's own name, which a site may make of either, isn't in it.
@@ -46,7 +48,9 @@ import torch
 from raki.images import Reconstruction, ScanSummary, object_mask
 from raki.kspace import CrossValidation
 from raki.options import Chosen
+from raki.planning import origin_of
 from raki.results.image_files import evenly_spaced
+from raki.results.notes import notes_of
 
 SCHEMA = "raki.provenance/1"
 
@@ -71,6 +75,7 @@ def provenance(
         "scan_id": scan_id,
         "input": {"sha256": sha256, "n_bytes": n_bytes},
         "method": reconstruction.method,
+        "method_from": _origin(reconstruction.method),
         "seed": reconstruction.seed,
         "device": reconstruction.device,
         "options": None if chosen is None else _options(chosen),
@@ -82,7 +87,7 @@ def provenance(
         "training": _training(reconstruction),
         "verdict": None if reconstruction.cross_validation is None else _verdict(reconstruction.cross_validation),
         "g_factor": _g_factor(reconstruction),
-        "notes": list(reconstruction.notes),
+        "notes": list(notes_of(reconstruction)),
         "software": software_versions(),
     }
 
@@ -110,6 +115,11 @@ def _version(package: str) -> str:
         return "not installed as a package"
 
 
+def _origin(method: str) -> dict[str, str]:
+    plugin = origin_of(method)
+    return {"package": plugin.package, "version": plugin.version}
+
+
 def _scan(scan: ScanSummary) -> dict[str, Any]:
     return {
         "n_slices": scan.n_slices,
@@ -120,7 +130,7 @@ def _scan(scan: ScanSummary) -> dict[str, Any]:
         "n_acquired_lines": int(scan.sampled.sum()),
         "encoded_lines": list(scan.encoded_lines),
         "acceleration": scan.acceleration,
-        "effective_acceleration": round(scan.effective_acceleration, 3),
+        "net_acceleration": round(scan.net_acceleration, 3),
         "acs_lines": None if scan.acs_lines is None else list(scan.acs_lines),
         "n_acs_lines_apart": scan.n_acs_lines_apart,
         "prewhitened": scan.prewhitened,

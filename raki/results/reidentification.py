@@ -1,16 +1,17 @@
 """Images that came back under a token get their patient again. On site, where the token map is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from raki.errors import DamagedScan, NotAScan
-from raki.identity import Identity
+from raki.errors import DamagedScan, NotAScan, RakiError
+from raki.identity.person import Identity
 from raki.identity.tokens import TokenMap
-from raki.results.dicom import set_identity
+from raki.results.dicom_identity import set_identity
 
 PREAMBLE_BYTES = 132
 
@@ -40,12 +41,13 @@ def reidentify(folder: Path, token_map: Path, out: Path) -> list[Path]:
     with TemporaryDirectory(dir=out) as scratch:
         parts = [Path(scratch) / f"{number}.dcm" for number in range(len(images))]
         for image, part in zip(images, parts, strict=True):
-            dataset = _read(image)
-            token = str(dataset.get("PatientID", ""))
-            if token not in identities:
-                identities[token] = tokens.identity_of(token)
-            _restore(dataset, identities[token])
-            dataset.save_as(part, enforce_file_format=True)
+            with _damage_is_named():
+                dataset = _read(image)
+                token = str(dataset.get("PatientID", ""))
+                if token not in identities:
+                    identities[token] = tokens.identity_of(token)
+                _restore(dataset, identities[token])
+                dataset.save_as(part, enforce_file_format=True)
         targets = [out / image.relative_to(folder) for image in images]
         for part, target in zip(parts, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,11 +70,25 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _read(path: Path) -> Dataset:
+    dataset = pydicom.dcmread(path)
+    dataset.decode()
+    # Where a file ends between two elements, or within the head of one, pydicom takes it for the end.
+    n_bytes = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+    if len(dataset.PixelData) < n_bytes:
+        raise EOFError
+    return dataset
+
+
+@contextmanager
+def _damage_is_named() -> Iterator[None]:
     try:
-        dataset = pydicom.dcmread(path)
-        dataset.decode()
-    except (InvalidDicomError, OSError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        yield
+    except RakiError:
+        raise
+    # Elements are converted when they are first looked at, and pydicom's errors have no class in common.
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:  # of the disk
+            raise
         raise DamagedScan(
             f"a DICOM image can't be read ({type(error).__name__}); raki needs it as it was written: copy it again"
         ) from None
-    return dataset

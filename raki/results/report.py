@@ -1,24 +1,40 @@
-"""The report on one reconstruction: a single HTML file that opens anywhere, without network or scripts.
+"""The report on one reconstruction: a single HTML file that opens anywhere, without network, and prints whole.
 
-This module decides what is shown; `templates/report.html` decides how it looks. Images are data URIs, charts are
+This module decides what is shown; `templates/` decides how it looks. `raki.results.viewer` has the images, which
+`report.js` shows; without scripts, and on paper, one of each kind and a contact sheet stand in its place. Charts are
 inline SVG in the coordinates of `raki.results.charts`.
 """
 
 # ruff: noqa: RUF001 -- the report is typeset, with signs for times and minus
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from raki.images import Reconstruction, ScanSummary
-from raki.kspace import CrossValidation, methods
+from raki.kspace import methods
 from raki.results.charts import mask_paths, training_chart
-from raki.results.pictures import images_shown, map_pictures, pictures
-from raki.scan import Geometry, frame_labels, frames_in_words
+from raki.results.display import View
+from raki.results.pictures import map_pictures, pictures
+from raki.results.trust import ladder, trust_rows
+from raki.results.viewer import Viewer, viewer
+from raki.scan import Geometry, frames_in_words
+from raki.scan.arrays import Volume
 
-_CHOICES = {"raki": "RAKI", "raki_linear": "RAKI's linear kernel alone", "grappa": "GRAPPA"}
+ALL_LINES = "All acquired lines"
+"""What an image is called into which nothing was filled."""
+
+_CONVENTIONS = {
+    "axial": "Axial images are seen from the feet: the patient's right is on the left.",
+    "coronal": "Coronal images are seen from the front: the patient's right is on the left.",
+    "sagittal": "Sagittal images are seen from the left: anterior is on the left.",
+}
 
 
 def method_label(method: str) -> str:
@@ -26,9 +42,10 @@ def method_label(method: str) -> str:
     return methods()[method].label if method in methods() else method
 
 
-def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, source_name: str) -> str:
-    """The report as HTML. `facts` is the provenance of the same reconstruction."""
-    # Jinja escapes by the file's suffix only where it is asked to; here nothing is ever unescaped.
+@cache
+def _template() -> Template:
+    """Compiled once: that takes longer than filling it in."""
+    # Jinja escapes by the file's suffix only where it is asked to; unescaped are our own style and script alone.
     environment = Environment(
         loader=PackageLoader("raki.results"),
         autoescape=True,
@@ -36,33 +53,101 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("report.html")
+
+
+@cache
+def _own(name: str) -> str:
+    """A style or script of ours, as it stands in the page."""
+    return (files("raki.results") / "templates" / name).read_text(encoding="utf-8")
+
+
+def script_digest() -> str:
+    """What a content security policy knows the report's script by: the browser runs no other."""
+    return "sha256-" + b64encode(sha256(_own("report.js").encode()).digest()).decode("ascii")
+
+
+def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, source_name: str) -> str:
+    """The report as HTML. `facts` is the provenance of the same reconstruction."""
     scan = reconstruction.scan
-    fov_read_mm, fov_phase_mm, _ = scan.geometry.fov_mm
-    images = {method_label(method): volume for method, volume in reconstruction.images.items()}
-    shown, labels = images_shown(scan), frame_labels(scan.frames)
-    warnings = reconstruction.cross_validation.warnings if reconstruction.cross_validation else ()
-    return environment.get_template("report.html").render(
+    images, maps = _images(reconstruction), reconstruction.maps
+    shown = viewer(reconstruction, images, facts["unit"])
+    first = _first(reconstruction)
+    return _template().render(
+        style=_own("report.css"),
+        script=_own("report.js"),
+        script_digest=script_digest(),
         source_name=source_name,
-        method=method_label(reconstruction.method),
+        method=[*images][-1],
         outcome=_outcome(reconstruction),
+        first=first,
+        viewer=shown,
+        methods=_labels(shown, is_overlay=False),
+        overlays=_labels(shown, is_overlay=True),
+        pictures=pictures(images, shown.middle, shown.windows),
+        maps=map_pictures(maps, shown.middle, shown.windows),
+        how_shown=[*_how_shown(shown, scan), _orientation({one.view: None for one in shown.shown}), *_change(images)],
         scan=_scan_rows(reconstruction),
-        frames=[(frame, labels[frame]) for frame in sorted({image.frame for image in shown})],
-        slices=sorted({image.slice for image in shown}),
-        middle=min((image.slice for image in shown), key=lambda index: abs(index - scan.n_slices // 2)),
-        images=list(zip(shown, pictures(images, shown), strict=True)),
-        n_images=scan.n_images,
-        maps=list(zip(shown, map_pictures(reconstruction.maps, shown), strict=True)) if reconstruction.maps else [],
-        trust=_trust_rows(reconstruction, facts["g_factor"]),
-        warnings=warnings,
-        change=_change(reconstruction),
-        aspect=fov_read_mm / fov_phase_mm,
-        mask=mask_paths(scan.sampled, scan.acs_lines),
+        trust=trust_rows(reconstruction, facts["g_factor"]),
+        ladder=ladder(reconstruction),
+        # Where nothing was filled in, nothing was calibrated on.
+        mask=mask_paths(scan.sampled, scan.acs_lines if len(images) > 1 else None),
+        is_filled=len(images) > 1,
         chart=training_chart(reconstruction.training_curve),
-        timings=_timings(facts["seconds"], mapped=reconstruction.method if reconstruction.maps else None),
-        notes=[note for note in reconstruction.notes if note not in warnings],
+        timings=_timings(facts["seconds"], mapped=reconstruction.method if maps else None),
+        notes=[note for note in facts["notes"] if note not in first],
         options=_options(facts["options"]),
         facts=facts,
     )
+
+
+def _images(reconstruction: Reconstruction) -> dict[str, Volume]:
+    """By label, the result last. Where no line was missing, all methods made the same image."""
+    if reconstruction.scan.acceleration == 1:
+        return {ALL_LINES: reconstruction.result}
+    return {method_label(method): volume for method, volume in reconstruction.images.items()}
+
+
+def _labels(shown: Viewer, *, is_overlay: bool) -> list[tuple[str, str]]:
+    return [(layer.key, layer.label) for layer in shown.layers if layer.is_overlay == is_overlay]
+
+
+def _first(reconstruction: Reconstruction) -> list[str]:
+    """What is to be known before one looks: warnings, and what was decided while the scan was read."""
+    validation = reconstruction.cross_validation
+    return list(dict.fromkeys([*(validation.warnings if validation else ()), *reconstruction.scan.remarks]))
+
+
+def _how_shown(shown: Viewer, scan: ScanSummary) -> list[str]:
+    """How far the pictures are the images."""
+    result, n_images = shown.layers[0], len(shown.shown)
+    tile = shown.sheets[result.key][0].tile
+    n_rows, n_columns = scan.geometry.matrix
+    said = [
+        f"Magnitude, for the eye: pictures in this file have 8 bits and are compressed with losses (JPEG). A stored "
+        f"value times {result.high / 255:.4g} is the image's; what is above {result.high:.4g} is cut off. To measure, "
+        "take image.h5, or the DICOM and NIfTI files beside this report."
+    ]
+    if n_images < scan.n_images:
+        said.append(f"{n_images} of {scan.n_images} images are shown; the image files hold all of them.")
+    if max(tile) < max(n_rows, n_columns):
+        said.append(
+            f"To keep this file small, pictures are reduced to {max(tile)} of {max(n_rows, n_columns)} pixels a side."
+        )
+    if shown.n_compared < n_images and len(shown.layers) > 1:
+        said.append(
+            f"To keep this file small, other methods, differences and maps are there for {shown.n_compared} of the "
+            f"{n_images} images, spread over the scan."
+        )
+    return said
+
+
+def _slices(scan: ScanSummary) -> str:
+    if scan.n_slices == 1:
+        return "1"
+    if scan.geometry.places:
+        return f"{scan.n_slices}, each in a place of its own"
+    return f"{scan.n_slices}, {scan.geometry.slice_spacing_mm:g} mm apart"
 
 
 def _outcome(reconstruction: Reconstruction) -> str:
@@ -88,7 +173,7 @@ def _scan_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
     whitened = "yes, by the noise that the scan measured" if scan.prewhitened else "no"
     rows = [
         ("Frames", frames_in_words(scan.frames)),
-        ("Slices", f"{scan.n_slices}, {geometry.slice_spacing_mm:g} mm apart" if scan.n_slices > 1 else "1"),
+        ("Slices", _slices(scan)),
         ("Coils", f"{scan.n_coils}{compressed}"),
         ("Image matrix", f"{n_rows} × {n_columns} (phase-encode × readout)"),
         ("Field of view", f"{fov_phase_mm:.4g} × {fov_read_mm:.4g} mm"),
@@ -96,7 +181,7 @@ def _scan_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("Pixel", f"{fov_phase_mm / n_rows:.3g} × {fov_read_mm / n_columns:.3g} mm"),
         ("Encoded lines", _encoded(scan)),
         ("Acceleration R", f"{scan.acceleration}"),
-        ("Effective acceleration", f"{scan.effective_acceleration:.2f} (all lines over acquired lines)"),
+        ("Net acceleration", _net_acceleration(scan)),
         ("Calibration (ACS) lines", _calibration(scan)),
         ("Noise prewhitened", whitened),
     ]
@@ -120,52 +205,40 @@ def _encoded(scan: ScanSummary) -> str:
     return f"{first} to {stop - 1} of {scan.sampled.size} (partial Fourier or zero-padding)"
 
 
+def _net_acceleration(scan: ScanSummary) -> str:
+    if scan.acceleration == 1:
+        return ""
+    return f"{scan.net_acceleration:.2f} (lines of the acquired range over acquired lines)"
+
+
 def _calibration(scan: ScanSummary) -> str:
+    """Nothing where no line was missing."""
+    if scan.acceleration == 1:
+        return ""
     if scan.n_acs_lines_apart:
         return f"{scan.n_acs_lines_apart}, acquired apart from the image"
     return "none" if scan.acs_lines is None else f"{scan.acs_lines[1] - scan.acs_lines[0]}"
 
 
-def _trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | None) -> list[tuple[str, str]]:
-    validation = reconstruction.cross_validation
-    if validation is None:
+def _change(images: Mapping[str, Volume]) -> list[str]:
+    """How much the result changed against the method before it, where there is one."""
+    if len(images) == 1:
         return []
-    errors = (validation.held_out_error, validation.grappa_held_out_error)
-    held_out = "not measured: the scan has no lines outside the calibration lines to predict"
-    if errors[0] is not None and errors[1] is not None:
-        held_out = f"{_percent(errors[0])} of their energy; GRAPPA {_percent(errors[1])}"
-    source = "measured by the scan" if validation.noise_measured else "estimated from the lines"
-    rows = [
-        ("Filled by", _chosen(validation, "slices" if len(reconstruction.scan.frames) == 1 else "images")),
-        *_survival(validation),
-        ("Error of the linear kernel in predicting acquired lines", held_out),
-        ("Noise of one sample", f"{validation.noise_sigma:.3g} (standard deviation), {source}"),
-    ]
-    if g_factor is None:
-        return rows
-    amplified = f"{g_factor['median']:.2f} in the median, 99 % of pixels below {g_factor['percentile_99']:.2f}"
-    return [*rows, ("g-factor inside the object", amplified)]
-
-
-def _survival(validation: CrossValidation) -> list[tuple[str, str]]:
-    if validation.structure_kept is None or validation.grappa_structure_kept is None:
-        return []
-    kept = f"{_percent(validation.structure_kept)} of it; GRAPPA shows {_percent(validation.grappa_structure_kept)}"
-    return [("Shown of a structure of one pixel", kept)]
-
-
-def _chosen(validation: CrossValidation, counted: str) -> str:
-    choices = validation.n_slices_by_choice
-    total = sum(choices.values())
-    parts = (f"{_CHOICES[choice]} in {n_chosen} of {total} {counted}" for choice, n_chosen in choices.items())
-    return ", ".join(parts) if len(choices) > 1 else "".join(_CHOICES[choice] for choice in choices)
-
-
-def _change(reconstruction: Reconstruction) -> str:
-    *_, (before, reference), (method, result) = reconstruction.images.items()
+    (before, reference), (method, result) = [*images.items()][-2:]
+    # Image by image: no volume of differences is held.
+    changed = sum(float(np.linalg.norm(ours - theirs)) ** 2 for ours, theirs in zip(result, reference, strict=True))
     size = float(np.linalg.norm(reference))
-    percent = 100 * float(np.linalg.norm(result - reference)) / size if size else 0.0
-    return f"{method_label(method)} differs from {method_label(before)} by {percent:.2g} % (root mean square)."
+    percent = 100 * changed**0.5 / size if size else 0.0
+    return [f"{method} differs from {before} by {percent:.2g} % (root mean square)."]
+
+
+def _orientation(views: Iterable[View]) -> str:
+    """How to read the letters at the edges; why there are none."""
+    planes = [view.plane for view in views]
+    if not all(planes):
+        return "How the images lie in the patient isn't known: they are shown as they were acquired, without letters."
+    conventions = " ".join(_CONVENTIONS[plane] for plane in dict.fromkeys(planes))
+    return f"{conventions} Letters: R right, L left, A anterior, P posterior, H head, F feet of the patient."
 
 
 def _options(options: Mapping[str, Mapping[str, Any]] | None) -> str:
@@ -185,10 +258,6 @@ def _timings(seconds: Mapping[str, float], *, mapped: str | None) -> list[tuple[
         label = method_label(stage) if stage in methods() else stage.replace("_", " ").capitalize()
         rows.append((f"{label} and maps" if stage == mapped else label, _duration(taken), 100 * taken / longest))
     return rows
-
-
-def _percent(part: float) -> str:
-    return f"{100 * part:.2g}\N{NO-BREAK SPACE}%" if part < 0.1 else f"{100 * part:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _duration(seconds: float) -> str:

@@ -10,4 +10,5 @@ from jaxtyping import Bool, Complex64, Float32
 ScanKSpace = Complex64[np.ndarray, "slice coil pe ro"]
 NoiseScan = Complex64[np.ndarray, "coil sample"]
 LineMask = Bool[np.ndarray, " pe"]
+LinesByImage = Bool[np.ndarray, "image pe"]
 Volume = Float32[np.ndarray, "slice row column"]

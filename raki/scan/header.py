@@ -1,7 +1,9 @@
 """What raki needs from an ISMRMRD header: is it a scan that raki reconstructs, and where does the image lie?"""
 
 import math
+import re
 import warnings
+from dataclasses import fields
 
 from ismrmrd import xsd
 from xsdata.exceptions import ConverterError, ParserError
@@ -15,6 +17,7 @@ from raki.errors import DamagedScan, UnsupportedScan
 SCHEMA = XmlContext()
 # The counters of an acquisition are 16 bits wide.
 LARGEST_MATRIX = 65535
+DECIMAL = re.compile(r"[0-9]{1,9}\.0*")
 # No MRI scanner encodes less or more; the ratio of two lengths between them is a number to reckon with.
 SHORTEST_MM, LONGEST_MM = 1e-2, 1e5
 
@@ -37,11 +40,14 @@ def parse_header(xml: str) -> xsd.ismrmrdHeader:
             # A value that doesn't convert stays text; those that raki uses are checked where they are used.
             warnings.simplefilter("ignore")
             header = parser.from_bytes(xml.encode(), xsd.ismrmrdHeader)
-    except (ParserError, ConverterError, SyntaxError, TypeError, ValueError) as error:
+    # LookupError: it says that it is in an encoding which nobody knows.
+    except (ParserError, ConverterError, SyntaxError, TypeError, ValueError, LookupError) as error:
         raise DamagedScan(
             f"the header is not valid ISMRMRD XML ({type(error).__name__}); the file needs a header after ismrmrd.xsd: "
             "export or convert the scan again"
         ) from None
+    for encoding in header.encoding:
+        _read_decimals(encoding)
     if not header.encoding:
         raise DamagedScan("the header describes no encoding; raki needs its matrix and field of view: convert it again")
     return header
@@ -76,9 +82,13 @@ def matrix_size(space: xsd.encodingSpaceType) -> tuple[int, int, int]:
 
 
 def field_of_view_mm(space: xsd.encodingSpaceType) -> tuple[float, float, float]:
-    """Field of view along x, y, z in mm; raises DamagedScan where it is impossible."""
+    """Field of view along x, y, z in mm, 0 along z where a converter didn't know it.
+
+    Raises:
+        DamagedScan: it is impossible.
+    """
     fov = space.fieldOfView_mm
-    return _length_mm("x", fov.x), _length_mm("y", fov.y), _length_mm("z", fov.z)
+    return _length_mm("x", fov.x), _length_mm("y", fov.y), 0.0 if fov.z == 0 else _length_mm("z", fov.z)
 
 
 def centre_line(encoding: xsd.encodingType) -> int:
@@ -115,6 +125,20 @@ def limit(name: str, number: object) -> int:
             f"the header gives {number} as its {name}; raki needs 0 to {LARGEST_MATRIX}: convert the scan again"
         )
     return number
+
+
+def _read_decimals(encoding: xsd.encodingType) -> None:
+    """Whole numbers that a converter wrote as decimals ("96.0"), which stay text, become numbers."""
+    limits = encoding.encodingLimits
+    parallel = encoding.parallelImaging
+    counted = [getattr(space, "matrixSize", None) for space in (encoding.encodedSpace, encoding.reconSpace)]
+    counted += [getattr(limits, field.name) for field in fields(limits)] if limits else []
+    counted += [parallel.accelerationFactor] if parallel else []
+    for part in filter(None, counted):
+        for field in fields(part):
+            value = getattr(part, field.name)
+            if isinstance(value, str) and DECIMAL.fullmatch(value.strip()):
+                setattr(part, field.name, int(value.strip().partition(".")[0]))
 
 
 def _count(axis: str, count: object) -> int:

@@ -1,24 +1,31 @@
 """The prepared scan: one HDF5 file between decompression and reconstruction. Its layout is known here only.
 
     /            attributes: format = "raki prepared scan", version, noise_dwell_ratio, readout_oversampling,
-                 prewhitened, acs_lines (left out where there are none)
+                 prewhitened and acs_lines (left out where there are none)
     kspace       complex64, the acquired lines only, a chunk a slice, each with a checksum; attributes: axes
                  "slice coil line ro", dc (the centre's index along ro), unit
     acs          calibration lines that were acquired apart, likewise; left out where there are none
     frames       integers, axes "frame counter"; attribute: counters
     sampled      bool, axes "pe"; as many are true as kspace has lines, and in the same order
+    sampled_by_image  bool, axes "image pe": which of these lines each image has; left out where all have all
     noise        complex64, axes "coil sample"; left out where none was recorded
     geometry     a group whose attributes are the fields of `raki.scan.scan.Geometry`, lengths in mm, patient axes LPS
-    header_xml   the ISMRMRD header as read, UTF-8
+    header_xml   the ISMRMRD header as read, UTF-8, a byte a number
+    remarks      what is to be said about the scan, a JSON list of sentences, likewise
+
+Texts have fixed lengths. Those of any length HDF5 keeps in heaps, in which it goes round for ever where one is damaged
+(found with HDF5 2.0.0): a file with such is refused before they are looked at.
 
 At R = 4 the lines that were never acquired would be three quarters of the file. It is written and read slice by slice:
 a scan needs the memory of one slice, not its own size.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,13 +33,15 @@ import numpy as np
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.scan.arrays import LineMask
 from raki.scan.frames import COUNTERS, Frame
-from raki.scan.geometry import Geometry
+from raki.scan.geometry import Geometry, Place
+from raki.scan.hdf5_members import is_elsewhere, own_member
 from raki.scan.scan import Scan
 from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
 from raki.whole_file import whole_file
 
 FORMAT = "raki prepared scan"
-VERSION = 3
+VERSION = 6
+PLACE = tuple(field.name for field in fields(Place))
 
 
 def write_prepared(scan: Scan, path: Path) -> None:
@@ -74,25 +83,58 @@ def open_prepared(path: Path) -> Iterator[Scan]:
 
 def _read(file: h5py.File) -> Scan:
     _require_this_layout(file)
+    _require_own(file)
     sampled = file["sampled"][:]
-    acs_lines = file.attrs.get("acs_lines")
-    return Scan(
+    acs_lines = _attribute(file, "acs_lines") if "acs_lines" in file.attrs else None
+    scan = Scan(
         kspace=_stored(file["kspace"], sampled),
         sampled=sampled,
+        sampled_by_image=file["sampled_by_image"][:] if "sampled_by_image" in file else None,
         acs_lines=None if acs_lines is None else (int(acs_lines[0]), int(acs_lines[1])),
         acs=_stored(file["acs"], np.ones(file["acs"].shape[2], bool)) if "acs" in file else None,
         noise=file["noise"][:] if "noise" in file else None,
-        noise_dwell_ratio=float(file.attrs["noise_dwell_ratio"]),
-        readout_oversampling=float(file.attrs["readout_oversampling"]),
-        geometry=_geometry(file["geometry"].attrs),
-        header_xml=file["header_xml"][()].decode(),
-        prewhitened=bool(file.attrs["prewhitened"]),
+        noise_dwell_ratio=float(_attribute(file, "noise_dwell_ratio")),
+        readout_oversampling=float(_attribute(file, "readout_oversampling")),
+        geometry=replace(_geometry(file["geometry"]), places=_places(file)),
+        header_xml=_text(file["header_xml"]),
+        prewhitened=bool(_attribute(file, "prewhitened")),
+        remarks=tuple(map(str, json.loads(_text(file["remarks"])))),
         frames=tuple(Frame(**dict(zip(COUNTERS, map(int, counters), strict=True))) for counters in file["frames"][:]),
     )
+    _require_agreement(scan)
+    return scan
+
+
+def _require_agreement(scan: Scan) -> None:
+    """Raises ValueError where parts of the file are of sizes that don't belong together."""
+    n_images, n_coils, n_pe, n_ro = scan.kspace.shape
+    first, end = scan.acs_lines or (0, 0)
+    of_images, acs, noise = scan.sampled_by_image, scan.acs, scan.noise
+    agree = (
+        n_images > 0 and n_images % len(scan.frames) == 0,
+        0 <= first <= end <= n_pe,
+        of_images is None or (of_images.dtype == bool and of_images.shape == (n_images, n_pe)),
+        acs is None or (acs.shape[1], acs.shape[3]) == (n_coils, n_ro),
+        noise is None or (noise.dtype == np.complex64 and noise.ndim == 2 and noise.shape[0] == n_coils),
+    )
+    if not all(agree):
+        raise ValueError("parts of the prepared scan contradict each other")
+
+
+def _attribute(of: h5py.Group, name: str) -> Any:
+    if of.attrs.get_id(name).dtype.hasobject:
+        raise _of_any_length()
+    return of.attrs[name]
+
+
+def _text(stored: h5py.Dataset) -> str:
+    return bytes(stored[:]).decode()
 
 
 def _stored(lines: h5py.Dataset, sampled: LineMask) -> LazySlices:
-    n_slices, n_coils, _, n_ro = lines.shape
+    n_slices, n_coils, n_lines, n_ro = lines.shape
+    if lines.dtype != np.complex64 or sampled.dtype != bool or sampled.ndim != 1 or n_lines != sampled.sum():
+        raise ValueError("the lines of the prepared scan aren't those that it says were acquired")
 
     def load(index: int) -> LinesOfSlice:
         with _damage_is_named():
@@ -107,30 +149,45 @@ def _write_kspace(file: h5py.File, name: str, kspace: Slices, sampled: LineMask,
     lines = file.create_dataset(name, shape, np.complex64, chunks=(1, *shape[1:]), fletcher32=True)
     for index, of_slice in enumerate(lines_of_slices(kspace, sampled)):
         lines[index] = of_slice
-    lines.attrs["axes"] = "slice coil line ro"
+    lines.attrs["axes"] = _fixed("slice coil line ro")
     lines.attrs["dc"] = n_ro // 2
-    lines.attrs["unit"] = unit
+    lines.attrs["unit"] = _fixed(unit)
 
 
 def _write_rest(file: h5py.File, scan: Scan) -> None:
-    file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+    file.attrs["format"], file.attrs["version"] = _fixed(FORMAT), VERSION
     file.attrs["noise_dwell_ratio"] = scan.noise_dwell_ratio
     file.attrs["readout_oversampling"] = scan.readout_oversampling
     file.attrs["prewhitened"] = scan.prewhitened
     if scan.acs_lines is not None:
         file.attrs["acs_lines"] = scan.acs_lines
     file["frames"] = [[getattr(frame, name) for name in COUNTERS] for frame in scan.frames]
-    file["frames"].attrs["counters"] = COUNTERS
+    file["frames"].attrs["counters"] = _fixed(" ".join(COUNTERS))
     file["sampled"] = scan.sampled
-    file["sampled"].attrs["axes"] = "pe"
+    file["sampled"].attrs["axes"] = _fixed("pe")
+    if scan.sampled_by_image is not None:
+        file["sampled_by_image"] = scan.sampled_by_image
+        file["sampled_by_image"].attrs["axes"] = _fixed("image pe")
     if scan.noise is not None:
         noise = file.create_dataset("noise", data=scan.noise, chunks=scan.noise.shape, fletcher32=True)
-        noise.attrs["axes"] = "coil sample"
-    file.create_group("geometry").attrs.update(asdict(scan.geometry))
-    file["header_xml"] = scan.header_xml
+        noise.attrs["axes"] = _fixed("coil sample")
+    geometry = asdict(scan.geometry)
+    places = geometry.pop("places")
+    file.create_group("geometry").attrs.update(geometry)
+    if places:
+        file["places"] = [[place[name] for name in PLACE] for place in places]
+        file["places"].attrs["fields"] = _fixed(" ".join(PLACE))
+    for name, text in (("header_xml", scan.header_xml), ("remarks", json.dumps(scan.remarks))):
+        file[name] = np.frombuffer(text.encode(), np.uint8)
 
 
-def _geometry(fields: h5py.AttributeManager) -> Geometry:
+def _fixed(text: str) -> np.bytes_:
+    """A text that lies where it is described, and in no heap."""
+    return np.bytes_(text.encode())
+
+
+def _geometry(stored: h5py.Group) -> Geometry:
+    fields = {name: _attribute(stored, name) for name in stored.attrs}
     n_rows, n_columns = (int(n) for n in fields["matrix"])
     return Geometry(
         fov_mm=_three(fields["fov_mm"]),
@@ -141,7 +198,14 @@ def _geometry(fields: h5py.AttributeManager) -> Geometry:
         phase_direction=_three(fields["phase_direction"]),
         slice_direction=_three(fields["slice_direction"]),
         position_mm=_three(fields["position_mm"]),
+        is_oriented=bool(fields["is_oriented"]),
     )
+
+
+def _places(file: h5py.File) -> tuple[Place, ...]:
+    if "places" not in file:
+        return ()
+    return tuple(Place(**dict(zip(PLACE, map(_three, place), strict=True))) for place in file["places"][:])
 
 
 def _three(vector: np.ndarray) -> tuple[float, float, float]:
@@ -150,15 +214,35 @@ def _three(vector: np.ndarray) -> tuple[float, float, float]:
 
 
 def _require_this_layout(file: h5py.File) -> None:
-    if file.attrs.get("format") != FORMAT:
+    if "format" not in file.attrs or not _is_of_this_format(file):
         raise NotAScan(
             "the HDF5 file is not a prepared scan; raw data is prepared first: write_prepared, or `raki submit`"
         )
-    version = int(file.attrs["version"])
+    version = int(_attribute(file, "version"))
     if version != VERSION:
         raise UnsupportedScan(
             f"the prepared scan has layout version {version}; this raki reads version {VERSION}: prepare it again"
         )
+
+
+def _is_of_this_format(file: h5py.File) -> bool:
+    # That of earlier layouts has any length, and isn't looked at.
+    return file.attrs.get_id("format").dtype.hasobject or file.attrs["format"] == FORMAT.encode()
+
+
+def _require_own(file: h5py.File) -> None:
+    """What wrote it has read a stranger's file, and may be in the stranger's hands."""
+    members = [own_member(file, name) for name in file]
+    if any(member is None or (isinstance(member, h5py.Dataset) and is_elsewhere(member)) for member in members):
+        raise DamagedScan("a part of the prepared scan is kept in other files; raki needs all in one: prepare it again")
+    if any(isinstance(member, h5py.Dataset) and member.dtype.hasobject for member in members):
+        raise _of_any_length()
+
+
+def _of_any_length() -> DamagedScan:
+    return DamagedScan(
+        "a part of the prepared scan has texts or lists of any length, which raki never writes: prepare it again"
+    )
 
 
 @contextmanager

@@ -6,6 +6,11 @@ from botocore.client import BaseClient
 
 from raki.service.table import Table
 
+EXPIRES_AT = "expires_at"
+"""The attribute that says from when DynamoDB may remove an item, in seconds since 1970. Amazon DynamoDB Developer
+Guide, "Using time to live (TTL) in DynamoDB"."""
+JOBS_KEPT_S = 86400
+"""Longer than any job runs."""
 NEWER = "attribute_not_exists(seen_at) OR #seen_at <= :now"
 
 
@@ -22,7 +27,8 @@ class Bookkeeping:
     def note_alive(self, job_id: str) -> None:
         """Remembers that a job got on just now."""
         key, now_s = f"#job:{job_id}", int(time.time())
-        self._table.update(key, {"seen_at": now_s}, condition=NEWER, values={":now": now_s})
+        lasting = {"seen_at": now_s, EXPIRES_AT: now_s + JOBS_KEPT_S}
+        self._table.update(key, lasting, condition=NEWER, values={":now": now_s})
 
     def last_alive_s(self, job_id: str) -> int:
         """When a job last got on, in seconds since 1970; 0 if it never said so."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
-from raki.names import options_beside, scan_name
+from raki.names import for_blind_eyes, options_beside, scan_name
 from raki.service.table import Table
 
 
@@ -32,12 +32,15 @@ class Place:
     """How often somebody has looked which version stands in the bucket."""
 
 
-def find_place(table: Table, raw_key: str) -> Place:
-    """The file's results folder; its whole key, or the key with a number, where another file has that already.
+def find_place(table: Table, raw_key: str, alias: str | None = None) -> Place:
+    """The file's results folder: its alias, at the root of the share, where it has one, or else its own path.
 
-    `scan.h5` and `scan.tar.gz` in one folder are two scans: their images must never mix.
+    Its whole key, or a number behind it, where another file has that already.
+    `scan.h5` and `scan.tar.gz` in one folder are two scans: their images must never mix. Nor may those of `scan.h5` and
+    `SCAN.h5`, whose folders a client that is blind to case would show as one.
     """
-    candidates = chain([results_folder(raw_key), raw_key], (f"{raw_key}.{n}" for n in count(2)))
+    named = [alias] if alias else [results_folder(raw_key), raw_key]
+    candidates = chain(named, (f"{alias or raw_key}.{n}" for n in count(2)))
     while True:
         folder = next(candidates)
         item = table.get(_key(folder)) or {"raw_key": raw_key}
@@ -75,4 +78,4 @@ def owner_of(table: Table, folder: str) -> str | None:
 
 
 def _key(folder: str) -> str:
-    return f"#folder:{folder}"
+    return f"#folder:{for_blind_eyes(folder)}"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from botocore.client import BaseClient
-from botocore.exceptions import BotoCoreError, ClientError
 
 LOG = logging.getLogger("raki.lease")
 
@@ -90,5 +89,5 @@ class Heartbeat:
         while not self._over.wait(self._interval_s):
             try:
                 self._beat()
-            except (ClientError, BotoCoreError):
+            except Exception:  # whatever it was: without a heartbeat the scan is soon another's as well
                 LOG.warning("heartbeat failed", exc_info=True)

@@ -13,6 +13,7 @@ from botocore.client import BaseClient
 
 from raki.errors import RakiError, Removed, Superseded, TransientError
 from raki.service import metrics
+from raki.service.arrivals import last_arrivals, note_arrival
 from raki.service.folders import Place, find_place, owner_of, take_place
 from raki.service.forecast import Pace
 from raki.service.messages import ScanArrived
@@ -41,7 +42,7 @@ class Ledger:
         self._table = Table(client, table)
 
     def arrive(
-        self, raw_key: str, look: Callable[[], tuple[str, ScanArrived] | None]
+        self, raw_key: str, look: Callable[[], tuple[str, ScanArrived] | None], *, alias: str | None = None
     ) -> tuple[ScanRecord, ScanArrived] | None:
         """Enters the version of a file that stands in the bucket; None where none does.
 
@@ -52,21 +53,22 @@ class Ledger:
         Args:
             raw_key: the file's key.
             look: looks into the bucket; the id of the scan that stands there and the scan, or None.
+            alias: what the results folder is called, and the scan in its report, where that isn't the file's name.
         """
         while True:
-            place = find_place(self._table, raw_key)
+            place = find_place(self._table, raw_key, alias)
             found = look()
             if found is None:
                 return None
             scan_id, scan = found
             if taken := take_place(self._table, place, raw_key, scan_id):
                 break
-        self._enter(scan_id, scan, taken)
+        self._enter(scan_id, scan, taken, alias)
         record = self.get(scan_id)
         assert record is not None
         return record, scan
 
-    def _enter(self, scan_id: str, scan: ScanArrived, place: Place) -> None:
+    def _enter(self, scan_id: str, scan: ScanArrived, place: Place, alias: str | None) -> None:
         dropped = scan.at.astimezone(UTC).isoformat()
         item = {
             "scan_id": scan_id,
@@ -77,7 +79,9 @@ class Ledger:
             "n_owners": place.n_owners,
             "n_bytes": scan.n_bytes,
             "arrived_at": dropped,
-        }
+        } | ({"alias": alias} if alias else {})
+
+        note_arrival(self._table, scan_id, scan.at)
 
         def enter() -> bool:
             entered = self._table.put(
@@ -110,7 +114,7 @@ class Ledger:
         now_s = int(time.time())
         taken = self._table.update(
             scan_id,
-            {"state": stage, f"{stage}_at": _now(), "owner": owner, "lease_until": _in(lease_s)},
+            {"state": stage, f"{stage}_at": _now(), "owner": owner, "lease_until": _in(lease_s), "sealed": ""},
             condition="(attribute_not_exists(not_before) OR #not_before <= :now) "
             "AND (#state = :before OR (#state = :stage AND (#lease_until < :now OR #owner = :owner)))",
             values={":before": BEFORE[stage], ":stage": stage, ":now": now_s, ":owner": owner},
@@ -129,6 +133,18 @@ class Ledger:
         return self._table.update(
             scan_id,
             {"lease_until": _in(lease_s)},
+            condition="#owner = :owner AND NOT #state IN (:failed, :delivered)",
+            values={":owner": owner, ":failed": State.FAILED, ":delivered": State.DELIVERED},
+        )
+
+    def seal(self, scan_id: str, *, owner: str) -> bool:
+        """Notes that the owner is about to write the manifest: from here on the scan can't be cancelled.
+
+        False when it has been, or somebody else has taken the scan over.
+        """
+        return self._table.update(
+            scan_id,
+            {"sealed": owner},
             condition="#owner = :owner AND NOT #state IN (:failed, :delivered)",
             values={":owner": owner, ":failed": State.FAILED, ":delivered": State.DELIVERED},
         )
@@ -255,6 +271,11 @@ class Ledger:
     def scans(self) -> Iterator[ScanRecord]:
         """All scans, in no order."""
         return (read_record(item) for item in self._table.scan() if not item["scan_id"].startswith("#"))
+
+    def last_scans(self, now: datetime, most: int) -> list[ScanRecord]:
+        """The scans that arrived last, at most so many, of the last week, the newest first."""
+        found = [self.get(scan_id) for scan_id in last_arrivals(self._table, now, most)]
+        return [record for record in found if record]
 
     def note_work(self, stage: State, seconds: float) -> None:
         """Counts a scan that has passed the stage after so much work."""

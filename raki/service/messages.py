@@ -9,10 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from raki.names import is_options_file
-
-SCRATCH_NAMES = ("thumbs.db", "desktop.ini")
-UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
+from raki.names import image_of_noise, is_scan, lead_of
 
 
 class NotUnderstood(ValueError):
@@ -26,18 +23,32 @@ class ScanArrived:
     bucket: str
     key: str
     etag: str
+    """Empty where the notification was of a file that belongs to it."""
     version_id: str | None
     n_bytes: int
     at: datetime
+    companions: tuple[str, ...] = ()
+    """The ETags of the files that belong to it; empty where one isn't there."""
+    noise_key: str = ""
+    noise_etag: str = ""
+    """Of the noise scan beside it; empty where there is none."""
 
     def scan_id(self, hash_key: str) -> str:
         """An opaque id, the same for every notification about the same content under the same key.
 
         A keyed hash: who sees an id, in a log or a metric, can't find its path by hashing likely ones. The ETag
         stands for the content because a file gateway writes a file's data and its metadata as two versions; of a
-        file so large that it went up in parts the two may differ, and it is reconstructed twice.
+        file so large that it went up in parts the two may differ, and it is reconstructed twice. A scan of two files is
+        another one when either is, and so is one that has got a noise scan beside it.
         """
-        return scan_id_of(self.bucket, self.key, self.etag, hash_key)
+        noise = [self.noise_key.rpartition("/")[2] + self.noise_etag] if self.noise_key else []
+        return scan_id_of(self.bucket, self.key, "+".join([self.etag, *self.companions, *noise]), hash_key)
+
+
+def alias_of(bucket: str, key: str, hash_key: str) -> str:
+    """What stands for a file's name: the same for all its versions, and of no use to who lacks the deployment's key."""
+    identity = "\n".join(["name", bucket, key])
+    return hmac.new(hash_key.encode(), identity.encode(), hashlib.sha256).hexdigest()[:20]
 
 
 def scan_id_of(bucket: str, key: str, etag: str, hash_key: str) -> str:
@@ -49,8 +60,11 @@ def scan_id_of(bucket: str, key: str, etag: str, hash_key: str) -> str:
 def arrivals(body: str) -> list[ScanArrived]:
     """The scans in one message of the ingest queue, which holds S3's event notification.
 
-    Empty for S3's test event, for folders, whose keys end in a slash, for scratch files and for files of options, which
-    count when a scan is taken up. Keys come form-encoded.
+    A file without which a scan isn't whole speaks for that scan: it may be what was waited for. One that is named as
+    the noise scan of another speaks for both.
+
+    Empty for S3's test event, for folders, whose keys end in a slash, for what is left alone beside scans, and for
+    files of options, which count when a scan is taken up. Keys come form-encoded.
 
     Raises:
         NotUnderstood: the message is no S3 event notification.
@@ -59,7 +73,7 @@ def arrivals(body: str) -> list[ScanArrived]:
         event = json.loads(body)
         if event.get("Event") == "s3:TestEvent":
             return []
-        found = [_arrival(record) for record in event["Records"]]
+        found = [arrival for record in event["Records"] for arrival in _arrivals(record)]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise NotUnderstood(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
     return [scan for scan in found if is_scan(scan.key)]
@@ -75,29 +89,20 @@ def notification(bucket: str, key: str, *, at: datetime, etag: str = "", n_bytes
     return json.dumps({"Records": [{"eventTime": at.isoformat(), "s3": s3}]})
 
 
-def is_scratch(key: str) -> bool:
-    """Whether a file on the share is an operating system's or a copying program's and no scan.
-
-    Hidden files, office locks, thumbnails, unfinished copies: they come and go by themselves.
-    """
-    parts = key.lower().split("/")
-    hidden = any(part.startswith((".", "~")) for part in parts)
-    return hidden or parts[-1] in SCRATCH_NAMES or parts[-1].endswith(UNFINISHED)
+def _arrivals(record: dict[str, Any]) -> list[ScanArrived]:
+    key = unquote_plus(record["s3"]["object"]["key"])
+    image = image_of_noise(key)
+    return [_arrival(record, key, lead_of(key)), *([_arrival(record, key, image)] if image else [])]
 
 
-def is_scan(key: str) -> bool:
-    """Whether a key of the raw bucket is a scan's, and not a folder's, a scratch file's or one of options."""
-    return not (key.endswith("/") or is_scratch(key) or is_options_file(key.rpartition("/")[2]))
-
-
-def _arrival(record: dict[str, Any]) -> ScanArrived:
+def _arrival(record: dict[str, Any], key: str, lead: str | None) -> ScanArrived:
     s3 = record["s3"]
     return ScanArrived(
         bucket=s3["bucket"]["name"],
-        key=unquote_plus(s3["object"]["key"]),
-        etag=s3["object"].get("eTag", "").strip('"'),
-        version_id=s3["object"].get("versionId"),
-        n_bytes=int(s3["object"].get("size", 0)),
+        key=lead or key,
+        etag="" if lead else s3["object"].get("eTag", "").strip('"'),
+        version_id=None if lead else s3["object"].get("versionId"),
+        n_bytes=0 if lead else int(s3["object"].get("size", 0)),
         at=datetime.fromisoformat(record["eventTime"]),
     )
 

@@ -4,7 +4,7 @@ CloudWatch makes metrics of each line that has the member `_aws`, whether a Lamb
 has few values, and none of them names a scan, a file or a patient. A metric without dimensions stands for the whole
 deployment. Which code says what:
 
-- `stage.Stage`: StageSeconds, WaitingSeconds, Retries, BusySeconds, IdleSeconds, Failures, failed and superseded Scans
+- `stage.Stage`: StageSeconds, WaitingSeconds, Retries, BusySeconds, IdleSeconds, Failures, Scans without a result
 - `ledger.Ledger`: Entered
 - containers.decompress: RawBytes
 - lambdas.scale_decompression, each minute: Waiting, InFlight, BacklogPerTask, RunningWorkers, DesiredWorkers
@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from raki.errors import RakiError
 
 LOG = logging.getLogger("raki.metrics")
 
@@ -43,8 +45,8 @@ class Metric(NamedTuple):
 
 
 # Values of the dimensions. Stage: "decompressing", "reconstructing". State: the values of `ledger.State`.
-# FailureClass: the names of the permanent errors of `raki.errors`, Superseded excepted, which is no failure.
-# Outcome: "delivered", "failed", "superseded".
+# FailureClass: the names of the permanent errors of `raki.errors` that are failures.
+# Outcome: "delivered", "failed", "superseded", "noted"; see `RakiError.outcome`.
 METRICS: Mapping[str, Metric] = {
     # One value a scan and stage
     "StageSeconds": Metric(Unit.SECONDS, ("Stage",)),  # of work, where it succeeded
@@ -108,12 +110,13 @@ def emit(event: str, values: Mapping[str, int | float], **members: object) -> No
     LOG.info(event, extra=embedded(values, members, at_ms=int(time.time() * 1000)))
 
 
-def ended(scan_id: str, *, failure_class: str, is_failure: bool) -> None:
-    """Counts a scan that ended without a result: failed, or replaced by a newer version, which is no failure."""
-    if is_failure:
+def ended(scan_id: str, error: RakiError) -> None:
+    """Counts a scan that ended without a result: failed, or replaced by a newer version, or none that has one."""
+    if error.outcome == "failed":
+        failure_class = error.failure_class
         emit("ended", {"Scans": 1, "Failures": 1}, Outcome="failed", FailureClass=failure_class, scan_id=scan_id)
     else:
-        emit("ended", {"Scans": 1}, Outcome="superseded", scan_id=scan_id)
+        emit("ended", {"Scans": 1}, Outcome=error.outcome, scan_id=scan_id)
 
 
 class Occupation:
@@ -122,19 +125,23 @@ class Occupation:
     def __init__(self, stage: str) -> None:
         self._stage = stage
         self._since_s = time.monotonic()
+        self._is_at_work = False
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Counts the block as work, and the time since the last one as none."""
         idle_s = self._lap()
+        self._is_at_work = True
         try:
             yield
         finally:
+            self._is_at_work = False
             emit("worked", {"BusySeconds": self._lap(), "IdleSeconds": idle_s}, Stage=self._stage)
 
     def end(self) -> None:
-        """Counts the time since the last work."""
-        emit("ended", {"IdleSeconds": self._lap()}, Stage=self._stage)
+        """Counts the time since the last work, or of that which the end cuts off in another thread."""
+        name = "BusySeconds" if self._is_at_work else "IdleSeconds"
+        emit("ended", {name: self._lap()}, Stage=self._stage)
 
     def _lap(self) -> float:
         before_s, self._since_s = self._since_s, time.monotonic()

@@ -1,26 +1,24 @@
 """Scans and results as S3 objects: streamed in, published whole."""
 
 import hashlib
-import html
 import io
 import json
 import mimetypes
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, FlexibleChecksumError
 
-from raki.errors import RakiError, Removed, Superseded, TransientError
+from raki.errors import Removed, Superseded, TransientError
+from raki.manifest import MANIFEST, entry, manifest
+from raki.names import companions_of, noise_beside
 from raki.service.ledger import ScanRecord
 from raki.service.messages import ScanArrived
-
-MANIFEST = "manifest.json"
 
 
 class HashingReader(io.RawIOBase):
@@ -36,19 +34,8 @@ class HashingReader(io.RawIOBase):
             Removed: none does.
         """
         super().__init__()
-        try:
-            self._body = s3.get_object(Bucket=scan.bucket, Key=scan.key, IfMatch=f'"{scan.etag}"')["Body"]
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in ("PreconditionFailed", "412"):
-                raise Superseded(
-                    "The file was replaced before it could be read. The version that stands there is worked on."
-                ) from None
-            if code in ("NoSuchKey", "404"):
-                raise Removed(
-                    "The file was removed before it could be read. If that was a mistake, drop it again."
-                ) from None
-            raise
+        self._s3, self._bucket = s3, scan.bucket
+        self._body = _opened(s3, scan.bucket, scan.key, scan.etag)
         self._sha256 = hashlib.sha256()
         self._progress = progress
         self.n_bytes = 0
@@ -76,29 +63,78 @@ class HashingReader(io.RawIOBase):
         self._progress(len(chunk))
         return len(chunk)
 
-    def drain(self) -> str:
-        """Reads what is left (an archive's padding) and returns the SHA-256 of the whole object, in hexadecimal."""
+    def drain(self) -> None:
+        """Reads what is left, as an archive's padding."""
         while self.read(1 << 20):
             pass
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was read so far, in hexadecimal."""
         return self._sha256.hexdigest()
+
+    def read_on(self, key: str, etag: str, into: Path) -> None:
+        """Reads another object of the same bucket into a file, counted as if it came behind.
+
+        Raises:
+            Superseded, Removed: as when the first was opened.
+        """
+        self._body = _opened(self._s3, self._bucket, key, etag)
+        with into.open("xb") as file:
+            shutil.copyfileobj(self, file, 1 << 20)
+
+
+def _opened(s3: BaseClient, bucket: str, key: str, etag: str) -> Any:
+    try:
+        return s3.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')["Body"]
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in ("PreconditionFailed", "412"):
+            raise Superseded(
+                "The file was replaced before it could be read. The version that stands there is worked on."
+            ) from None
+        if code in ("NoSuchKey", "404"):
+            raise Removed(
+                "The file was removed before it could be read. If that was a mistake, drop it again."
+            ) from None
+        raise
 
 
 def find_standing(s3: BaseClient, arrival: ScanArrived) -> ScanArrived | None:
-    """The version of an announced file that stands in the bucket now; None where it was removed.
+    """The version of an announced file that stands in the bucket now, with what belongs to it; None where it's removed.
 
     S3 gives a reader the newest version from the moment that it was written. Amazon S3 User Guide, "Amazon S3 data
     consistency model". Events of one key could be put in order by their `sequencer`, but not every event has come yet.
     """
+    head = _head(s3, arrival.bucket, arrival.key)
+    if head is None:
+        return None
+    companions = [_head(s3, arrival.bucket, key) for key in companions_of(arrival.key)]
+    etag, *others = (found["ETag"].strip('"') if found else "" for found in (head, *companions))
+    beside = ((key, _head(s3, arrival.bucket, key)) for key in noise_beside(arrival.key))
+    noise_key, noise = next(((key, found) for key, found in beside if found), ("", None))
+    there = [head, *(found for found in (*companions, noise) if found)]
+    at = max(found["LastModified"] for found in there)
+    return replace(
+        arrival,
+        etag=etag,
+        version_id=head.get("VersionId"),
+        n_bytes=sum(found["ContentLength"] for found in there),
+        at=max(at, arrival.at) if etag == arrival.etag else at,  # whole seconds only, unlike the event's time
+        companions=tuple(others),
+        noise_key=noise_key,
+        noise_etag=noise["ETag"].strip('"') if noise else "",
+    )
+
+
+def _head(s3: BaseClient, bucket: str, key: str) -> dict[str, Any] | None:
     try:
-        head = s3.head_object(Bucket=arrival.bucket, Key=arrival.key)
+        found: dict[str, Any] = s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             return None
         raise
-    etag = head["ETag"].strip('"')
-    # Whole seconds only, unlike the event's time.
-    at = max(head["LastModified"], arrival.at) if etag == arrival.etag else head["LastModified"]
-    return replace(arrival, etag=etag, version_id=head.get("VersionId"), n_bytes=head["ContentLength"], at=at)
+    return found
 
 
 def read_start(s3: BaseClient, bucket: str, key: str, *, n_bytes: int) -> bytes | None:
@@ -113,32 +149,40 @@ def read_start(s3: BaseClient, bucket: str, key: str, *, n_bytes: int) -> bytes 
         raise
 
 
-def publish(s3: BaseClient, bucket: str, record: ScanRecord, files: Iterable[Path], *, outcome: str) -> None:
+def publish(
+    s3: BaseClient,
+    bucket: str,
+    record: ScanRecord,
+    files: Iterable[Path],
+    *,
+    outcome: str,
+    remarks: Iterable[str] = (),
+    go_on: Callable[[], None] = lambda: None,
+    seal: Callable[[], None] = lambda: None,
+) -> None:
     """Uploads a scan's files into its results folder and `manifest.json` last; removes every earlier run's other files.
 
-    The manifest lists name, size and SHA-256 of each. It is the only object that anything waits for.
+    The manifest lists name, size and SHA-256 of each, and what was remarked on the scan, as that a part of it is
+    missing. It is the only object that anything waits for. `go_on` is called
+    before each change, `seal` before the manifest is written; each raises where that shall not be done.
     """
     folder = record.results_folder
     listing = []
     for file in files:
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         arguments = {"ContentType": kind, "StorageClass": "INTELLIGENT_TIERING"}
+        go_on()
         s3.upload_file(str(file), bucket, f"{folder}/{file.name}", ExtraArgs=arguments)
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        listing.append({"name": file.name, "n_bytes": file.stat().st_size, "sha256": digest})
-    for stale in _published(s3, bucket, folder) - {entry["name"] for entry in listing}:
+        listing.append(entry(file, file.name))
+    for stale in _published(s3, bucket, folder) - {listed["name"] for listed in listing}:
+        go_on()
         s3.delete_object(Bucket=bucket, Key=f"{folder}/{stale}")
-    manifest = {
-        "scan_id": record.scan_id,
-        "outcome": outcome,
-        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": listing,
-    }
+    seal()
+    content = manifest(listing, outcome=outcome, scan_id=record.scan_id, remarks=remarks)
     s3.put_object(
         Bucket=bucket,
         Key=f"{folder}/{MANIFEST}",
-        Body=json.dumps(manifest, indent=2).encode(),
+        Body=json.dumps(content, indent=2).encode(),
         ContentType="application/json",
     )
 
@@ -164,52 +208,3 @@ def read_manifest(s3: BaseClient, bucket: str, folder: str) -> dict[str, Any] | 
         raise
     manifest: dict[str, Any] = json.loads(body)
     return manifest
-
-
-def write_error_report(folder: Path, record: ScanRecord, error: RakiError) -> list[Path]:
-    """Writes `error.json` for programs and `error.html` for people into `folder`."""
-    facts = {
-        "scan_id": record.scan_id,
-        "failure_class": error.failure_class,
-        "failure": error.sentence,
-        "failed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    report, page = folder / "error.json", folder / "error.html"
-    report.write_text(json.dumps(facts, indent=2), encoding="utf-8")
-    escaped = {name: html.escape(value) for name, value in facts.items()}
-    name = html.escape(record.raw_key.rpartition("/")[2])
-    page.write_text(ERROR_PAGE.substitute(escaped, name=name), encoding="utf-8")
-    return [report, page]
-
-
-# No Jinja, as for the report: this package has to start fast, and imports the standard library and boto3 alone.
-ERROR_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Not reconstructed: $name</title>
-<style>
-  :root { color-scheme: light dark; }
-  body { font: 16px/1.55 system-ui, sans-serif; max-width: 42rem; margin: 12vh auto; padding: 0 1.5rem; }
-  h1 { font-size: 1.5rem; margin-bottom: .3rem; }
-  .sentence { border-left: 4px solid #c0392b; padding: .3rem 0 .3rem 1rem; font-size: 1.1rem; }
-  dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin-top: 2rem; }
-  dt, footer { opacity: .65; } dd { margin: 0; overflow-wrap: anywhere; }
-  footer { margin-top: 3rem; font-size: .85rem; }
-</style>
-</head>
-<body>
-<h1>This scan could not be reconstructed</h1>
-<p>$name</p>
-<p class="sentence">$failure</p>
-<p>The raw scan is untouched and kept. After mending the cause, drop the file again to have it tried anew.</p>
-<dl>
-<dt>Kind of failure</dt><dd>$failure_class</dd>
-<dt>When</dt><dd>$failed_at</dd>
-<dt>Scan id, for the operator</dt><dd>$scan_id</dd>
-</dl>
-<footer>raki, for research use only. Not a medical device.</footer>
-</body>
-</html>
-""")

@@ -43,6 +43,8 @@ class Remedy(StrEnum):
     """Its manifest is announced once more, as S3 does."""
     REPORT = "report"
     """The page that says why it failed is written once more."""
+    END = "end"
+    """A newer version has its place."""
     GIVE_UP = "give up"
     ENTER = "enter"
     """A file that the ledger never saw is announced."""

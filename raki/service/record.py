@@ -40,6 +40,8 @@ class ScanRecord:
     raw_key: str
     results_folder: str
     n_bytes: int
+    alias: str | None = None
+    """What stands for the file's name and folder where anybody sees them, if the deployment takes identity out."""
     failure_class: str | None = None
     failure: str | None = None
     attempts: dict[State, int] = field(default_factory=dict)
@@ -54,10 +56,17 @@ class ScanRecord:
     """When the scan last entered each state."""
     lease_until_s: int = 0
     """Seconds since 1970 until which somebody holds it."""
+    owner: str = ""
+    """Who took it up last; of a job, what stands before the last hyphen is the id that Batch gave it."""
     remedied_at: datetime | None = None
     """When it was last set going again, having stood still."""
     n_remedies: int = 0
     """How often."""
+
+    @property
+    def shown_name(self) -> str:
+        """What reports and pages call the scan."""
+        return self.alias or self.raw_key.rpartition("/")[2]
 
 
 def read_record(item: Item) -> ScanRecord:
@@ -69,6 +78,7 @@ def read_record(item: Item) -> ScanRecord:
         raw_key=item["raw_key"],
         results_folder=item["results_folder"],
         n_bytes=int(item["n_bytes"]),
+        alias=item.get("alias"),
         failure_class=item.get("failure_class"),
         failure=item.get("failure"),
         attempts={stage: int(item.get(f"{stage}_attempts", 0)) for stage in BEFORE},
@@ -81,6 +91,7 @@ def read_record(item: Item) -> ScanRecord:
         not_before_s=int(item.get("not_before", 0)),
         entered_at=entered,
         lease_until_s=int(item.get("lease_until", 0)),
+        owner=item.get("owner", ""),
         remedied_at=datetime.fromisoformat(item["remedied_at"]) if "remedied_at" in item else None,
         n_remedies=int(item.get("n_remedies", 0)),
     )

@@ -82,6 +82,7 @@ class RefreshSettings:
     refresh_queue_url: str
     refresh_spacing_s: int
     """The least time between two refreshes of one gateway."""
+    results_bucket: str
     results_share_arn: str | None
     """ARN of the file share; None where the deployment has no gateway."""
 

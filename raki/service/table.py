@@ -84,6 +84,19 @@ class Table:
             ExpressionAttributeValues=_serialised({f":{name}": count for name, count in counts.items()}),
         )
 
+    def include(self, key: str, member: str, *, expires_at: int) -> None:
+        """Adds to an item's set of words; DynamoDB may remove the item from `expires_at` on, in seconds since 1970."""
+        self._client.update_item(
+            TableName=self._name,
+            Key=_serialised({KEY: key}),
+            UpdateExpression="ADD members :member SET expires_at = :expires_at",
+            ExpressionAttributeValues=_serialised({":member": {member}, ":expires_at": expires_at}),
+        )
+
+    def included(self, key: str) -> set[str]:
+        """An item's set of words; empty where there is no such item."""
+        return set((self.get(key) or {}).get("members", ()))
+
     def count(self, key: str, *, up: bool) -> int:
         """Adds one to an item's counter, or sets it to zero; returns the count."""
         answer = self._client.update_item(

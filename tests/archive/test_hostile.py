@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from raki.archive import Limits, open_local, unpack
 from raki.archive.limits import RATIO_JUDGED_FROM
-from raki.errors import DamagedScan, PermanentError, UnsafeArchive, UnsupportedScan
+from raki.errors import DamagedScan, NotAScan, PermanentError, UnsafeArchive, UnsupportedScan
 from tests.archive.test_unpacking import BART, FORMATS, SCAN, OneWay, taken, tar, zipped, zstd
 
 BAD_NAMES = [
@@ -76,22 +76,85 @@ def test_no_name_leads_outside_or_into_a_message(name, form, tmp_path_factory):
     assert all(file.name.startswith("scan") and file.is_file() and not file.is_symlink() for file in files)
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, b"S", b"V"])
-def test_links_and_devices_are_refused(kind, tmp_path):
-    with pytest.raises(UnsafeArchive, match="a link, a device"):
-        taken(tar(("scan.h5", b""), type=kind, linkname="/etc/passwd"), tmp_path)
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, b"V"])
+def test_devices_are_refused(kind, tmp_path):
+    with pytest.raises(UnsafeArchive, match="a device"):
+        taken(tar(("scan.h5", b""), type=kind), tmp_path)
 
 
-def test_a_sparse_file_is_refused(tmp_path):
-    with pytest.raises(UnsafeArchive, match="sparse"):
-        taken(tar(("scan.h5", SCAN), pax_headers={"GNU.sparse.major": "1"}), tmp_path)
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+@pytest.mark.parametrize("target", ["/etc/passwd", "../scan.h5", "noise.h5", "x" * 300 + ".h5", ""])
+def test_a_link_is_followed_nowhere_and_one_that_lacks_its_raw_data_is_no_whole_scan(kind, target, tmp_path):
+    link = tar(("exam/second.h5", b""), type=kind, linkname=target)
+    with pytest.raises(UnsafeArchive, match="a link to something that isn't in it"):
+        taken(link, tmp_path)
+    with pytest.raises(UnsafeArchive, match="a link to something that isn't in it"):
+        taken(tar(("exam/scan.h5", SCAN)) + link, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK])
-def test_links_and_devices_in_zip_are_refused(mode, tmp_path):
+@pytest.mark.parametrize(("kind", "target"), [(tarfile.SYMTYPE, "./scan.h5"), (tarfile.LNKTYPE, "exam/scan.h5")])
+def test_a_link_to_what_is_there_or_to_no_raw_data_is_passed_over(kind, target, tmp_path):
+    latest = tar(("exam/latest.h5", b""), type=kind, linkname=target)
+    elsewhere = tar(("exam/notes", b""), type=kind, linkname="/etc/passwd")
+    (file,) = taken(latest + elsewhere + tar(("exam/scan.h5", SCAN)), tmp_path)
+    assert file.read_bytes() == SCAN
+
+
+SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.name": "padding.bin"}
+
+
+def test_a_sparse_file_beside_the_scan_is_passed_over_and_a_sparse_scan_is_not(tmp_path):
+    padding = tar(("GNUSparseFile.1/padding.bin", b"1\n0\n0\n" + bytes(600)), pax_headers=SPARSE)
+    old = bytearray(tar(("padding.bin", b"x" * 700), form=tarfile.GNU_FORMAT))
+    old[156:157], old[482] = b"S", 1  # whose map goes on in a block behind the header
+    old[148:156] = b"%06o\0 " % (sum(old[:148]) + 8 * 32 + sum(old[156:512]))
+    old[512:512] = bytes(512)
+    (file,) = taken(padding + bytes(old) + tar(("scan.h5", SCAN)), tmp_path)
+    assert file.read_bytes() == SCAN
+    file.unlink()
+    with pytest.raises(UnsafeArchive, match="without its holes"):
+        taken(
+            tar(("scan.h5", SCAN)) + tar(("x", SCAN), pax_headers={**SPARSE, "GNU.sparse.name": "noise.h5"}), tmp_path
+        )
+
+
+def test_archives_one_after_the_other_are_one(tmp_path):
+    (file,) = taken(tar(("notes.txt", b"hello")) + tar(("scan.h5", SCAN)), tmp_path)
+    assert file.read_bytes() == SCAN
+    with pytest.raises(DamagedScan, match="breaks off"):
+        taken(tar(("scan.h5", SCAN)) + b"something else" * 99, tmp_path)
+
+
+@pytest.mark.parametrize("mode", [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_devices_in_zip_are_refused(mode, tmp_path):
     packed = zip_of((zip_entry(external_attr=(mode | 0o777) << 16, create_system=3), b"/etc/passwd"))
-    with pytest.raises(UnsafeArchive, match="a link or a device"):
+    with pytest.raises(UnsafeArchive, match="holds a device"):
         taken(packed, tmp_path)
+
+
+def zip_link(name, target):
+    """As `zip --symlinks` packs one."""
+    return zip_entry(name, external_attr=(stat.S_IFLNK | 0o777) << 16, create_system=3), target
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../scan.h5", "noise.h5", "x" * 5000 + ".h5", "", b"\xff\0\n"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_link_in_zip_that_lacks_its_raw_data_is_no_whole_scan(target, beside, tmp_path):
+    scan = [(zip_entry("exam/scan.h5"), SCAN)] if beside else []
+    with pytest.raises(UnsafeArchive, match="a link to something that isn't in it"):
+        taken(zip_of(zip_link("exam/second.h5", target), *scan), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("pack", [zip_of, lambda *entries: tar(("inner.zip", zip_of(*entries)))])
+def test_a_link_in_zip_to_what_is_there_or_to_no_raw_data_is_passed_over(pack, tmp_path):
+    links = [zip_link("latest.h5", "exam/scan.h5"), zip_link("exam/notes", "/etc/passwd")]
+    (file,) = taken(pack(*links, (zip_entry("exam/scan.h5"), SCAN)), tmp_path)
+    assert file.read_bytes() == SCAN
+    file.unlink()
+    with pytest.raises(NotAScan, match="are links"):
+        taken(pack(links[1], (zip_entry("exam/notes.txt"), "hello")), tmp_path)
 
 
 @pytest.mark.parametrize("pack", [tar, zipped])
@@ -262,3 +325,23 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         tracemalloc.stop()
         assert file.stat().st_size == len(content)
         assert peak < len(content) / 3
+
+
+@pytest.mark.parametrize(
+    "part",
+    [gzip.compress(b"", 1), lzma.compress(b""), b"\x50\x2a\x4d\x18\0\0\0\0"],
+    ids=["gzip", "xz", "zstd, to be skipped"],
+)
+def test_more_parts_than_any_program_packs_are_unsafe(tmp_path, part):
+    with pytest.raises(UnsafeArchive, match=r"is packed in 10\d{3} parts of"):
+        taken(part * 20_000, tmp_path)
+
+
+def test_a_zip_entry_without_a_name_is_damage(tmp_path):
+    packed = zipped(("x", SCAN))
+    start = packed.index(b"PK\x01\x02")
+    nameless = packed[: start + 28] + b"\0\0" + packed[start + 30 : start + 46] + packed[start + 47 :]
+    end = nameless.index(b"PK\x05\x06")
+    size = struct.pack("<I", end - start)
+    with pytest.raises(DamagedScan, match=r"no name|truncated or damaged"):
+        taken(nameless[: end + 12] + size + nameless[end + 16 :], tmp_path)

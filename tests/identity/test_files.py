@@ -17,7 +17,7 @@ from raki.formats.ismrmrd.stream import ISMRMRD_STREAM, open_stream
 from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.formats.scan_reader import sorted_scan
 from raki.formats.twix.reader import TWIX
-from raki.identity import deidentify, read_identity
+from raki.identity.deidentification import deidentify, read_identity
 from raki.identity.person import Identity
 from raki.identity.words import IdentityLeft
 from raki.phantom.simulation import scan_header
@@ -109,6 +109,22 @@ def test_the_scan_is_the_same(source, tmp_path):
     with open_ismrmrd(tmp_path / "out.h5") as file:
         assert file.heads["acquisition_time_stamp"].tolist() == [10 * n for n in range(len(file.heads))]
     assert parse_header(other.header_xml).subjectInformation.patientID == TOKEN
+
+
+def test_of_several_measurements_in_a_file_nobody_is_left(source, tmp_path):
+    with h5py.File(source, "r+") as file:
+        file.move("dataset", "image")
+        rows, xml = file["image/data"][:], file["image/xml"][:]
+        is_noise = rows["head"]["flags"] & np.uint64(1 << 18) != 0
+        del file["image/data"]
+        file["image"].create_dataset("data", data=rows[~is_noise])
+        file.create_dataset("noise/xml", data=xml, dtype=h5py.special_dtype(vlen=bytes))
+        file.create_dataset("noise/data", data=rows[is_noise])
+    assert deidentify(source, tmp_path / "out.h5", token=TOKEN).patient_id == "PID-4711-XY"
+    assert found((tmp_path / "out.h5").read_bytes()) == set()
+    scan, other = scan_of(source), scan_of(tmp_path / "out.h5")
+    np.testing.assert_array_equal(other.kspace, scan.kspace)
+    np.testing.assert_array_equal(other.noise, scan.noise)
 
 
 def test_the_same_goes_for_streams(source, tmp_path):

@@ -65,6 +65,18 @@ def test_nothing_of_the_identity_is_left_in_any_byte(tmp_path, encoding, is_vb):
 
 
 @pytest.mark.parametrize("is_vb", [False, True])
+def test_a_scan_that_was_stopped_keeps_its_lines_and_loses_its_identity_too(tmp_path, is_vb):
+    source = twix(tmp_path / "scan.dat", is_vb=is_vb)
+    *_, (_, lines, _) = contents(source)
+    end = int(lines.places[-1]) + lines.layout.line_bytes(*lines.headers[-1][["n_channels", "n_samples"]].tolist())
+    source.write_bytes(source.read_bytes()[:end])
+    *_, (_, copied, _) = contents(scrubbed(source, tmp_path))
+    np.testing.assert_array_equal(copied.places, lines.places)
+    assert copied.is_cut
+    assert found(made.WORDS, (tmp_path / "scrubbed.dat").read_bytes()) == []
+
+
+@pytest.mark.parametrize("is_vb", [False, True])
 def test_samples_and_what_places_them_stay_as_they_are(tmp_path, is_vb):
     source = twix(tmp_path / "scan.dat", is_vb=is_vb)
     for one, other in zip(contents(source), contents(scrubbed(source, tmp_path)), strict=True):
@@ -157,7 +169,7 @@ def test_texts_keep_their_length_whatever_they_hold(text):
         assert "=" in text  # only there quotes are added
 
 
-@pytest.mark.parametrize("n_bytes", [9, 200, 10240, 10260, 12000, -700])
+@pytest.mark.parametrize("n_bytes", [9, 200, 10240, 10260, 12000, -900])
 def test_a_file_that_was_cut_is_one_sentence(tmp_path, n_bytes):
     source = twix(tmp_path / "scan.dat")
     source.write_bytes(source.read_bytes()[:n_bytes])

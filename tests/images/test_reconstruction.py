@@ -94,7 +94,7 @@ def test_filling_the_skipped_lines_recovers_the_head(reconstructed, head):
 def test_it_reports_what_it_was_made_from_and_how_long_each_method_took(reconstructed):
     assert reconstructed.method == "raki"
     assert reconstructed.scan.acceleration == 3
-    assert reconstructed.scan.effective_acceleration == 64 / (22 + 20 - 6)  # lattice and ACS share 6 lines
+    assert reconstructed.scan.net_acceleration == 64 / (22 + 20 - 6)  # lattice and ACS share 6 lines
     assert (reconstructed.scan.n_slices, reconstructed.scan.n_coils) == (2, 6)
     assert list(reconstructed.seconds) == ["zero_filled", "grappa", "raki"]
     assert all(seconds >= 0 for seconds in reconstructed.seconds.values())

@@ -1,8 +1,10 @@
 """The templates and the code agree: what is read is set, what is started is there, what fails is kept."""
 
 import json
+import os
 import subprocess
 import sys
+import sysconfig
 from dataclasses import fields
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from raki.errors import TransientError
 from raki.options import Options
 from raki.service import settings
+from raki.service.bookkeeping import EXPIRES_AT
 from raki.service.stage import MAX_ATTEMPTS
 
 
@@ -49,6 +52,11 @@ def variables(cls):
 def test_a_lambda_gets_the_environment_that_its_settings_read(pipeline, name, cls):
     found = properties(pipeline, "AWS::Lambda::Function", name)
     assert set(found["Environment"]["Variables"]) == variables(cls)
+
+
+def test_what_bookkeeping_lets_expire_is_what_the_table_removes(storage):
+    ledger = properties(storage, "AWS::DynamoDB::Table", "Ledger")
+    assert ledger["TimeToLiveSpecification"] == {"AttributeName": EXPIRES_AT, "Enabled": True}
 
 
 def test_the_worker_and_the_job_get_the_environment_that_their_settings_read(pipeline):
@@ -109,3 +117,22 @@ def test_only_a_manifest_announces_a_result(storage):
                for found in resources(storage, "Custom::S3BucketNotifications").values()
                if found["Properties"]["BucketName"]["Ref"].startswith("Results")]  # fmt: skip
     assert rule["Filter"]["Key"]["FilterRules"] == [{"Name": "suffix", "Value": "/manifest.json"}]
+
+
+def test_every_handler_finds_all_that_it_imports_in_its_archive(assembly, pipeline):
+    """Beside the archive there are the standard library and what Lambda's runtime brings: no raki of anywhere else."""
+    code = properties(pipeline, "AWS::Lambda::Function", "Reconcile")["Code"]["S3Key"]
+    archive = assembly / f"asset.{code.removesuffix('.zip')}"
+    handlers = sorted(f"lambdas.{path.stem}" for path in (archive / "lambdas").glob("[a-z]*.py"))
+    packages = sysconfig.get_paths()["purelib"]
+    program = (
+        f"import sys, importlib; sys.path[:0] = [{str(archive)!r}]; sys.path.append({packages!r})\n"
+        f"for name in {handlers!r}: importlib.import_module(name)\n"
+        f"import raki; print(raki.__file__)"
+    )
+    environment = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": os.environ["PATH"]}
+    # Without `site` no editable install is looked for.
+    run = [sys.executable, "-S", "-B", "-c", program]
+    done = subprocess.run(run, capture_output=True, text=True, env=environment, cwd=archive, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.strip() == str(archive / "raki/__init__.py")

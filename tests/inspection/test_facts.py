@@ -34,7 +34,7 @@ def test_the_files_tell_what_was_simulated(tmp_path):
     assert (found.noise.n_acquisitions, found.noise.n_samples, found.noise.dwell_time_us) == (16, 16 * 64, 10.0)
     lines = found.phase_encoding
     assert (lines.n_encoded, lines.acceleration, lines.announced_acceleration) == (32, 2, 2)
-    assert (lines.acs.first_line, lines.acs.n_lines, lines.acs.is_separate) == (12, 8, False)
+    assert (lines.acs.first_line, lines.acs.n_lines, lines.acs.is_separate) == (12, 9, False)
     assert found.placement.matrix == (32, 32)
     assert found.placement.fov_mm == pytest.approx((220.0, 220.0))
     assert found.placement.slice_spacing_mm == pytest.approx(10.0)
@@ -42,10 +42,10 @@ def test_the_files_tell_what_was_simulated(tmp_path):
     assert found.feasibility.refusal is None
 
 
-def test_no_sample_of_an_image_is_read(recorded):
+def test_each_sample_of_an_image_is_read_once(recorded):
     acquisitions = recorded()
     inspected(acquisitions)
-    assert acquisitions.n_read == {True: 16}
+    assert acquisitions.n_read == {True: 16, False: 40}
 
 
 def test_nothing_of_the_person_scanned_is_told(recorded):
@@ -61,7 +61,7 @@ def test_nothing_of_the_person_scanned_is_told(recorded):
 def test_json_has_every_fact(recorded):
     found = inspected(recorded())
     told = json.loads(found.to_json())
-    assert told["phase_encoding"]["acs"] == {"first_line": 12, "n_lines": 8, "is_separate": False}
+    assert told["phase_encoding"]["acs"] == {"first_line": 12, "n_lines": 9, "is_separate": False}
     assert told["feasibility"]["methods"][0] == {"method": "zero_filled", "usable": True, "reason": None}
 
 
@@ -74,7 +74,7 @@ def test_the_lines_are_those_of_the_sorted_scan(raw):
     assert lines.n_acquired == scan.sampled.sum()
     assert lines.acceleration == sampling.acceleration
     assert lines.net_acceleration == sampling.net_acceleration
-    assert (lines.acs.first_line, lines.acs.first_line + lines.acs.n_lines) == scan.acs_lines
+    assert (lines.acs.first_line, lines.acs.first_line + lines.acs.n_lines) == sampling.acs_lines
     assert found.placement.matrix == scan.geometry.matrix
     assert found.placement.slice_spacing_mm == pytest.approx(scan.geometry.slice_spacing_mm)
 
@@ -192,8 +192,17 @@ def test_the_real_undersampled_scan_is_as_documented(real_scans):
         found = inspect_acquisitions(format_.name, acquisitions, files=[path])
     lines = found.phase_encoding
     assert (lines.acceleration, lines.n_encoded, lines.n_never_acquired) == (3, 144, (18, 20))
-    assert (lines.acs.first_line, lines.acs.n_lines) == (48, 48)
+    assert (lines.acs.first_line, lines.acs.n_lines) == (48, 49)
     assert (found.counts.n_coils, found.noise.n_acquisitions) == (14, 1)
     assert (found.readout.dwell_time_us, found.noise.dwell_time_us) == pytest.approx((2.4, 20.0))
     assert found.placement.fov_mm == pytest.approx((210, 280))
     assert not found.origin.has_subject_information
+
+
+def test_an_unknown_thickness_is_not_told_as_a_length(recorded):
+    found = inspected(changed(recorded(), r"<z>[0-9.]+</z>(\s*</fieldOfView_mm>)", r"<z>0</z>\1"))
+    assert found.placement.slice_thickness_mm is None
+    assert found.placement.slice_spacing_mm == pytest.approx(5.0)
+    assert " of 0 mm" not in terminal(found, 200)
+    assert " of None" not in terminal(found, 200)
+    assert any("slice thickness of 0" in remark for remark in found.feasibility.remarks)

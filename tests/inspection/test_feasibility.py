@@ -82,7 +82,7 @@ def test_a_3d_scan_is_described_and_refused():
     found = refused(acquisitions)
     assert found.feasibility.refusal.failure_class == "UnsupportedScan"
     assert (found.kind, found.counts.n_partitions, found.counts.n_averages) == ("Cartesian 3-D", 8, 1)
-    assert (found.phase_encoding.acceleration, found.phase_encoding.acs.n_lines) == (2, 16)
+    assert (found.phase_encoding.acceleration, found.phase_encoding.acs.n_lines) == (2, 17)
 
 
 def test_a_spiral_has_no_phase_encode_lines():
@@ -101,21 +101,28 @@ def test_lines_at_random_are_described_and_refused():
     assert "no regular pattern" in terminal(found)
 
 
-def test_a_scan_that_was_cut_short_is_described_and_refused():
+def test_a_scan_that_was_cut_short_is_described_and_so_is_what_is_left_out():
     acquisitions = planned(2, 16, n_slices=3)
     acquisitions.heads = acquisitions.heads[:-5]
-    found = refused(acquisitions)
-    assert found.feasibility.refusal.failure_class == "DamagedScan"
+    found = inspected(acquisitions)
+    assert "1 of 3 images was left out (slice 2): slice 2 has 35 of 40 lines" in found.feasibility.remarks[0]
     assert found.counts.n_slices == 3
     assert (found.phase_encoding.n_acquired, found.phase_encoding.acceleration) == (40, 2)
-    assert found.phase_encoding.acs.n_lines == 16
+    assert found.phase_encoding.acs.n_lines == 17
+
+
+def test_a_line_that_was_lost_is_not_said_to_be_there():
+    acquisitions = planned(1, 0, 64)
+    assert "nothing to fill in" in inspected(acquisitions).feasibility.sentence
+    acquisitions.heads = np.delete(acquisitions.heads, 12)
+    assert "those that were lost, which can be filled in" in inspected(acquisitions).feasibility.sentence
 
 
 def test_noise_alone_is_described_and_refused(recorded):
     acquisitions = recorded()
     acquisitions.heads = acquisitions.heads[:16]
     found = refused(acquisitions)
-    assert found.feasibility.refusal.failure_class == "NotAScan"
+    assert found.feasibility.refusal.failure_class == "NoiseAlone"
     assert found.noise.n_acquisitions == 16
     assert found.counts.n_image_lines == 0
 

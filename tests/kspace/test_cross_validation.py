@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raki.kspace.cross_validation import FEW_ACS_LINES, HIGH_ACCELERATION, LITTLE_KEPT, cross_validation_of
+from raki.kspace.cross_validation import FEW_ACS_LINES, LITTLE_KEPT, cross_validation_of
 from raki.kspace.method import SliceReport
 from raki.kspace.sampling import find_sampling
+from raki.planning import HIGH_ACCELERATION
 
 
 def slice_report(chosen="raki", grappa=0.4, linear=0.2, *, judged=True, kept=0.95, kept_by_grappa=0.97):

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raki.kspace.measured import measured_slice, slice_kernel, unit_scale
+from raki.kspace.measured import measured_slice, unit_scale
 from raki.kspace.sampling import find_sampling
+from raki.planning import slice_kernel
 from tests.kspace.simulated_slices import CPU, acquired, complex_noise, few_waves, undersampled
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from raki.errors import UnsupportedScan
-from raki.kspace.sampling import find_sampling, sampled_lines
+from raki.kspace.sampling import find_sampling, lines_by_slice
 
 
 def mask(n_pe, lines):
@@ -86,4 +86,4 @@ def test_a_line_counts_as_acquired_if_any_coil_of_any_slice_holds_a_number():
     kspace = torch.zeros(2, 3, 8, 4, dtype=torch.complex64)
     kspace[1, 2, 5, 0] = 1j
     kspace[0, 0, 2] = torch.nan
-    assert sampled_lines(kspace).nonzero().flatten().tolist() == [5]
+    assert lines_by_slice(kspace).any(dim=0).nonzero().flatten().tolist() == [5]

@@ -1,6 +1,8 @@
 """Stacks are created as CloudFormation creates them, and what fails says what it was."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 import pytest
@@ -21,6 +23,37 @@ def adaptations():
 def test_settings_of_a_bucket_and_a_table_of_version_2_arrive(cloud, outputs):
     assert cloud.client("s3").get_bucket_versioning(Bucket=outputs["Raw"])["Status"] == "Enabled"
     assert cloud.client("dynamodb").describe_table(TableName=outputs["Table"])["Table"]["TableStatus"] == "ACTIVE"
+
+
+@pytest.fixture
+def hasty():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_table_can_be_scanned_while_others_write_and_of_those_who_want_an_item_one_has_it(cloud, outputs, hasty):
+    dynamodb, table = cloud.client("dynamodb"), outputs["Table"]
+    key = dynamodb.describe_table(TableName=table)["Table"]["KeySchema"][0]["AttributeName"]
+
+    def take(number):
+        item = {key: {"S": f"item {number // 4}"}}
+        try:
+            dynamodb.put_item(TableName=table, Item=item, ConditionExpression=f"attribute_not_exists({key})")
+        except dynamodb.exceptions.ConditionalCheckFailedException:
+            return 0
+        return 1
+
+    def scan(_number):
+        dynamodb.scan(TableName=table)
+        return 0
+
+    with ThreadPoolExecutor(8) as pool:
+        work = [pool.submit(take if number % 8 else scan, number) for number in range(400)]
+        n_taken = sum(done.result() for done in work)
+    assert n_taken == 100
 
 
 def test_a_custom_resource_is_its_real_handlers_answer(outputs):

@@ -2,10 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
 
+from infra.local import work_folder
 from infra.local.journal import Journal
 from infra.local.share import leftovers
 from infra.local.share.folder import ShareFolder
@@ -94,3 +98,55 @@ def test_a_folder_of_an_unfinished_file_goes_when_nobody_has_touched_it_for_an_h
     os.utime(busy, (0, 0))
     opened({})
     assert sorted(path.name for path in share.iterdir()) == [".raki-busy", ".raki-young"]
+
+
+def test_what_a_killed_cloud_left_in_its_work_folder_is_gone_and_its_logs_are_not(tmp_path):
+    for name in ("containers/container-1/tmp/scan", "functions/f/code.py", "logs/batch.log", "cdk.out/manifest.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("left")
+    with work_folder.held(tmp_path):
+        left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"logs/batch.log", "cdk.out/manifest.json"}
+
+
+def test_a_work_folder_is_one_clouds_at_a_time(tmp_path):
+    program = (
+        f"from pathlib import Path; from infra.local.work_folder import held; import time\n"
+        f"with held(Path({str(tmp_path)!r})): print('has it', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "has it\n"
+        (tmp_path / "containers").mkdir()
+        with pytest.raises(work_folder.WorkFolderInUse, match="--work"), work_folder.held(tmp_path):
+            pass
+        assert (tmp_path / "containers").is_dir(), "it is the other one's"
+        other.kill()
+    with work_folder.held(tmp_path):
+        assert not (tmp_path / "containers").exists()
+
+
+class ListedMeanwhile(Bucket):
+    """One whose first listing is under way when another object comes and the share is told to refresh again."""
+
+    def __init__(self, objects):
+        super().__init__(objects)
+        self.again = None
+
+    def paginate(self, **request):
+        pages = super().paginate(**request)
+        if self.again is None:
+            self.objects["site/scan/manifest.json"] = b"{}"
+            self.again = threading.Thread(target=self.share.refresh, args=(["/"],), kwargs={"recursive": True})
+            self.again.start()
+            self.again.join(0.5)
+        return pages
+
+
+def test_a_refresh_that_listed_earlier_takes_nothing_away_that_came_since(tmp_path):
+    bucket = ListedMeanwhile({"site/scan/image.h5": b"new"})
+    journal = Journal(tmp_path / "events.log", lambda _event: None)
+    bucket.share = ShareFolder(tmp_path / "results", "bucket", "", bucket, journal, read_only=True)
+    bucket.share.refresh(["/"], recursive=True)
+    bucket.again.join(30)
+    found = sorted(path.name for path in (tmp_path / "results/site/scan").iterdir())
+    assert found == ["image.h5", "manifest.json"]

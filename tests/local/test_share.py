@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.local.share import folder as share_module
-from raki.service.messages import is_scratch
+from raki.names import is_scratch
 from tests.local.conftest import eventually
 
 

@@ -101,17 +101,20 @@ def test_both_steps_commute(scan):
     np.testing.assert_allclose(preprocess(scan).kspace, other.kspace, rtol=1e-4, atol=1e-4)
 
 
-def test_noise_scans_that_cannot_whiten_are_named(scan):
-    with pytest.raises(DamagedScan, match="5 samples; 6 coils"):
-        prewhiten(replace(scan, noise=scan.noise[:, :5]))
-    dead = scan.noise.copy()
-    dead[4] = 0
-    with pytest.raises(DamagedScan, match="coil 4 recorded no noise"):
-        prewhiten(replace(scan, noise=dead))
-    twin = scan.noise.copy()
-    twin[5] = 2j * twin[1]
-    with pytest.raises(DamagedScan, match="coils 1 and 5 recorded the same"):
-        prewhiten(replace(scan, noise=twin))
+def test_noise_scans_that_cannot_whiten_are_named_and_not_used(scan):
+    dead, twin = scan.noise.copy(), scan.noise.copy()
+    dead[4], twin[5] = 0, 2j * twin[1]
+    for noise, why in (
+        (scan.noise[:, :5], "5 samples; 6 coils"),
+        (dead, "coil 4 recorded no noise"),
+        (twin, "coils 1 and 5 recorded the same"),
+    ):
+        with pytest.raises(DamagedScan, match=why):
+            whitening_matrix(noise)
+        plain = prewhiten(replace(scan, noise=noise))
+        assert (plain.noise, plain.prewhitened) == (None, False)
+        assert why in plain.remarks[-1]
+        np.testing.assert_array_equal(plain.kspace, scan.kspace)
 
 
 def test_real_noise_is_white_where_the_receiver_passes(real_scans):

@@ -1,13 +1,15 @@
 """A reconstruction whose every number is known, for the tests of what is written of it."""
 
 import numpy as np
+from ismrmrd import xsd
 
 from raki.images import Reconstruction, ScanSummary
 from raki.kspace.cross_validation import CrossValidation
 from raki.kspace.method import TrainingPoint
+from raki.phantom.simulation import scan_header
 from raki.scan import Frame, Geometry
 
-HEADER_XML = "<ismrmrdHeader><studyInformation/></ismrmrdHeader>"
+HEADER_XML = str(xsd.ToXML(scan_header(3, 6, 40, 4)))
 
 # A tilted slab, pixels of 2 by 3 mm: nothing in it is symmetric or equal by chance.
 TILTED = Geometry(
@@ -68,6 +70,7 @@ def example_reconstruction(
             sampled=sampled,
             encoded_lines=(0, geometry.matrix[0]),
             acceleration=4,
+            net_acceleration=2.5,
             acs_lines=(12, 20),
             n_acs_lines_apart=0,
             prewhitened=True,

@@ -89,6 +89,7 @@ def example_reconstruction(n_slices=3, frames=ONE_FRAME):
         sampled=np.arange(32) % 4 == 0,
         encoded_lines=(0, 32),
         acceleration=4,
+        net_acceleration=2.5,
         acs_lines=None,
         n_acs_lines_apart=0,
         prewhitened=True,
@@ -136,7 +137,8 @@ def test_pixels_have_the_reconstructions_values(reconstruction, tmp_path):
     assert [path.name for path in paths] == ["slice_0001.dcm", "slice_0002.dcm", "slice_0003.dcm"]
     step = reconstruction.result.max() / 65535
     for dataset, pixels in zip(read(paths), reconstruction.result, strict=True):
-        values = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        (mapping,) = dataset.RealWorldValueMappingSequence
+        values = dataset.pixel_array * mapping.RealWorldValueSlope + mapping.RealWorldValueIntercept
         assert dataset.pixel_array.dtype == np.uint16
         np.testing.assert_allclose(values, pixels, rtol=0, atol=0.51 * step)
 
@@ -153,6 +155,16 @@ def test_pixels_lie_where_nifti_puts_them(reconstruction, tmp_path):
             np.testing.assert_allclose(lps, (affine @ [column, row, index, 1])[:3], atol=1e-4)
         assert float(dataset.SpacingBetweenSlices) == pytest.approx(np.linalg.norm(affine[:3, 2]))
         assert dataset.SliceThickness == 5.0
+
+
+@pytest.mark.parametrize(("n_slices", "spacing"), [(3, 6.0), (1, None)])
+def test_an_unknown_thickness_is_empty(tmp_path, n_slices, spacing):
+    made = with_header(example_reconstruction(n_slices), header_xml())
+    thin = replace(TILTED, fov_mm=(*TILTED.fov_mm[:2], 0.0))
+    for dataset in read(write_dicom(replace(made, scan=replace(made.scan, geometry=thin)), tmp_path)):
+        assert "SliceThickness" in dataset
+        assert dataset.SliceThickness is None
+        assert dataset.get("SpacingBetweenSlices") == spacing
 
 
 def test_frames_lie_in_the_same_place_and_tell_their_echo(tmp_path):
@@ -190,10 +202,18 @@ def test_uids_tell_series_apart_and_keep_a_study_together(reconstruction, tmp_pa
     assert all(dataset.SOPInstanceUID.is_valid and dataset.SeriesInstanceUID.is_valid for dataset in every)
 
 
+def test_what_dicom_wants_of_every_image_is_there_though_nobody_knows_it(tmp_path):
+    """Types 2 and 2C of the MR Image IOD, DICOM PS3.3 A.4: an attribute without a value, where the header is silent."""
+    (dataset, *_) = read(write_dicom(example_reconstruction(), tmp_path))
+    for keyword in ("PatientPosition", "PatientName", "PatientID", "StudyDate", "AccessionNumber", "EchoTime"):
+        assert keyword in dataset
+
+
 def test_it_says_what_it_is(reconstruction, tmp_path):
     (dataset, *_) = read(write_dicom(reconstruction, tmp_path))
     assert dataset.file_meta.MediaStorageSOPClassUID == dataset.SOPClassUID == pydicom.uid.MRImageStorage
-    assert dataset.SeriesDescription == "raki R=4"
+    assert dataset.SeriesDescription == "phantom_t1_axial, RAKI R=4"
+    assert (dataset.ProtocolName, dataset.SeriesNumber) == ("phantom_t1_axial", 1)
     assert list(dataset.ImageType)[:2] == ["DERIVED", "PRIMARY"]
     assert "Research use only" in dataset.ImageComments
     assert dataset.BurnedInAnnotation == "NO"
@@ -272,4 +292,28 @@ def test_what_is_no_image_is_named(reconstruction, tmp_path):
     content = write_dicom(reconstruction, tmp_path / "sent")[0].read_bytes()
     (tmp_path / "sent/slice_0001.dcm").write_bytes(content[:700])
     with pytest.raises((DamagedScan, UnknownToken)):
+        reidentify(tmp_path / "sent", tmp_path / "tokens.json", tmp_path / "back")
+
+
+@pytest.mark.filterwarnings("default")  # as they are outside of tests: the library's are no errors
+@pytest.mark.parametrize("left", [-1, -1000, 300, 800])
+def test_an_image_that_is_cut_short_gets_no_name(reconstruction, left, tmp_path):
+    """The library takes an end between two elements for that of the image."""
+    token = TokenMap(tmp_path / "tokens.json").token_for(IDENTITY)
+    (image, *_) = write_dicom(reconstruction, tmp_path / "sent", token=token)
+    image.write_bytes(image.read_bytes()[:left])
+    with pytest.raises(DamagedScan, match="a DICOM image can't be read"):
+        reidentify(tmp_path / "sent", tmp_path / "tokens.json", tmp_path / "back")
+    assert list((tmp_path / "back").iterdir()) == []
+
+
+def test_a_number_of_too_few_bytes_is_damage(reconstruction, tmp_path):
+    """The library converts an element when it is looked at, and its errors have no class in common."""
+    token = TokenMap(tmp_path / "tokens.json").token_for(IDENTITY)
+    (image, *_) = write_dicom(reconstruction, tmp_path / "sent", token=token)
+    content = bytearray(image.read_bytes())
+    rows = content.index(b"\x28\0\x10\0US\x02\0")
+    content[rows + 6 : rows + 10] = bytes([1, 0, 1])  # one byte, and the next element follows at once
+    image.write_bytes(content)
+    with pytest.raises(DamagedScan, match=r"a DICOM image can't be read \(BytesLengthException\)"):
         reidentify(tmp_path / "sent", tmp_path / "tokens.json", tmp_path / "back")

@@ -1,4 +1,4 @@
-"""Image files hold the pixels and the place of the volume; pictures show them as they are."""
+"""Image files hold the pixels and the place of the volume."""
 
 import io
 import itertools
@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from raki.results.image_files import (
-    PREVIEW_BYTES,
     affine_ras_mm,
     evenly_spaced,
     png,
     window_top,
     write_ismrmrd_image,
     write_nifti,
-    write_preview,
 )
 from raki.scan import Frame, Geometry
 from tests.results.example_reconstruction import HEADER_XML, TILTED
@@ -149,7 +147,6 @@ def test_no_file_is_written_of_frames_with_unequal_slices(tmp_path):
     for write in (
         lambda path: write_nifti(uneven, path, **place, description=""),
         lambda path: write_ismrmrd_image(uneven, path, **place, header_xml=HEADER_XML, comment=""),
-        lambda path: write_preview({"RAKI": uneven}, path, **place, caption=""),
     ):
         with pytest.raises(ValueError, match="5 images don't make 3 frames"):
             write(tmp_path / "image")
@@ -172,8 +169,6 @@ def test_no_file_is_written_of_an_image_that_is_not_finite(tmp_path, bad):
         write_ismrmrd_image(broken, tmp_path / "image.h5", geometry=TILTED, header_xml=HEADER_XML, comment="")
     with pytest.raises(ValueError, match="1 pixels are not finite"):
         write_nifti(broken, tmp_path / "image.nii.gz", geometry=TILTED, description="")
-    with pytest.raises(ValueError, match="1 pixels are not finite"):
-        write_preview({"RAKI": broken}, tmp_path / "preview.png", geometry=TILTED, caption="")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,71 +197,3 @@ def test_slices_shown_are_distinct_in_order_and_reach_both_ends(n_slices, at_mos
     assert len(shown) == min(n_slices, at_most)
     assert (shown[0], shown[-1]) == (0, n_slices - 1)
     assert all(before < after for before, after in itertools.pairwise(shown))
-
-
-def test_a_preview_is_small_even_of_pure_noise(tmp_path):
-    large = Geometry(fov_mm=(256.0, 256.0, 5.0), matrix=(256, 256), slice_spacing_mm=5.0)
-    noise = volume(30, large)
-    images = {"Zero-filled": noise, "GRAPPA": noise, "RAKI": noise}
-    write_preview(images, tmp_path / "preview.png", geometry=large, caption="noise")
-    assert 10_000 < (tmp_path / "preview.png").stat().st_size <= PREVIEW_BYTES
-
-
-def test_a_preview_has_square_pixels_whatever_the_matrix(tmp_path):
-    """A disc in mm stays a disc in the picture, though its matrix is twice as fine along readout."""
-    geometry = Geometry(fov_mm=(200.0, 200.0, 5.0), matrix=(64, 128), slice_spacing_mm=5.0)
-    row_mm = (np.arange(64)[:, None] - 32) * 200 / 64
-    column_mm = (np.arange(128) - 64) * 200 / 128
-    disc = (row_mm**2 + column_mm**2 < 60**2).astype(np.float32)[None]
-    write_preview({"RAKI": disc}, tmp_path / "preview.png", geometry=geometry, caption="")
-    shown = np.asarray(Image.open(tmp_path / "preview.png")) > 128
-    middle = shown.shape[1] // 2
-    height = shown[40:, middle].sum()
-    width = max(shown[row].sum() for row in range(40, len(shown)))
-    assert width == pytest.approx(height, rel=0.04)
-
-
-@pytest.mark.parametrize(("n_slices", "n_rows_of_pictures"), [(1, 1), (2, 2), (11, 3)])
-def test_a_preview_shows_a_single_slice_once_and_all_of_several(tmp_path, n_slices, n_rows_of_pictures):
-    geometry = Geometry(fov_mm=(200.0, 200.0, 5.0), matrix=(64, 64), slice_spacing_mm=5.0)
-    squares = np.zeros((n_slices, 64, 64), np.float32)
-    squares[:, 16:48, 16:48] = 1
-    write_preview({"": squares}, tmp_path / "preview.png", geometry=geometry, caption="")
-    lit = (np.asarray(Image.open(tmp_path / "preview.png")) > 128).any(axis=1).astype(int)
-    assert np.count_nonzero(np.diff(lit) == 1) == n_rows_of_pictures
-
-
-def squares_crossed(row):
-    """The brightness of each square, of 12 pixels at least, that a row of the picture crosses; letters are narrower."""
-    starts = np.flatnonzero(np.diff((row > 80).astype(int), prepend=0) == 1)
-    return [int(row[start + 6]) for start in starts if (row[start : start + 12] > 80).all()]
-
-
-@pytest.mark.parametrize(
-    ("n_frames", "n_slices", "rows"), [(1, 1, [1]), (3, 1, [1, 3]), (3, 2, [1, 2, 3]), (50, 4, [1, 4, 6])]
-)
-def test_a_preview_shows_the_methods_the_slices_and_a_few_frames(tmp_path, n_frames, n_slices, rows):
-    """Squares, counted in each row; those of the first frame are bright, of the others half as bright."""
-    geometry = Geometry(fov_mm=(200.0, 200.0, 5.0), matrix=(64, 64), slice_spacing_mm=5.0)
-    squares = np.zeros((n_frames * n_slices, 64, 64), np.float32)
-    squares[:, 16:48, 16:48] = 0.5
-    squares[:n_slices] *= 2
-    frames = tuple(Frame(repetition=n) for n in range(n_frames))
-    write_preview({"": squares}, tmp_path / "preview.png", geometry=geometry, frames=frames, caption="")
-    shown = np.asarray(Image.open(tmp_path / "preview.png"))
-    found, n_bright = [], []
-    for n, lines in itertools.groupby(map(squares_crossed, shown), key=len):
-        if n:
-            found.append(n)
-            *_, line = itertools.islice(lines, 10)  # past the border, where the picture was interpolated
-            n_bright.append(sum(value > 200 for value in line))
-    assert found == rows
-    assert n_bright == rows[: 1 + (n_slices > 1)] + [1] * (n_frames > 1)
-
-
-def test_a_preview_of_many_frames_is_small_even_of_pure_noise(tmp_path):
-    large = Geometry(fov_mm=(256.0, 256.0, 5.0), matrix=(256, 256), slice_spacing_mm=5.0)
-    images = dict.fromkeys(("Zero-filled", "GRAPPA", "RAKI"), volume(40, large))
-    frames = tuple(Frame(repetition=n) for n in range(8))
-    write_preview(images, tmp_path / "preview.png", geometry=large, frames=frames, caption="noise")
-    assert 10_000 < (tmp_path / "preview.png").stat().st_size <= PREVIEW_BYTES

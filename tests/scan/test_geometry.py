@@ -21,3 +21,9 @@ def test_the_encoded_field_of_view_has_whole_rows(n_rows, n_more):
 def test_a_field_of_view_that_has_not_is_refused(phase_oversampling):
     with pytest.raises(ValueError, match="rows of the image's 64; a whole number"):
         replace(PLAIN, phase_oversampling=phase_oversampling)
+
+
+def test_a_slice_by_itself_of_unknown_thickness_makes_a_grid():
+    first = PLAIN.place_of(0, 1)
+    thin = replace(PLAIN, fov_mm=(220.0, 220.0, 0.0), places=(first, first.moved(-7.0)))
+    assert [grid.slice_spacing_mm for _, grid in thin.stacks(2)] == [1.0, 1.0]

@@ -10,13 +10,18 @@ import pytest
 from botocore.client import BaseClient
 from moto.server import ThreadedMotoServer
 
+from containers.decompress.__main__ import Worker
+from containers.reconstruct.__main__ import Job
+from raki.options import Options
 from raki.service.bookkeeping import Bookkeeping
 from raki.service.lease import Consumer
 from raki.service.ledger import Ledger, State
 from raki.service.protection import Protection
+from raki.service.settings import DecompressSettings, ReconstructSettings
 from raki.service.stage import Stage
 from tests.embedded_metrics import logged
 from tests.service.agent import running_agent
+from tests.service.dropping import KEY, deliver
 
 
 @dataclass(frozen=True)
@@ -103,3 +108,45 @@ def create_ledger_table(dynamodb: BaseClient, name: str) -> None:
         AttributeDefinitions=[{"AttributeName": "scan_id", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
+
+
+@pytest.fixture
+def site(cloud, raw, monkeypatch):
+    """A scan in the raw bucket and its notification in the ingest queue; one bucket has all the roles."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.s3.meta.endpoint_url)
+    deliver(cloud, KEY, raw.read_bytes())
+    return cloud
+
+
+@pytest.fixture
+def reconstruct_queue(site):
+    return site.sqs.create_queue(QueueName=f"{site.bucket}-reconstruct")["QueueUrl"]
+
+
+@pytest.fixture
+def worker(site, reconstruct_queue, agent):
+    settings = DecompressSettings(
+        deidentify=False,
+        ingest_dead_letters_url=site.dead_letters_url,
+        ingest_queue_url=site.queue_url,
+        ledger_table=site.bucket,
+        prepared_bucket=site.bucket,
+        reconstruct_queue_url=reconstruct_queue,
+        results_bucket=site.bucket,
+        scan_id_key="key",
+    )
+    return Worker(settings, Protection(agent.uri))
+
+
+@pytest.fixture
+def job(site, reconstruct_queue, tmp_path, monkeypatch, request):
+    monkeypatch.setattr("containers.reconstruct.__main__.PATIENCE_S", 0)
+    settings = ReconstructSettings(
+        ledger_table=site.bucket,
+        prepared_folder=getattr(request, "param", str(tmp_path / "fsx")),
+        raw_bucket=site.bucket,
+        reconstruct_dead_letters_url=site.dead_letters_url,
+        reconstruct_queue_url=reconstruct_queue,
+        results_bucket=site.bucket,
+    )
+    return Job(settings, Options(seed=5))

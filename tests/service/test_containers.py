@@ -2,62 +2,23 @@
 
 import json
 import tarfile
-from datetime import UTC, datetime
+from dataclasses import replace
 from html import unescape
 from io import BytesIO
-from urllib.parse import quote_plus
 
+import numpy as np
 import pytest
 
-from containers.decompress.__main__ import Worker
-from containers.reconstruct.__main__ import LIFE_S, Job
+from containers.reconstruct.__main__ import LIFE_S
 from raki.errors import WrongOptions
+from raki.formats.ismrmrd.hdf5 import ISMRMRD_HDF5
+from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.options import LARGEST_FILE_BYTES, NAMES, Options
+from raki.service.lanes import Lane, Lanes
 from raki.service.ledger import State
-from raki.service.protection import Protection
-from raki.service.settings import DecompressSettings, ReconstructSettings
 from raki.service.stage import Stage
 from tests.embedded_metrics import metrics_in, named
-
-KEY = "Mustermann/Max 1.h5"
-
-
-@pytest.fixture
-def site(cloud, raw, monkeypatch):
-    """A scan in the raw bucket and its notification in the ingest queue; one bucket has all the roles."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.s3.meta.endpoint_url)
-    deliver(cloud, KEY, raw.read_bytes())
-    return cloud
-
-
-@pytest.fixture
-def reconstruct_queue(site):
-    return site.sqs.create_queue(QueueName=f"{site.bucket}-reconstruct")["QueueUrl"]
-
-
-@pytest.fixture
-def worker(site, reconstruct_queue, agent):
-    settings = DecompressSettings(
-        deidentify=False,
-        ingest_dead_letters_url=site.dead_letters_url,
-        ingest_queue_url=site.queue_url,
-        ledger_table=site.bucket,
-        prepared_bucket=site.bucket,
-        reconstruct_queue_url=reconstruct_queue,
-        results_bucket=site.bucket,
-        scan_id_key="key",
-    )
-    return Worker(settings, Protection(agent.uri))
-
-
-def deliver(site, key, content=None):
-    """S3's notification of the object in the ingest queue, and before it the object where it is new."""
-    if content is not None:
-        site.s3.put_object(Bucket=site.bucket, Key=key, Body=content)
-    etag = site.s3.head_object(Bucket=site.bucket, Key=key)["ETag"]
-    s3 = {"bucket": {"name": site.bucket}, "object": {"key": quote_plus(key), "eTag": etag}}
-    record = {"eventTime": datetime.now(UTC).isoformat(), "s3": s3}
-    site.sqs.send_message(QueueUrl=site.queue_url, MessageBody=json.dumps({"Records": [record]}))
+from tests.service.dropping import KEY, deliver, read, work
 
 
 @pytest.fixture
@@ -69,23 +30,23 @@ def prepared(site, worker, written):
     return f"scans/{scan_id}.h5"
 
 
-@pytest.fixture
-def job(site, reconstruct_queue, tmp_path, monkeypatch, request):
-    monkeypatch.setattr("containers.reconstruct.__main__.PATIENCE_S", 0)
-    settings = ReconstructSettings(
-        ledger_table=site.bucket,
-        prepared_folder=getattr(request, "param", str(tmp_path / "fsx")),
-        raw_bucket=site.bucket,
-        reconstruct_dead_letters_url=site.dead_letters_url,
-        reconstruct_queue_url=reconstruct_queue,
-        results_bucket=site.bucket,
-    )
-    return Job(settings, Options(seed=5))
-
-
 def state_of_the_scan(site):
     (scan,) = site.ledger.scans()
     return scan.state
+
+
+def test_what_is_missing_of_a_stopped_scan_is_named_beside_its_images(site, worker, job, raw, tmp_path):
+    job._options = Options(method="zero_filled")
+    with ISMRMRD_HDF5.open(raw) as scan:
+        write_stream(scan.header_xml, scan.heads, scan.samples(np.arange(len(scan.heads))), tmp_path / "whole.mrd")
+    deliver(site, "a/stopped.mrd", (tmp_path / "whole.mrd").read_bytes()[:-5000])
+    work(site, worker, job)
+    missing = ["without its closing message", "1 of 2 images was left out (slice 1): slice 1 has "]
+    for name, key in (("manifest.json", "remarks"), ("provenance.json", "notes")):
+        said = json.loads(read(site, name, "a/stopped"))[key]
+        assert all(any(words in one for one in said) for words in missing)
+    report = unescape(read(site, "report.html", "a/stopped").decode())
+    assert all(words in report for words in missing)
 
 
 @pytest.mark.parametrize("job", [None], indirect=True)
@@ -115,6 +76,43 @@ def test_a_prepared_scan_is_read_where_it_is_mounted(site, prepared, job, tmp_pa
     monkeypatch.setattr(job._s3, "download_file", download)
     job.drain()
     assert state_of_the_scan(site) is State.RECONSTRUCTED
+
+
+@pytest.mark.parametrize("was_lost", [False, True])
+def test_beside_a_scan_whose_worker_was_lost_no_other_is_worked_on(site, prepared, job, monkeypatch, was_lost):
+    if was_lost:
+        (scan,) = site.ledger.scans()
+        site.ledger.claim(scan.scan_id, State.RECONSTRUCTING, owner="lost", lease_s=-1)
+    alone = []
+
+    def be_alone(lane):
+        alone.append(lane)
+
+    monkeypatch.setattr(Lane, "be_alone", be_alone)
+    job.drain()
+    assert len(alone) == was_lost
+    assert state_of_the_scan(site) is State.RECONSTRUCTED
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_whatever_is_computed_is_written_when_the_job_is_told_to_stop(site, prepared, job, monkeypatch, large):
+    """Also what is so large that nothing else is computed meanwhile."""
+    lanes, computed = [], []
+    take, publish = Lane.take, Stage.publish
+
+    def note(lane, *told):
+        lanes.append(lane)
+        take(lane, *told)
+
+    def look(stage, *told, **more):
+        computed.append(lanes[0].is_computed)
+        publish(stage, *told, **more)
+
+    monkeypatch.setattr(Lane, "take", note)
+    monkeypatch.setattr(Stage, "publish", look)
+    monkeypatch.setattr("containers.reconstruct.__main__.is_large", lambda _reconstruction: large)
+    job.drain()
+    assert computed == [True]
 
 
 def test_a_prepared_scan_is_downloaded_where_another_one_stands(site, prepared, job, tmp_path):
@@ -153,16 +151,6 @@ def test_a_scan_counts_as_reconstructed_and_its_sources_may_go_when_all_its_resu
     for key in (KEY, prepared):
         tags = site.s3.get_object_tagging(Bucket=site.bucket, Key=key)["TagSet"]
         assert tags == [{"Key": "raki", "Value": "reconstructed"}]
-
-
-def work(site, worker, job):
-    """Everything that waits in the queues."""
-    worker._stage.serve(worker._handle, wait_s=0, until_empty=True)
-    job.drain()
-
-
-def read(site, name, folder="Mustermann/Max 1"):
-    return site.s3.get_object(Bucket=site.bucket, Key=f"{folder}/{name}")["Body"].read()
 
 
 def asked_for(site, folder="Mustermann/Max 1"):
@@ -277,7 +265,8 @@ def test_a_deployments_number_of_coils_is_a_cap(site, prepared, job):
 
 def test_a_job_waits_as_long_as_the_dispatcher_says_and_leaves_before_batch_ends_it(site, job, monkeypatch):
     patience = []
-    monkeypatch.setattr(Stage, "serve", lambda _stage, _handle, **told: patience.append(told["patience_s"]))
+    monkeypatch.setattr(Lanes, "__init__", lambda _lanes, *told: patience.append(told[-1]))
+    monkeypatch.setattr(Lanes, "run", lambda _lanes: None)
     monkeypatch.setattr("containers.reconstruct.__main__.PATIENCE_S", 5)
     job.drain()
     (patience_s,) = patience
@@ -286,3 +275,35 @@ def test_a_job_waits_as_long_as_the_dispatcher_says_and_leaves_before_batch_ends
     assert patience_s() == 600
     job._started_s -= LIFE_S + 1
     assert patience_s() == 0
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+def test_where_identity_is_taken_out_no_name_of_a_file_is_to_be_seen(site, worker, job, raw, is_sound):
+    job._options = Options(method="zero_filled")
+    worker._settings = replace(worker._settings, deidentify=True)
+    if not is_sound:
+        deliver(site, KEY, b"Dear grandma, ...")
+    work(site, worker, job)
+    scan = next(scan for scan in site.ledger.scans() if scan.failure_class != "Superseded")
+    assert scan.state is (State.RECONSTRUCTED if is_sound else State.FAILED)
+    assert scan.alias == scan.results_folder
+    listed = site.s3.list_objects_v2(Bucket=site.bucket, Prefix=f"{scan.alias}/")["Contents"]
+    names = {entry["Key"].rpartition("/")[2] for entry in listed}
+    assert names > {"manifest.json", "report.html" if is_sound else "error.html"}
+    for name in names:
+        content = read(site, name, scan.alias)
+        assert b"Mustermann" not in content, name
+        assert b"Max" not in content, name
+    assert scan.alias.encode() in read(site, "report.html" if is_sound else "error.html", scan.alias)
+
+
+def test_a_files_versions_have_one_token_and_two_files_have_two(site, worker):
+    worker._settings = replace(worker._settings, deidentify=True)
+    for content in (b"first", b"second"):
+        deliver(site, KEY, content)
+        worker._stage.serve(worker._handle, wait_s=0, until_empty=True)
+    deliver(site, "another.h5", b"first")
+    worker._stage.serve(worker._handle, wait_s=0, until_empty=True)
+    folders = [(scan.raw_key, scan.results_folder) for scan in site.ledger.scans()]
+    assert len(set(folders)) == 2
+    assert {len(folder) for _, folder in folders} == {20}

@@ -87,6 +87,40 @@ def test_a_scan_outlives_a_kill_at_every_call(way, stage):
     check_came_out(way, killed_at)
 
 
+class Jumper(Killer):
+    """Sets its machine's clock wrong, at one of a process's calls to AWS."""
+
+    def __init__(self, way, *, at=None, by_s=0.0):
+        super().__init__(at=at)
+        self._clock, self._by_s = way.clock, by_s
+
+    def hear(self, event_name):
+        try:
+            super().hear(event_name)
+        except Killed:
+            self._clock.ahead_s += self._by_s
+            self.at, self.is_dead = None, False
+
+    def run(self, way, make, work):
+        super().run(way, make, work)
+        if self.at is None:
+            self._clock.ahead_s -= self._by_s  # the next process is on another machine
+
+
+@pytest.mark.parametrize("by_s", [-86400.0, 86400.0])
+@pytest.mark.parametrize("stage", [State.DECOMPRESSING, State.RECONSTRUCTING])
+def test_a_scan_outlives_a_jump_of_the_clock_at_every_call(way, stage, by_s):
+    whole = Killer()
+    way.announce(way.drop(IMAGE, "site/whole.h5"))
+    go(way, whole, stage)
+    jumped_at = {"site/whole.h5": None}
+    for at, call in enumerate(whole.calls):
+        way.announce(way.drop(IMAGE, f"site/{at}.h5"))
+        go(way, Jumper(way, at=at, by_s=by_s), stage)
+        jumped_at[f"site/{at}.h5"] = call
+    check_came_out(way, jumped_at)
+
+
 def test_a_scan_that_kills_its_worker_every_time_is_tried_four_times(way):
     at = calls_of_one_scan(way).index("s3.GetObject")
     way.announce(way.drop(IMAGE))

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from moto import mock_aws
 
 from raki.errors import NotAScan, Superseded, TransientError
+from raki.names import for_blind_eyes
 from raki.service import ledger as ledger_module
 from raki.service.ledger import BEFORE, ORDER, Claim, Ledger, State
 from raki.service.messages import ScanArrived
@@ -107,6 +108,13 @@ def test_two_files_never_share_a_results_folder(cloud):
     assert plain.results_folder == "site/a"
     assert archive.results_folder == "site/a.tar.gz"
     assert bare.results_folder == "site/a.2"
+
+
+def test_nor_do_two_that_windows_takes_for_one(cloud):
+    names = ["case.h5", "CASE.H5", "Case.mrd", "M\u00fcller.h5", "Mu\u0308ller.h5"]
+    folders = [arrive(cloud.ledger, name, replace(SCAN, key=f"site/{name}")).results_folder for name in names]
+    assert folders == ["site/case", "site/CASE.H5", "site/Case.mrd", "site/M\u00fcller", "site/Mu\u0308ller.h5"]
+    assert len({for_blind_eyes(folder) for folder in folders}) == len(names)
 
 
 @pytest.mark.parametrize("later_ms", [9000, 0, -9000])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raki.service import metrics
 from raki.service.metrics import METRICS
-from tests.embedded_metrics import metrics_in, metrics_of
+from tests.embedded_metrics import metrics_in, metrics_of, named
 
 numbers = st.floats(min_value=0, max_value=1e12) | st.integers(min_value=0, max_value=1 << 50)
 DIMENSIONS = {
@@ -89,3 +89,15 @@ def test_busy_and_idle_time_add_up_to_the_workers_life(written, monkeypatch):
     found = metrics_in(written.getvalue())
     assert [value for name, value, _ in found if name == "BusySeconds"] == [7.0, 2.0]
     assert [value for name, value, _ in found if name == "IdleSeconds"] == [5.0, 1.0, 30.0]
+
+
+def test_work_that_isnt_over_when_the_worker_ends_was_no_idleness(written, monkeypatch):
+    """A job that is told to stop computes on in another thread until the process goes."""
+    clock = iter([0.0, 5.0, 65.0, 66.0])
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(clock))
+    occupation = metrics.Occupation("reconstructing")
+    with occupation.at_work():
+        occupation.end()
+    found = metrics_in(written.getvalue())
+    assert [value for value, _ in named(found, "BusySeconds")] == [60.0, 1.0]
+    assert [value for value, _ in named(found, "IdleSeconds")] == [5.0]

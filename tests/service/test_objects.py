@@ -46,7 +46,8 @@ def test_a_stream_gives_every_byte_and_the_digest_of_all(cloud, content, sizes):
     stream = io.BufferedReader(reader, 64)
     read = b"".join(stream.read(size) for size in sizes)
     assert read == content[: len(read)]
-    assert reader.drain() == hashlib.sha256(content).hexdigest()
+    reader.drain()
+    assert reader.sha256 == hashlib.sha256(content).hexdigest()
     assert reader.n_bytes == len(content)
 
 
@@ -65,13 +66,15 @@ def test_a_file_that_was_replaced_is_superseded_and_one_that_was_removed_says_so
         assert raised.type is error
 
 
-def test_the_manifest_lists_size_and_digest_of_all_that_is_there(cloud, tmp_path):
-    publish(cloud.s3, cloud.bucket, RECORD, files(tmp_path / "x", one="1", two="22"), outcome="reconstructed")
+def test_the_manifest_lists_size_and_digest_of_all_that_is_there_and_what_is_missing(cloud, tmp_path):
+    two = files(tmp_path / "x", one="1", two="22")
+    publish(cloud.s3, cloud.bucket, RECORD, two, outcome="reconstructed", remarks=("Repetition 2 was left out.",))
     manifest = json.loads(cloud.s3.get_object(Bucket=cloud.bucket, Key="site/a/manifest.json")["Body"].read())
     for entry in manifest["files"]:
         body = cloud.s3.get_object(Bucket=cloud.bucket, Key=f"site/a/{entry['name']}")["Body"].read()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (entry["n_bytes"], entry["sha256"])
     assert {entry["name"] for entry in manifest["files"]} == {"one", "two"}
+    assert manifest["remarks"] == ["Repetition 2 was left out."]
 
 
 def test_nothing_waits_for_a_manifest_before_all_else_is_there(cloud, tmp_path):

@@ -16,15 +16,14 @@ from raki.errors import DamagedScan
 from raki.options import Options
 from raki.service import objects
 from raki.service.ledger import Claim, ScanRecord, State
-from raki.service.messages import arrivals
+from raki.service.messages import arrivals, manifests
 from raki.service.protection import Protection
 from raki.service.reconciliation import AGAIN, MAX_REMEDIES, OVERDUE, STILL, Remedy, Surroundings, is_lost, remedy
 from raki.service.scheduling import depth
 from raki.service.settings import DecompressSettings, ReconcileSettings, ReconstructSettings
-from tests.service import test_containers
-from tests.service.test_containers import KEY, deliver
+from tests.service.dropping import KEY, deliver
+from tests.service.test_files_beside import pair
 
-site, reconstruct_queue = test_containers.site, test_containers.reconstruct_queue
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUIET = {State.DECOMPRESSING: False, State.RECONSTRUCTING: False}
 
@@ -172,7 +171,7 @@ class Rounds:
     def shown(self):
         """Keys of the manifests that are announced to the refresh queue."""
         received = self.site.sqs.receive_message(QueueUrl=self.refresh_queue, MaxNumberOfMessages=10)
-        return [arrival.key for message in received.get("Messages", []) for arrival in arrivals(message["Body"])]
+        return [key for message in received.get("Messages", []) for _, key in manifests(message["Body"])]
 
 
 @pytest.fixture
@@ -349,3 +348,29 @@ def test_a_fault_with_one_scan_leaves_the_others_their_turn(rounds, monkeypatch,
 
 def objects_missing(rounds, _record, _announce):
     rounds.site.s3.get_object(Bucket=rounds.site.bucket, Key="no such key")
+
+
+def test_a_scan_of_two_files_whose_notifications_were_lost_is_found_once(rounds):
+    rounds.lose_messages()
+    rounds.site.s3.delete_object(Bucket=rounds.site.bucket, Key=KEY)
+    for ending, content in pair("numpy").items():
+        rounds.site.s3.put_object(Bucket=rounds.site.bucket, Key=f"a/pair{ending}", Body=content)
+    assert rounds.run() == {Remedy.ENTER: 1}
+    assert healed(rounds)
+    assert not rounds.run(later=STILL / 2)
+
+
+def test_a_version_that_waited_for_what_made_it_another_one_is_over(rounds):
+    """It was taken up without its companion, and then its message went for the two of them."""
+    rounds.lose_messages()
+    rounds.site.s3.delete_object(Bucket=rounds.site.bucket, Key=KEY)
+    for ending, content in pair("numpy").items():
+        deliver(rounds.site, f"a/pair{ending}", content)
+        rounds.decompress()
+    rounds.reconstruct()
+    states = {scan.state for scan in rounds.site.ledger.scans()}
+    assert states == {State.DECOMPRESSING, State.RECONSTRUCTED}
+    rounds.lose_messages()
+    assert rounds.run()[Remedy.END] == 1
+    assert healed(rounds)
+    assert rounds.run()[Remedy.END] == 0

@@ -20,6 +20,7 @@ REFRESH = {
     "REFRESH_DEAD_LETTERS_URL": "https://d",
     "REFRESH_QUEUE_URL": "https://q",
     "REFRESH_SPACING_S": "60",
+    "RESULTS_BUCKET": "b",
 }
 DECOMPRESS = {field.name.upper(): "x" for field in fields(DecompressSettings) if field.type is str}
 

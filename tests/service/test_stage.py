@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import signal
 import time
@@ -15,11 +16,12 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from raki.errors import NotAScan, ProcessLost, Superseded, TransientError
+from raki.errors import NoiseAlone, NotAScan, ProcessLost, Superseded, TransientError
 from raki.service import faults
 from raki.service import ledger as ledger_module
 from raki.service import protection as protection_module
 from raki.service import stage as stage_module
+from raki.service.bookkeeping import EXPIRES_AT
 from raki.service.lease import Consumer
 from raki.service.ledger import Claim, State
 from raki.service.messages import NotUnderstood, ScanArrived
@@ -73,6 +75,23 @@ def test_a_bad_scan_ends_with_a_page_on_the_share_and_is_not_tried_again(cloud, 
     manifest = json.loads(result(cloud, "manifest.json"))
     assert manifest["outcome"] == "failed"
     assert [entry["name"] for entry in manifest["files"]] == ["error.json", "error.html"]
+
+
+def test_a_noise_scan_by_itself_ends_with_a_note_and_nobody_is_alarmed(cloud, stage, written, caplog):
+    caplog.set_level(logging.INFO)
+    assert attend(stage, fail_with(NoiseAlone("This is a noise scan: give both.")))
+    assert cloud.ledger.get("s").state is State.FAILED
+    assert json.loads(result(cloud, "note.json"))["failure_class"] == "NoiseAlone"
+    page = result(cloud, "note.html").decode()
+    assert "This is a noise scan: give both." in page
+    assert "Nothing has failed" in page
+    assert "could not be reconstructed" not in page
+    manifest = json.loads(result(cloud, "manifest.json"))
+    assert [entry["name"] for entry in manifest["files"]] == ["note.json", "note.html"]
+    found = metrics_in(written.getvalue())
+    assert named(found, "Scans") == [(1, {"Outcome": "noted"})]
+    assert not named(found, "Failures")
+    assert not [line for line in caplog.records if line.levelno > logging.INFO]
 
 
 @pytest.mark.parametrize("is_over", [False, True])
@@ -235,9 +254,9 @@ def test_waiting_for_a_busy_scan_and_being_stopped_are_no_attempts(cloud, stage)
     for _ in range(9):
         assert not stage.attend(message, "s", fail_with(AssertionError("taken up twice")))
     cloud.ledger.release("s", State.DECOMPRESSING, owner="another", counts=True)
-    for _ in range(9):
+    for number in range(9):
         with pytest.raises(Terminated):
-            stage.attend(message, "s", fail_with(Terminated()))
+            cloud.stage(owner=f"stopped {number}").attend(message, "s", fail_with(Terminated()))
     assert stage.attend(message, "s", finish(stage))
     assert cloud.ledger.get("s").state is State.PREPARED
 
@@ -264,6 +283,34 @@ def test_a_worker_that_lost_its_scan_to_another_publishes_nothing(cloud, stage, 
     assert not attend(stage, overslept)
     assert not cloud.s3.list_objects_v2(Bucket=cloud.bucket).get("Contents")
     assert cloud.ledger.finish("s", State.PREPARED, owner="another")
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 2])
+def test_a_worker_that_was_stopped_in_the_middle_of_publishing_leaves_a_newer_result_alone(
+    cloud, stage, tmp_path, monkeypatch, n_before
+):
+    """Continued after a newer version's result was published, it puts no file and no manifest over it."""
+    clock = SimpleNamespace(ahead_s=0.0, time=time.time, sleep=time.sleep)
+    clock.monotonic = lambda: time.monotonic() + clock.ahead_s
+    monkeypatch.setattr(stage_module, "time", clock)
+    (newest := tmp_path / "newer").mkdir()
+    for folder, content in ((tmp_path, "old"), (newest, "new")):
+        for name in ("image", "report"):
+            (folder / name).write_text(content)
+
+    def files():
+        for number, name in enumerate(("image", "report", "")):
+            if number == n_before:
+                newer = arrive(cloud.ledger, "newer", replace(SCAN, etag="e2", at=SCAN.at + timedelta(seconds=9)))
+                publish(cloud.s3, cloud.bucket, newer, sorted(newest.iterdir()), outcome="reconstructed")
+                clock.ahead_s = 60.0
+            if name:
+                yield tmp_path / name
+
+    assert attend(stage, lambda record: stage.publish(record, files(), outcome="reconstructed"))
+    assert cloud.ledger.get("s").failure_class == "Superseded"
+    assert json.loads(result(cloud, "manifest.json"))["scan_id"] == "newer"
+    assert {result(cloud, name) for name in ("image", "report")} == {b"new"}
 
 
 def test_a_message_that_cannot_be_understood_is_dead_at_once_and_asks_nobody_for_work_any_more(cloud, stage):
@@ -567,38 +614,6 @@ def test_a_stage_shows_that_it_gets_on_and_goes_on_where_nobody_can_be_told(clou
     assert cloud.ledger.get("s").state is State.PREPARED
 
 
-def test_a_worker_is_told_anew_after_each_empty_poll_how_long_it_is_to_wait(cloud):
-    asked = []
-
-    def patience():
-        asked.append(len(asked))
-        return 0.0 if len(asked) == 3 else 60.0
-
-    cloud.stage().serve(lambda _message: True, wait_s=0, until_empty=True, patience_s=patience)
-    assert asked == [0, 1, 2]
-
-
-def test_waiting_begins_anew_with_each_scan(cloud, monkeypatch):
-    clock = SimpleNamespace(now_s=0.0, sleep=time.sleep)
-    clock.monotonic = lambda: clock.now_s
-    monkeypatch.setattr(stage_module, "time", clock)
-    handled = []
-
-    def patience():
-        clock.now_s += 6.0
-        if not handled:
-            send(cloud, "late")
-        return 10.0
-
-    def handle(_message):
-        handled.append(clock.now_s)
-        return True
-
-    cloud.stage().serve(handle, wait_s=0, until_empty=True, patience_s=patience)
-    assert handled == [6.0]
-    assert clock.now_s == 24.0, "at 12 s it has waited for six"
-
-
 def test_how_long_work_takes_is_learnt_from_scans_that_pass(cloud, stage):
     def work(record):
         time.sleep(0.02)
@@ -631,3 +646,13 @@ def test_one_at_a_time_has_its_turn(cloud):
     cloud.books.end_turn("dispatch")
     assert cloud.books.take_turn("dispatch", for_s=0), "and one that never ended is over by itself"
     assert cloud.books.take_turn("dispatch", for_s=30)
+
+
+def test_a_jobs_sign_of_life_is_remembered_for_a_while_and_a_scan_for_good(cloud, stage):
+    cloud.books.note_alive("job")
+    assert cloud.books.last_alive_s("job") == pytest.approx(time.time(), abs=5)
+    attend(stage, finish(stage))
+    table = cloud.books._table
+    assert int(table.get("#job:job")[EXPIRES_AT]) > time.time() + 6 * 3600, "Batch ends a job after six hours"
+    forgotten = sorted(item["scan_id"].partition(":")[0] for item in table.scan() if EXPIRES_AT in item)
+    assert forgotten == ["#arrived", "#job"], "and the list of an hour's arrivals, which repeats what is known"

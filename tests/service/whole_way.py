@@ -112,7 +112,8 @@ class WholeWay:
             reconstruct_queue_url=self.requests,
             results_bucket=self.results,
         )
-        return reconstruct.Job(settings, Options(seed=5))
+        # One lane makes its calls in the same order each time.
+        return reconstruct.Job(settings, Options(seed=5), n_lanes=1)
 
     def reconstruct(self):
         self._job.drain()
@@ -174,21 +175,24 @@ def _leave_out_the_work(monkeypatch):
         lambda client, _config=None: S3Transfer(client, TransferConfig(use_threads=False)),
     )
 
-    def unpack(stream, folder, **_):
+    def unpack(stream, n_bytes, folder, **_):
         raw = folder / "raw"
         raw.write_bytes(stream.read())
         return [raw]
 
-    monkeypatch.setattr(decompress, "unpack", unpack)
+    monkeypatch.setattr(decompress, "unpack_within", unpack)
     monkeypatch.setattr(decompress, "prepare", lambda raw, prepared, **_: prepared.write_bytes(raw[0].read_bytes()))
     monkeypatch.setattr(reconstruct, "open_prepared", lambda path: path.open("rb"))
     monkeypatch.setattr(
         reconstruct,
         "reconstruct_within",
-        lambda _chosen, scan, _progress: SimpleNamespace(seconds={}, image=scan.read()),
+        lambda _chosen, scan, _progress: SimpleNamespace(
+            seconds={}, images={}, maps={}, image=scan.read(), scan=SimpleNamespace(remarks=())
+        ),
     )
 
     def write_results(reconstruction, folder, **_):
+        folder.mkdir()
         image = folder / "image"
         image.write_bytes(reconstruction.image)
         return [image]

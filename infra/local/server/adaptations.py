@@ -138,6 +138,7 @@ class Adaptations:
             *properties.replacements(hooks.connect),
             ("moto.awslambda.models:LambdaBackend.create_event_source_mapping", _without_push),
             ("moto.awslambda.models:LambdaFunction.invoke", lambda _: self._invoke),
+            ("moto.dynamodb.responses:DynamoHandler.call_action", _one_at_a_time),
             ("moto.s3.notifications:_send_event_bridge_message", lambda _: self._announce),
             ("moto.batch.models:Job._container_details", _with_exit_code),
             ("moto.batch.models:Job.run", lambda _: hooks.run_job),
@@ -203,6 +204,20 @@ def _without_push(original: Callable[..., Any]) -> Callable[..., Any]:
         return mapping
 
     return create
+
+
+def _one_at_a_time(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A condition holds when its change is made, as DynamoDB promises; moto's threads may get in between.
+
+    And while one writes, another one's Scan fails. Amazon DynamoDB Developer Guide, "Condition expressions".
+    """
+    lock = threading.Lock()
+
+    def call(handler: Model) -> Model:
+        with lock:
+            return original(handler)
+
+    return call
 
 
 def _with_exit_code(original: Callable[..., Any]) -> Callable[..., Any]:

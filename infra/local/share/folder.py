@@ -13,7 +13,7 @@ from boto3.s3.transfer import TransferConfig
 from infra.local.account import Client
 from infra.local.journal import Journal
 from infra.local.share import leftovers
-from raki.service.messages import is_scratch
+from raki.names import is_scratch
 
 # The server holds the parts that are on their way in memory, several times over. boto3 itself makes them larger where
 # there would be more than S3's 10,000.
@@ -77,6 +77,8 @@ class ShareFolder:
         self._s3 = s3
         self._journal = journal
         self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        """One refresh at a time: one whose listing is older would remove what a newer one has brought."""
         self._synchronised: dict[str, Synchronised] = {}
         leftovers.clear(path)
         self._before = leftovers.listed(path) if read_only else {}
@@ -111,23 +113,22 @@ class ShareFolder:
             folders: paths from the share's root; "/" is the root.
             recursive: False leaves everything but the direct children of the folders as it is.
         """
-        n_changed = 0
-        for folder in folders:
-            inside = folder.strip("/") + "/" if folder.strip("/") else ""
-            if inside not in self._seen_folders:
-                self._journal.note(
-                    "error", f"{self.path.name}: the gateway hasn't listed {folder} yet, it stays unseen"
-                )
-                continue
-            listed = dict(self._list(inside, recursive=recursive))
-            self._seen_folders |= _folders_of(listed)
-            n_changed += sum(self._fetch(name, etag) for name, etag in listed.items())
-            n_changed += sum(self._remove_from_before(folder, listed) for folder in _folders_of(listed))
-            with self._lock:
-                known = [name for name in self._synchronised if name.startswith(inside)]
-            below = [name for name in known if recursive or "/" not in name[len(inside) :]]
-            n_changed += sum(self._remove(name) for name in below if name not in listed)
-        return n_changed
+        with self._refreshing:
+            return sum(self._refresh(folder, recursive=recursive) for folder in folders)
+
+    def _refresh(self, folder: str, *, recursive: bool) -> int:
+        inside = folder.strip("/") + "/" if folder.strip("/") else ""
+        if inside not in self._seen_folders:
+            self._journal.note("error", f"{self.path.name}: the gateway hasn't listed {folder} yet, it stays unseen")
+            return 0
+        listed = dict(self._list(inside, recursive=recursive))
+        self._seen_folders |= _folders_of(listed)
+        n_changed = sum(self._fetch(name, etag) for name, etag in listed.items())
+        n_changed += sum(self._remove_from_before(folder, listed) for folder in _folders_of(listed))
+        with self._lock:
+            known = [name for name in self._synchronised if name.startswith(inside)]
+        below = [name for name in known if recursive or "/" not in name[len(inside) :]]
+        return n_changed + sum(self._remove(name) for name in below if name not in listed)
 
     def _list(self, inside: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
         delimiter = {} if recursive else {"Delimiter": "/"}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from raki.service.objects import MANIFEST
+from raki.manifest import MANIFEST
 
 PREFIX = ".raki-"
 SUFFIX = ".part"

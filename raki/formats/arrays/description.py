@@ -6,6 +6,7 @@ from typing import Any
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.scan import Geometry
+from raki.scan.geometry import UNKNOWN_SPACING_MM
 from raki.scan.header import LARGEST_MATRIX, LONGEST_MM, SHORTEST_MM
 
 COUNTERS = {
@@ -75,9 +76,10 @@ class Description:
     """Rows of the image; the lines of k-space without phase oversampling where nothing is told."""
     position_mm: Three = (0.0, 0.0, 0.0)
     """Centre of the first slice, in LPS."""
-    read_direction: Three = (1.0, 0.0, 0.0)
-    phase_direction: Three = (0.0, 1.0, 0.0)
-    slice_direction: Three = (0.0, 0.0, 1.0)
+    read_direction: Three | None = None
+    phase_direction: Three | None = None
+    slice_direction: Three | None = None
+    """Those of an axial scan where nothing is told; of none, the image has no known orientation."""
     acs_lines: tuple[int, int] | None = None
     """First and one past the last line for calibration inside k-space; found by looking where nothing is told."""
     dwell_time_s: float = 0.0
@@ -146,11 +148,12 @@ class Description:
             fov_mm=fov_mm,
             matrix=(n_rows, n_columns),
             phase_oversampling=encoded_rows / n_rows,
-            slice_spacing_mm=self.slice_spacing_mm or fov_mm[2],
-            read_direction=self.read_direction,
-            phase_direction=self.phase_direction,
-            slice_direction=self.slice_direction,
+            slice_spacing_mm=self.slice_spacing_mm or fov_mm[2] or UNKNOWN_SPACING_MM,
+            read_direction=self.read_direction or (1.0, 0.0, 0.0),
+            phase_direction=self.phase_direction or (0.0, 1.0, 0.0),
+            slice_direction=self.slice_direction or (0.0, 0.0, 1.0),
             position_mm=self.position_mm,
+            is_oriented=bool(self.read_direction or self.phase_direction or self.slice_direction),
         )
 
 

@@ -20,7 +20,9 @@ from raki.formats.acquisitions import Format, OtherFormat
 from raki.formats.arrays.description import Description
 from raki.formats.arrays.scan import ArrayAcquisitions
 from raki.formats.hdf5.array import HDF5_MAGIC, Hdf5Array, damage_is_named
+from raki.formats.hdf5.opening import open_hdf5
 from raki.formats.hdf5.table import read_text
+from raki.scan.hdf5_members import own_dataset
 from raki.scan.header import field_of_view_mm, matrix_size, parse_header
 
 AXES = {4: ("slice", "coil", "ro", "pe"), 3: ("slice", "ro", "pe")}
@@ -38,14 +40,15 @@ def open_fastmri(path: Path) -> Iterator[ArrayAcquisitions]:
         UnsupportedScan: k-space with other axes, or kept outside the file.
         DamagedScan: truncated or overwritten, or its parts contradict each other.
     """
-    with damage_is_named():
-        file = h5py.File(path, "r")
+    file = open_hdf5(path)
     try:
-        if not _is_dataset(file, "kspace"):
+        with damage_is_named():
+            stored = own_dataset(file, "kspace")
+        if stored is None:
             raise OtherFormat(
                 "the HDF5 file holds no dataset 'kspace'; raki needs raw data: export the scan, not images"
             )
-        kspace = Hdf5Array(file["kspace"], "kspace", path)
+        kspace = Hdf5Array(stored, "kspace", path)
         header = _header(file, path)
         description = _described(kspace.shape, header)
         sampled = _mask(file, path, description.sizes(kspace.shape)["pe"])
@@ -55,18 +58,11 @@ def open_fastmri(path: Path) -> Iterator[ArrayAcquisitions]:
             file.close()
 
 
-def _is_dataset(file: h5py.File, name: str) -> bool:
-    """Whether the file itself has such a dataset; links into other files are not followed."""
-    with damage_is_named():
-        is_own = name in file and isinstance(file.get(name, getlink=True), h5py.HardLink)
-        return is_own and isinstance(file[name], h5py.Dataset)
-
-
 def _header(file: h5py.File, path: Path) -> xsd.ismrmrdHeader | None:
-    if not _is_dataset(file, "ismrmrd_header"):
-        return None
     with damage_is_named():
-        stored = file["ismrmrd_header"]
+        stored = own_dataset(file, "ismrmrd_header")
+    if stored is None:
+        return None
     text = read_text(stored, "ismrmrd_header", path)
     if not text:
         raise DamagedScan("the 'ismrmrd_header' isn't a text; raki needs ISMRMRD's XML: export it again")
@@ -103,9 +99,11 @@ def _described(shape: tuple[int, ...], header: xsd.ismrmrdHeader | None) -> Desc
 
 def _mask(file: h5py.File, path: Path, n_pe: int) -> Bool[np.ndarray, " pe"] | None:
     """The lines that were acquired, where the file says so."""
-    if not _is_dataset(file, "mask"):
+    with damage_is_named():
+        stored = own_dataset(file, "mask")
+    if stored is None:
         return None
-    mask = Hdf5Array(file["mask"], "mask", path)
+    mask = Hdf5Array(stored, "mask", path)
     if np.prod(mask.shape, dtype=object) != n_pe or mask.dtype.kind not in "biuf":
         raise DamagedScan(
             f"the 'mask' is {' x '.join(map(str, mask.shape))} of {mask.dtype.name}; raki needs one number for each of "

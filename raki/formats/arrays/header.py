@@ -82,7 +82,9 @@ def line_heads(
     slices = heads["idx"]["slice"].astype(float)
     along = np.multiply(geometry.slice_spacing_mm, geometry.slice_direction)
     heads["position"] = np.asarray(geometry.position_mm) + slices[:, None] * along
-    heads["read_dir"], heads["phase_dir"] = geometry.read_direction, geometry.phase_direction
+    # Of an unknown orientation these stay unset, as in ISMRMRD; which way the slices follow each other is needed.
+    directions = (geometry.read_direction, geometry.phase_direction) if geometry.is_oriented else np.zeros((2, 3))
+    heads["read_dir"], heads["phase_dir"] = directions
     heads["slice_dir"] = geometry.slice_direction
     return heads
 

@@ -11,9 +11,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from raki.archive import DEFAULT_LIMITS
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.arrays.npy_mapping import damage_is_named, mapped_array
+from raki.scan.budget import require_in_proportion
 
 # Signature, version, flags, method, time, date, checksum, packed and unpacked size, lengths of name and extra field.
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -33,6 +33,7 @@ def mapped_members(path: Path, folder: Path) -> dict[str, np.memmap]:
             archive = zipfile.ZipFile(file)
         with archive:
             infos = archive.infolist()
+            require_in_proportion(sum(info.file_size for info in infos), path.stat().st_size, "what is packed in it")
             names = [info.filename.removesuffix(".npy") for info in infos]
             if len(infos) > MOST_MEMBERS or len(set(names)) < len(infos):
                 raise UnsupportedScan(
@@ -63,12 +64,6 @@ class _BoundedReads(io.FileIO):
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, folder: Path) -> np.memmap:
-    ratio, most_bytes = DEFAULT_LIMITS.ratio, DEFAULT_LIMITS.n_bytes
-    if info.file_size > min(ratio * max(info.compress_size, BLOCK_BYTES), most_bytes):
-        raise UnsupportedScan(
-            f"the array '{name}' unpacks from {info.compress_size} to {info.file_size} bytes; raki takes at most "
-            f"{ratio:g} times as many and {most_bytes}: save it without compression"
-        )
     with damage_is_named():
         source = archive.open(info)
     with source:

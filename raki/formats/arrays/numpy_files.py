@@ -21,6 +21,7 @@ from raki.formats.arrays.scan import ArrayAcquisitions
 
 ARRAYS = ("kspace", "noise", "acs")
 LARGEST_JSON_BYTES = 1 << 20
+LARGEST_CODE_POINT = 0x10FFFF
 LARGEST_VALUE_BYTES = 1 << 12
 
 
@@ -89,6 +90,11 @@ def _value(array: np.ndarray) -> object:
             f"the archive holds an array of {array.nbytes} bytes beside 'kspace' that is none of {', '.join(ARRAYS)}; "
             f"fields of the description have at most {LARGEST_VALUE_BYTES}: leave it out"
         )
+    if array.dtype.kind == "U":
+        codes = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder))
+        # Python makes a text of these, and fails wherever it is used.
+        if codes.max(initial=0) > LARGEST_CODE_POINT:
+            raise DamagedScan("a text in the archive holds numbers that are no letters; save it again")
     with damage_is_named():
         value: object = np.char.decode(array, "ascii").tolist() if array.dtype.kind == "S" else array.tolist()
     return value

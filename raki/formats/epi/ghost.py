@@ -71,7 +71,7 @@ def nyquist_phase(
         single += plain if is_reversed[middle] else plain.conj()
     if not doubled.any():
         raise UnsupportedScan(
-            "the navigators hold no signal; raki needs it to remove the N/2 ghost: acquire them again"
+            "the navigators hold no signal; raki needs it to remove the N/2 ghost: export the scan with all of them"
         )
     return _fit_line(_root_of_magnitude(doubled).sum(axis=0), single.sum(axis=0))
 
@@ -115,7 +115,7 @@ def _echoes_compared(is_reversed: Bool[np.ndarray, " navigator"]) -> list[tuple[
     if not pairs:
         raise UnsupportedScan(
             f"the {n_navigators} navigators are all {'reversed' if is_reversed.any() else 'forward'} lines; raki needs "
-            "both polarities to remove the N/2 ghost: acquire at least two navigators of alternating polarity"
+            "both polarities to remove the N/2 ghost: export the scan with all of its navigators"
         )
     return triples or pairs
 

@@ -12,7 +12,8 @@ from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.acquisitions import Acquisitions, flag_bits
 from raki.formats.epi.ghost import NyquistPhase, correct_nyquist, flip_reversed, nyquist_phase
 from raki.formats.epi.ramps import RampSampling, readout_positions, regrid_ramps
-from raki.formats.sorting.lines import NOT_IMAGE, has_flag
+from raki.formats.sorting.marks import NOT_IMAGE, has_flag
+from raki.scan import COUNTERS
 
 # Lines corrected at once: a train or a part of one.
 BATCH = 256
@@ -24,7 +25,7 @@ def straightened(acquisitions: Acquisitions, encoding: xsd.encodingType) -> Acqu
     A scan that isn't EPI comes back as it is.
 
     Raises:
-        UnsupportedScan: reversed lines without navigators to correct them by.
+        UnsupportedScan: lines of both directions in one image, without navigators to correct them by.
         DamagedScan: the header's readout is impossible.
     """
     ramps = RampSampling.from_header(encoding)
@@ -45,7 +46,7 @@ class EchoTrains:
         self._is_reversed = has_flag(heads, ismrmrd.ACQ_IS_REVERSE)
         self._runs = _navigator_runs(heads)
         self._run_of = np.full(len(heads), -1)
-        if self._is_reversed[self._is_line].any():
+        if _mixes_directions(heads[self._is_line]):
             self._run_of[self._is_line] = _matching_runs(heads, self._runs, np.flatnonzero(self._is_line))
         self._phase = lru_cache(maxsize=64)(self._phase_of_run)
         self.heads = self._straight_heads(heads)
@@ -100,6 +101,17 @@ class EchoTrains:
     def _phase_of_run(self, run: int) -> NyquistPhase:
         indices = self._runs[run]
         return nyquist_phase(self._on_grid(indices), self._is_reversed[indices])
+
+
+def _mixes_directions(lines: np.ndarray) -> bool:
+    """Whether some image has lines of both directions: only there they make a ghost (EPI).
+
+    The echoes of a bipolar readout are images of one direction each; flipped, every second one is as the others.
+    """
+    images = _codes(lines, ("slice", *COUNTERS))
+    is_reversed = has_flag(lines, ismrmrd.ACQ_IS_REVERSE)
+    n_lines, n_reversed = np.bincount(images), np.bincount(images, is_reversed)
+    return bool(((n_reversed > 0) & (n_reversed < n_lines)).any())
 
 
 def _navigator_runs(heads: np.ndarray) -> list[np.ndarray]:

@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 
 from raki.errors import DamagedScan, UnsupportedScan
+from raki.scan.budget import require_in_proportion
+from raki.scan.hdf5_members import is_elsewhere
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 # What is left out was never written: lines of zeros. A file that announces more than this was cut, or lies.
@@ -40,13 +42,12 @@ class Hdf5Array:
     def __init__(self, dataset: h5py.Dataset, name: str, path: Path) -> None:
         self._name, self._path = name, path
         with damage_is_named():
+            if is_elsewhere(dataset):
+                raise kept_elsewhere(name)
             self.shape: tuple[int, ...] = tuple(dataset.shape or ())
             self.dtype: np.dtype = dataset.dtype
             is_plain = dataset.id.get_type().equal(h5py.h5t.py_create(self.dtype, logical=True))
-            is_elsewhere = dataset.is_virtual or dataset.external is not None
             chunks: tuple[int, ...] | None = dataset.chunks
-        if is_elsewhere:
-            raise UnsupportedScan(f"the numbers of '{name}' are kept in other files; raki reads one: copy them into it")
         if not is_plain or self.dtype.hasobject:
             raise UnsupportedScan(f"the numbers of '{name}' have an unusual form; raki reads IEEE ones: save it again")
         n_bytes = _count(self.shape) * self.dtype.itemsize
@@ -91,6 +92,7 @@ class Chunks:
             dataset.id.chunk_iter(self._note)
         self._n_file_bytes = path.stat().st_size
         self.n_stored_bytes = sum(min(chunk.size, self._n_file_bytes) for chunk in self._places.values())
+        require_in_proportion(len(self._places) * self._n_chunk_bytes, self._n_file_bytes, f"the dataset '{name}'")
         if not set(self._filters) <= {DEFLATE, SHUFFLE}:
             raise UnsupportedScan(
                 f"the dataset '{name}' is packed with HDF5's filters {self._filters}; raki reads {[DEFLATE, SHUFFLE]}, "
@@ -178,6 +180,11 @@ def damage_is_named() -> Iterator[None]:
             f"the HDF5 file is truncated or damaged ({type(error).__name__}); raki needs a complete file: "
             "copy or export the scan again"
         ) from None
+
+
+def kept_elsewhere(name: str) -> UnsupportedScan:
+    """The error for a dataset whose numbers are in other files."""
+    return UnsupportedScan(f"the numbers of '{name}' are kept in other files; raki reads one: copy them into it")
 
 
 def _mapped(dataset: h5py.Dataset, shape: tuple[int, ...], dtype: np.dtype, path: Path) -> np.ndarray | None:

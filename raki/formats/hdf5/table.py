@@ -16,14 +16,17 @@ import h5py
 import numpy as np
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.hdf5.array import Chunks, damage_is_named
+from raki.formats.hdf5.array import Chunks, damage_is_named, kept_elsewhere
+from raki.scan.budget import require_in_proportion
+from raki.scan.hdf5_members import is_elsewhere
 
 LIST = np.dtype([("length", "<u4"), ("heap", "<u8"), ("object", "<u4")])
 HEAP_START = b"GCOL\x01\0\0\0"
 N_HEADER_BYTES = 16  # of a heap and of an object in it
 # A table of acquisitions beyond this is not one: ten million of them.
 LARGEST_TABLE_BYTES = 4 << 30
-LONGEST_TEXT_BYTES = 16 << 20
+# Headers that hold a scanner's whole protocol reach half a million.
+LONGEST_TEXT_BYTES = 4 << 20
 
 
 class StoredTable:
@@ -36,6 +39,8 @@ class StoredTable:
 
     def __init__(self, table: h5py.Dataset, name: str, path: Path) -> None:
         with damage_is_named():
+            if is_elsewhere(table):
+                raise kept_elsewhere(name)
             row = table.id.get_type()
             self._offsets = {
                 row.get_member_name(n).decode(errors="replace"): (row.get_member_offset(n), row.get_member_type(n))
@@ -52,10 +57,11 @@ class StoredTable:
                 "none: copy the scan into a new file"
             )
         self._n_file_bytes = path.stat().st_size
-        if n_rows * row_bytes > min(LARGEST_TABLE_BYTES, 1024 * self._n_file_bytes):
-            raise DamagedScan(
-                f"the HDF5 file announces {n_rows * row_bytes} bytes of '{name}' and has {self._n_file_bytes} in all; "
-                "raki needs a complete file: copy or export the scan again"
+        require_in_proportion(n_rows * row_bytes, self._n_file_bytes, f"the table '{name}'")
+        if n_rows * row_bytes > LARGEST_TABLE_BYTES:
+            raise UnsupportedScan(
+                f"the HDF5 file announces {n_rows * row_bytes} bytes of '{name}'; raki takes {LARGEST_TABLE_BYTES}: "
+                "split the scan"
             )
         self._rows = _stored_rows(table, n_rows, row_bytes, name, path)
         self._file = path.open("rb")
@@ -78,10 +84,21 @@ class StoredTable:
         dtype = kind.dtype
         return self._part(offset, dtype.itemsize).view(dtype).reshape(-1)
 
-    def lists(self, name: str | None = None) -> np.ndarray:
-        """Length and place of a list in all rows: of one field, or of a table whose rows are nothing else."""
+    def lists(self, name: str | None = None, *, item_bytes: int = 1) -> np.ndarray:
+        """Length and place of a list in all rows: of one field, or of a table whose rows are nothing else.
+
+        Raises:
+            DamagedScan: together they are longer than the file, as only lists are that lie upon each other.
+        """
         offset = 0 if name is None else self._offsets[name][0]
-        return self._part(offset, LIST.itemsize).view(LIST).reshape(-1)
+        places = self._part(offset, LIST.itemsize).view(LIST).reshape(-1)
+        n_bytes = int(places["length"].sum(dtype=np.uint64)) * item_bytes
+        if n_bytes > self._n_file_bytes:
+            raise DamagedScan(
+                f"the lists in the HDF5 file take {n_bytes} bytes, and the file has {self._n_file_bytes} in all; raki "
+                "needs a complete file: copy or export the scan again"
+            )
+        return places
 
     def read(self, place: np.void, item_bytes: int) -> bytes:
         """The content of one list.
@@ -135,6 +152,8 @@ def read_text(dataset: object, name: str, path: Path) -> str | None:
     if not isinstance(dataset, h5py.Dataset):
         return None
     with damage_is_named():
+        if is_elsewhere(dataset):
+            raise kept_elsewhere(name)
         kind = h5py.check_string_dtype(dataset.dtype)
         n_bytes = dataset.dtype.itemsize if kind is not None and kind.length is not None else None
         if kind is None or dataset.size != 1:
@@ -155,8 +174,6 @@ def _stored_rows(table: h5py.Dataset, n_rows: int, row_bytes: int, name: str, pa
     """All rows as bytes."""
     if table.ndim > 1:
         raise DamagedScan(f"'{name}' has {table.ndim} dimensions in the HDF5 file; raki needs a list: export it again")
-    if table.is_virtual or table.external is not None:
-        raise UnsupportedScan(f"'{name}' is kept in other files; raki reads one: copy it into it")
     if table.chunks is not None:
         chunks = Chunks(table, table.chunks, np.dtype((np.void, row_bytes)), name, path)
         return chunks.read([(0, n_rows)]).view(np.uint8).reshape(-1, row_bytes)

@@ -4,7 +4,7 @@ Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089; https://ism
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,9 +14,15 @@ from ismrmrd.hdf5 import acquisition_dtype
 from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.acquisitions import HEAD, Format, OtherFormat, require_measured
+from raki.formats.acquisitions import HEAD, Acquisitions, Format, OtherFormat, require_measured
 from raki.formats.hdf5.array import HDF5_MAGIC, damage_is_named
+from raki.formats.hdf5.opening import open_hdf5
 from raki.formats.hdf5.table import StoredTable, read_text
+from raki.formats.sorting.measurements import as_one
+from raki.scan.hdf5_members import own_dataset, own_member
+
+# Each is a header to parse and a file to hold open; a scanner's export has two or three.
+MOST_MEASUREMENTS = 32
 
 
 class IsmrmrdFile:
@@ -26,7 +32,9 @@ class IsmrmrdFile:
         self._table, self._number = table, number
         self.header_xml = header_xml
         self.heads = _as_type(table.field("head"), HEAD)
-        self._lists = table.lists("data")
+        self._lists = table.lists("data", item_bytes=number.itemsize)
+        self.n_bytes = int(self._lists["length"].sum(dtype=np.int64)) * number.itemsize
+        """Of all its samples, as they are stored."""
 
     def samples(self, wanted: Int[np.ndarray, " wanted"]) -> Iterator[Complex64[np.ndarray, "coil kept"]]:
         """The kept samples of the wanted acquisitions, in the order asked for."""
@@ -45,56 +53,65 @@ class IsmrmrdFile:
 
 
 @contextmanager
-def open_ismrmrd(path: Path) -> Iterator[IsmrmrdFile]:
-    """Opens a file with one measurement.
+def open_ismrmrd(path: Path) -> Iterator[Acquisitions]:
+    """Opens a file; several measurements in it are one scan, or refused by what differs.
 
     Raises:
-        NotAScan: HDF5 without ISMRMRD acquisitions.
-        UnsupportedScan: several measurements, or stored in an unusual way.
+        NotAScan: HDF5 without ISMRMRD acquisitions, or without those of an image where there are several.
+        UnsupportedScan: measurements that are no parts of one scan, or stored in an unusual way.
         DamagedScan: truncated or overwritten, as far as it shows at once.
     """
-    with damage_is_named():
-        file = h5py.File(path, "r")
-    try:
-        group = _ismrmrd_group(file)
-        with damage_is_named():
-            acquisitions = group["data"]
-            _require_type(acquisitions.dtype, acquisition_dtype)
-            number = np.dtype(h5py.check_vlen_dtype(acquisitions.dtype["data"]))
-        table = StoredTable(acquisitions, "data", path)
-        try:
-            yield IsmrmrdFile(_header_xml(group, path), table, number)
-        finally:
-            table.close()
-    finally:
-        with damage_is_named():
-            file.close()
+    with ExitStack() as stack:
+        file = open_hdf5(path)
+        stack.callback(_close, file)
+        found = {name: _measurement(group, path, stack) for name, group in _ismrmrd_groups(file).items()}
+        if sum(measurement.n_bytes for measurement in found.values()) > path.stat().st_size:
+            raise DamagedScan(
+                f"the file's {len(found)} measurements hold more bytes than the file, they lie upon each other; raki "
+                "needs each by itself: export the scan again"
+            )
+        yield as_one(found)
 
 
-def _ismrmrd_group(file: h5py.File) -> h5py.Group:
-    """The group with header and acquisitions, 'dataset' by convention."""
+def _close(file: h5py.File) -> None:
     with damage_is_named():
-        found = [
-            group
-            for name in file
-            if isinstance(group := file.get(name), h5py.Group)
-            and isinstance(group.get("data"), h5py.Dataset)
-            and group["data"].dtype.names is not None
-            and {"head", "data"} <= set(group["data"].dtype.names)
-        ]
+        file.close()
+
+
+def _measurement(group: h5py.Group, path: Path, stack: ExitStack) -> IsmrmrdFile:
+    with damage_is_named():
+        acquisitions = group["data"]
+        _require_type(acquisitions.dtype, acquisition_dtype)
+        number = np.dtype(h5py.check_vlen_dtype(acquisitions.dtype["data"]))
+    table = StoredTable(acquisitions, "data", path)
+    stack.callback(table.close)
+    return IsmrmrdFile(_header_xml(group, path), table, number)
+
+
+def _ismrmrd_groups(file: h5py.File) -> dict[str, h5py.Group]:
+    """The groups with header and acquisitions, 'dataset' alone by convention, in the order of their names."""
+    found: dict[str, h5py.Group] = {}
+    with damage_is_named():
+        for name in file:
+            group = own_member(file, name)
+            table = own_dataset(group, "data") if isinstance(group, h5py.Group) else None
+            if table is not None and {"head", "data"} <= set(table.dtype.names or ()):
+                found[name] = group
     if not found:
         raise OtherFormat(
             "the HDF5 file holds no ISMRMRD acquisitions; raki needs a group 'dataset' with 'xml' and 'data': "
             "export the raw data, not images"
         )
-    if len(found) > 1:
-        raise UnsupportedScan(f"the file holds {len(found)} measurements; raki reads one a file: split it")
-    return found[0]
+    if len(found) > MOST_MEASUREMENTS:
+        raise UnsupportedScan(
+            f"the file holds {len(found)} measurements; raki takes {MOST_MEASUREMENTS} of one scan at most: split it"
+        )
+    return found
 
 
 def _header_xml(group: h5py.Group, path: Path) -> str:
     with damage_is_named():
-        stored = group.get("xml")
+        stored = own_dataset(group, "xml")
     text = read_text(stored, "xml", path)
     if text is None:
         raise DamagedScan("the file has acquisitions but no header; raki needs it as 'xml': export the scan again")

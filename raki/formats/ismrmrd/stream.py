@@ -15,6 +15,7 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
 from pathlib import Path
@@ -57,14 +58,18 @@ class IsmrmrdStream:
     """The header and the acquisitions of one stream; see `raki.formats.acquisitions.Acquisitions`.
 
     Raises:
-        DamagedScan: the stream ends before its closing message, or is none from some byte on.
+        DamagedScan: the stream ends before its first acquisition, or is none from some byte on.
         UnsupportedScan: several measurements.
         NotAScan: images or texts only.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.header_xml, self.heads, self._samples_begin = _walk(file)
+        found = _walk(file)
+        self.header_xml, self.heads, self._samples_begin = found.header_xml, found.heads, found.samples_begin
+        # Its header tells how many lines were to come, whatever came of them.
+        self.cut_from = 1 if found.is_cut else None
+        self.remarks = (_about_end(len(found.heads)),) if found.is_cut else ()
 
     def samples(self, wanted: Int[np.ndarray, " wanted"]) -> Iterator[Complex64[np.ndarray, "coil kept"]]:
         """The kept samples of the wanted acquisitions, in the order asked for."""
@@ -104,35 +109,43 @@ def looks_like_stream(start: bytes) -> bool:
     return at > 0
 
 
-def _walk(file: BinaryIO) -> tuple[str, np.ndarray, Sequence[int]]:
-    """The header, the heads, and where each acquisition's samples begin."""
+@dataclass(frozen=True)
+class _Messages:
+    """What was found in a stream: the header, the heads, and where each acquisition's samples begin."""
+
+    header_xml: str
+    heads: np.ndarray
+    samples_begin: Sequence[int]
+    is_cut: bool
+
+
+def _walk(file: BinaryIO) -> _Messages:
     n_file_bytes = file.seek(0, 2)
     file.seek(0)
     headers, heads, places = list[str](), bytearray(), array("Q")
-    while (kind := _kind(file)) != MessageKind.CLOSE:
-        if kind == MessageKind.HEADER:
-            headers.append(_header(file))
-            n_bytes = 0
-        elif kind == MessageKind.ACQUISITION:
-            head = _read(file, HEAD.itemsize)
-            heads += head
-            n_trajectory_bytes, n_bytes = _acquisition_bytes(head)
-            places.append(file.tell() + n_trajectory_bytes)
-        else:
-            n_bytes = _other_bytes(file, kind)
-        if file.tell() + n_bytes > n_file_bytes:
-            raise _cut_short(n_file_bytes)
-        file.seek(n_bytes, 1)
-    if file.tell() < n_file_bytes:
+    is_cut = False
+    try:
+        while (kind := _kind(file)) != MessageKind.CLOSE:
+            if kind == MessageKind.HEADER:
+                headers.append(_header(file))
+            elif kind == MessageKind.ACQUISITION:
+                head, n_before, n_bytes = _acquisition(file)
+                _step_over(file, n_bytes, n_file_bytes)
+                heads += head
+                places.append(file.tell() - n_bytes + n_before)
+            else:
+                _step_over(file, _other_bytes(file, kind), n_file_bytes)
+    except _CutShort:
+        if not places:
+            raise
+        is_cut = True
+    _require_one_measurement(headers, places)
+    if file.tell() < n_file_bytes and not is_cut:
         raise DamagedScan(
             f"{n_file_bytes - file.tell()} bytes follow the end of the ISMRMRD stream; raki reads one stream a file: "
             "copy or convert the scan again"
         )
-    if not places:
-        raise NotAScan("the ISMRMRD stream holds no acquisitions; raki needs raw data, not images: export it")
-    if len(headers) != 1:
-        raise _headers_error(len(headers))
-    return headers[0], np.frombuffer(heads, HEAD), places
+    return _Messages(headers[0], np.frombuffer(heads, HEAD), places, is_cut)
 
 
 def _kind(file: BinaryIO) -> MessageKind:
@@ -157,10 +170,17 @@ def _header(file: BinaryIO) -> str:
     return _read(file, n_bytes).decode(errors="replace")
 
 
-def _acquisition_bytes(head: bytes) -> tuple[int, int]:
-    """Of the trajectory; of it and the samples that follow it."""
+def _step_over(file: BinaryIO, n_bytes: int, n_file_bytes: int) -> None:
+    if file.tell() + n_bytes > n_file_bytes:
+        raise _CutShort(n_file_bytes)
+    file.seek(n_bytes, 1)
+
+
+def _acquisition(file: BinaryIO) -> tuple[bytes, int, int]:
+    """A head; the bytes of the trajectory; those of it and of the samples that follow it."""
+    head = _read(file, HEAD.itemsize)
     n_samples, n_coils, n_dimensions = ACQUISITION_SIZES.unpack_from(head)
-    return 4 * n_dimensions * n_samples, (4 * n_dimensions + 8 * n_coils) * n_samples
+    return head, 4 * n_dimensions * n_samples, (4 * n_dimensions + 8 * n_coils) * n_samples
 
 
 def _other_bytes(file: BinaryIO, kind: MessageKind) -> int:
@@ -200,21 +220,39 @@ def _number_bytes(number_type: int) -> int:
 def _read(file: BinaryIO, n_bytes: int) -> bytes:
     content = file.read(n_bytes)
     if len(content) < n_bytes:
-        raise _cut_short(file.tell())
+        raise _CutShort(file.tell())
     return content
 
 
-def _cut_short(n_file_bytes: int) -> DamagedScan:
-    return DamagedScan(
-        f"the ISMRMRD stream breaks off after {n_file_bytes} bytes, before its closing message; it was cut short: "
-        "copy or convert the scan again"
+class _CutShort(DamagedScan):
+    """The stream ends before its closing message."""
+
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__(
+            f"the ISMRMRD stream breaks off after {n_bytes} bytes, before its closing message; it was cut short: copy "
+            "or convert the scan again"
+        )
+
+    @property
+    def failure_class(self) -> str:
+        """To all but the walk it is damage."""
+        return DamagedScan.__name__
+
+
+def _about_end(n_acquisitions: int) -> str:
+    return (
+        f"The stream ends after {n_acquisitions} acquisitions, without its closing message: the scan was stopped, or "
+        "the copy is not whole."
     )
 
 
-def _headers_error(n_headers: int) -> DamagedScan | UnsupportedScan:
-    if n_headers == 0:
-        return DamagedScan("the ISMRMRD stream has acquisitions but no header; raki needs it: convert the scan again")
-    return UnsupportedScan(f"the ISMRMRD stream holds {n_headers} measurements; raki reads one a file: split it")
+def _require_one_measurement(headers: Sequence[str], places: Sequence[int]) -> None:
+    if not places:
+        raise NotAScan("the ISMRMRD stream holds no acquisitions; raki needs raw data, not images: export it")
+    if not headers:
+        raise DamagedScan("the ISMRMRD stream has acquisitions but no header; raki needs it: convert the scan again")
+    if len(headers) > 1:
+        raise UnsupportedScan(f"the ISMRMRD stream holds {len(headers)} measurements; raki reads one a file: split it")
 
 
 ISMRMRD_STREAM = Format(

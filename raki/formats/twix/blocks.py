@@ -45,6 +45,8 @@ class StoredLines:
     headers: np.ndarray
     places: Int[np.ndarray, " line"]
     layout: BlockLayout
+    is_cut: bool = False
+    """Whether the file breaks off after them, without the scanner's mark of the end."""
 
 
 def is_twix(start: bytes) -> bool:
@@ -118,22 +120,26 @@ def read_buffers(fd: int, measurement: Measurement) -> tuple[dict[str, str], int
 
 
 def read_lines(fd: int, measurement: Measurement, first_line: int) -> StoredLines:
-    """Walks from line to line up to the mark of the end; reads their headers only.
+    """Walks from line to line up to the mark of the end, or to the last whole line; reads their headers only.
 
     Raises:
-        DamagedScan: the end is missing, or a block's length contradicts its contents.
+        DamagedScan: there is no whole line before the file's end, or a block's length contradicts its contents.
         UnsupportedScan: more lines than raki keeps in memory.
     """
     headers = bytearray()
     places: list[int] = []
+    is_cut = False
     for at, header in _walk(fd, measurement, first_line):
+        if header is None:
+            is_cut = True
+            break
         if len(places) == MOST_LINES:
             raise UnsupportedScan(f"the scan has more than {MOST_LINES} lines; raki reads no more: split the scan")
         headers += header
         places.append(at)
     layout = measurement.layout
     heads = np.frombuffer(headers, layout.header)
-    return StoredLines(headers=heads, places=np.array(places, dtype=np.int64), layout=layout)
+    return StoredLines(headers=heads, places=np.array(places, dtype=np.int64), layout=layout, is_cut=is_cut)
 
 
 def read_line(fd: int, lines: StoredLines, index: int) -> np.ndarray:
@@ -152,8 +158,10 @@ def coil_numbers(fd: int, lines: StoredLines, index: int) -> tuple[int, ...]:
     return tuple(numbers.ravel().tolist())
 
 
-def _walk(fd: int, measurement: Measurement, at: int) -> Iterator[tuple[int, bytes]]:
-    """Where each line begins, and its scan header. Every block takes the walk further, or ends it.
+def _walk(fd: int, measurement: Measurement, at: int) -> Iterator[tuple[int, bytes | None]]:
+    """Where each line begins, and its scan header; None where the end should be marked and the measurement ends.
+
+    Every block takes the walk further, or ends it.
 
     A block's own length is that of several lines where lines are packed together, and in VB that of one coil or of
     all; so it only has to have room for the samples, whose number tells where the next line begins.
@@ -163,10 +171,8 @@ def _walk(fd: int, measurement: Measurement, at: int) -> Iterator[tuple[int, byt
     while True:
         header = os.pread(fd, size, at) if at + size <= measurement.end else b""
         if len(header) < size:
-            raise DamagedScan(
-                f"the scan was cut short: its end is missing after {n_lines} lines; raki needs a complete scan: copy "
-                "it again, or acquire it again if it was stopped on the scanner"
-            )
+            yield _end(at, n_lines)
+            return
         word, number = struct.unpack_from("<II", header)
         mask, n_samples, n_channels = struct.unpack_from("<QHH", header, mask_at)
         n_announced = n_bytes = word & DMA_LENGTH
@@ -186,10 +192,21 @@ def _walk(fd: int, measurement: Measurement, at: int) -> Iterator[tuple[int, byt
                 f"the block after {n_lines} lines says {n_channels} coils of {n_samples} samples in {n_announced} "
                 "bytes, which is no line of this measurement; the file is overwritten: copy or export the scan again"
             )
+        if at + n_bytes > measurement.end:
+            yield _end(at, n_lines)
+            return
         if not mask & SYNCDATA:
             n_lines += 1
             yield at, header
         at += n_bytes
+
+
+def _end(at: int, n_lines: int) -> tuple[int, None]:
+    if n_lines:
+        return at, None
+    raise DamagedScan(
+        "the scan was cut short before its first line; raki needs one whole image: copy it again from the scanner"
+    )
 
 
 def _decode(text: bytes) -> str:

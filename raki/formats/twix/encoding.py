@@ -14,7 +14,7 @@ from ismrmrd import xsd
 from jaxtyping import Int
 
 from raki.errors import DamagedScan
-from raki.formats.sorting.lines import NOT_IMAGE, has_flag
+from raki.formats.sorting.marks import NOT_IMAGE, has_flag
 from raki.formats.twix.epi import epi_timing, is_epi
 from raki.formats.twix.heads import CENTRE_LINE, CENTRE_PARTITION, COUNTERS
 from raki.formats.twix.protocol import Protocol

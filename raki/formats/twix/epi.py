@@ -4,7 +4,7 @@ import ismrmrd
 import numpy as np
 from ismrmrd import xsd
 
-from raki.formats.sorting.lines import NOT_IMAGE, has_flag
+from raki.formats.sorting.marks import NOT_IMAGE, has_flag
 from raki.formats.twix.protocol import Protocol
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Complex64, Int
 from raki.archive import START_BYTES
 from raki.errors import DamagedScan, NotAScan
 from raki.formats.acquisitions import Format, require_measured
-from raki.formats.sorting.lines import NOT_IMAGE, has_flag
+from raki.formats.sorting.marks import NOT_IMAGE, has_flag
 from raki.formats.twix.blocks import (
     Measurement,
     StoredLines,
@@ -44,7 +44,7 @@ class TwixFile:
 
     Raises:
         NotAScan: the last measurement has no lines.
-        DamagedScan: truncated, overwritten, or the parts contradict each other.
+        DamagedScan: cut short before the first line, overwritten, or the parts contradict each other.
         UnsupportedScan: too many lines.
     """
 
@@ -59,6 +59,8 @@ class TwixFile:
         coils = coil_numbers(fd, lines, int(is_image.argmax()))
         noise = [self._noise(adjustment, coils, protocol.coil_names()) for adjustment in adjustments]
         self.header_xml = to_header_xml(protocol, heads)
+        self.cut_from = protocol.count("sKSpace.lPhaseEncodingLines") if lines.is_cut else None
+        self.remarks = (_about_end(len(heads)),) if lines.is_cut else ()
         parts = [*(part for part in noise if len(part[1])), (lines, heads)]
         self.heads = np.concatenate([heads for _, heads in parts])
         self._parts = [lines for lines, _ in parts]
@@ -115,6 +117,13 @@ def open_twix(path: Path) -> Iterator[TwixFile]:
         yield TwixFile(fd)
     finally:
         os.close(fd)
+
+
+def _about_end(n_lines: int) -> str:
+    return (
+        f"The file ends after {n_lines} lines, without the scanner's mark of the end: the scan was stopped, or the "
+        "copy is not whole."
+    )
 
 
 def _require_samples(heads: np.ndarray) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raki.errors import PermanentError
-from raki.scan.arrays import LineMask
+from raki.scan.arrays import LineMask, LinesByImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +93,10 @@ class Placement:
     fov_mm: tuple[float, float]
     matrix: tuple[int, int]
     pixel_mm: tuple[float, float]
-    slice_thickness_mm: float
-    slice_spacing_mm: float
-    """Between the centres of neighbouring slices; the thickness for a single slice."""
+    slice_thickness_mm: float | None
+    """None where the header gives 0."""
+    slice_spacing_mm: float | None
+    """Between the centres of neighbouring slices; the thickness for a single slice, None where there is no one such."""
     phase_oversampling: float
     plane: str | None
     """"axial", "coronal" or "sagittal", whichever is nearest; None where the file gives no direction."""
@@ -122,10 +123,13 @@ class Sorted:
     n_coils: int
     n_ro: int
     """Samples of a line, the readout oversampling removed."""
-    sampled: LineMask
+    sampled: LineMask | LinesByImage
+    """Of each image, where they differ."""
     n_separate_acs_lines: int | None
     """None where none were acquired apart from the image."""
     has_noise: bool
+    remarks: tuple[str, ...] = ()
+    """What was decided while the lines were sorted; see `raki.scan.Scan`."""
 
 
 @dataclass(frozen=True, kw_only=True)

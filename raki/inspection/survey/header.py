@@ -7,6 +7,7 @@ from ismrmrd import xsd
 
 from raki.inspection.survey.facts import Origin, Timing
 from raki.scan.header import LARGEST_MATRIX
+from raki.wording import plain
 
 LONGEST_TEXT = 64
 DIMENSIONS = {False: "2-D", True: "3-D"}
@@ -98,8 +99,7 @@ def text(value: object) -> str | None:
     """One short line that may be shown on any terminal, or None."""
     if not isinstance(value, str):
         return None
-    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in value).split())
-    return (shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 3] + "...") or None
+    return plain(value, LONGEST_TEXT) or None
 
 
 def _text_in(part: object, name: str) -> str | None:

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Int, Shaped
 
 from raki.errors import PermanentError
 from raki.formats.acquisitions import HEAD, flag_bits
-from raki.formats.sorting.lines import NOT_IMAGE, has_flag, lay_out
+from raki.formats.sorting.lines import lay_out
+from raki.formats.sorting.marks import NOT_IMAGE, has_flag
 from raki.inspection.survey.facts import Counts, Noise, PhaseLines, Readout
 from raki.inspection.survey.header import count, number
 from raki.scan import COUNTERS

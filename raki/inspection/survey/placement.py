@@ -29,13 +29,14 @@ def placement_of(heads: Shaped[np.ndarray, " acquisition"], encoding: xsd.encodi
         return None
     readout_mm, phase_mm, slice_mm = geometry.fov_mm
     n_rows, n_columns = geometry.matrix
-    plane, tilt_deg = orientation(examples["slice_dir"][0])
+    has_spacing = not geometry.places and (len(examples) > 1 or slice_mm > 0)
+    plane, tilt_deg = orientation(examples["slice_dir"][0]) if geometry.is_oriented else (None, None)
     return Placement(
         fov_mm=(phase_mm, readout_mm),
         matrix=geometry.matrix,
         pixel_mm=(phase_mm / n_rows, readout_mm / n_columns),
-        slice_thickness_mm=slice_mm / n_images,
-        slice_spacing_mm=geometry.slice_spacing_mm,
+        slice_thickness_mm=slice_mm / n_images or None,
+        slice_spacing_mm=geometry.slice_spacing_mm if has_spacing else None,
         phase_oversampling=geometry.phase_oversampling,
         plane=plane,
         tilt_deg=tilt_deg,

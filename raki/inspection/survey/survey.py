@@ -1,10 +1,10 @@
 """What heads and header tell of the raw files of a scan, whether or not raki can make images of it.
 
-The files are read as `raki.prepare` reads them, up to the samples of the image; noise is read. So what is wrong with a
-sample of the image doesn't show here.
+The files are read as `raki.prepare` reads them, the samples once: what was acquired, and which recordings are of one
+image, is decided by them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +13,30 @@ from ismrmrd import xsd
 from raki.errors import PermanentError
 from raki.formats import Acquisitions, open_raw
 from raki.formats.scan_reader import sorted_scan
+from raki.formats.sorting.encodings import in_one_encoding
 from raki.inspection.survey.facts import Sorted, Survey
 from raki.inspection.survey.header import announced_acceleration, count, kind_of, origin_of, timing_of, trajectory_of
 from raki.inspection.survey.lines import counts_of, is_image, noise_of, phase_lines_of, readout_of
 from raki.inspection.survey.placement import placement_of
-from raki.prepare import Allowance, contained, preprocess
+from raki.prepare import preprocess
+from raki.sandbox import Allowance, contained
 from raki.scan.header import parse_header
 
 GRIDS = ("cartesian", "epi")
 
 
-def survey(files: Sequence[Path]) -> Survey:
+def survey(files: Sequence[Path], *, within: Callable[..., Survey] = contained) -> Survey:
     """Surveys the files of one scan, in a process of its own.
+
+    Args:
+        within: what runs it in another process, `contained` or that of `Readers`.
 
     Raises:
         NotAScan, DamagedScan, UnsupportedScan: the files can't be opened at all; see `raki.formats.open_raw`.
         TransientError: the process was killed from outside.
     """
     n_bytes = sum(file.stat().st_size for file in files if file.is_file())
-    return contained(survey_here, list(files), allowance=Allowance.for_size(n_bytes))
+    return within(survey_here, list(files), allowance=Allowance.for_size(n_bytes), reads=files)
 
 
 def survey_here(files: Sequence[Path]) -> Survey:
@@ -42,10 +47,9 @@ def survey_here(files: Sequence[Path]) -> Survey:
 
 def survey_acquisitions(format_name: str, acquisitions: Acquisitions) -> Survey:
     """Surveys a file that is open. Needs memory for the heads and the noise."""
-    heads = acquisitions.heads
     header = _header(acquisitions)
+    heads, encoding = _encoded(acquisitions, header)
     image = heads[is_image(heads)]
-    encoding = _encoding(header, image)
     counts = counts_of(heads)
     is_on_grid = encoding is not None and trajectory_of(encoding) in GRIDS and len(image) > 0
     return Survey(
@@ -72,12 +76,19 @@ def _header(acquisitions: Acquisitions) -> xsd.ismrmrdHeader | None:
         return None
 
 
-def _encoding(header: xsd.ismrmrdHeader | None, image: np.ndarray) -> xsd.encodingType | None:
-    """The encoding that most lines refer to."""
+def _encoded(
+    acquisitions: Acquisitions, header: xsd.ismrmrdHeader | None
+) -> tuple[np.ndarray, xsd.encodingType | None]:
+    """The heads, and the image's encoding; that of most lines where raki makes no image of them."""
+    heads = acquisitions.heads
     if header is None:
-        return None
-    n_lines = np.bincount(image["encoding_space_ref"], minlength=1)[: len(header.encoding)]
-    return header.encoding[int(n_lines.argmax())]
+        return heads, None
+    try:
+        encoded = in_one_encoding(acquisitions, header)
+    except PermanentError:
+        n_lines = np.bincount(heads["encoding_space_ref"][is_image(heads)], minlength=1)[: len(header.encoding)]
+        return heads, header.encoding[int(n_lines.argmax())]
+    return encoded.heads, encoded.encoding
 
 
 def _n_encoded(encoding: xsd.encodingType | None) -> int | None:
@@ -95,7 +106,8 @@ def _outcome(acquisitions: Acquisitions) -> Sorted | PermanentError:
         n_images=n_images,
         n_coils=n_coils,
         n_ro=n_ro,
-        sampled=scan.sampled,
+        sampled=scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image,
         n_separate_acs_lines=None if scan.acs is None else scan.acs.shape[2],
         has_noise=scan.noise is not None,
+        remarks=scan.remarks,
     )

@@ -1,15 +1,14 @@
 """Iterative RAKI as published: one complex network for all coils, trained again and again on its own result."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Complex64
 from torch import Tensor, nn
 
 from raki.kspace.adam import Adam
-from raki.kspace.measured import slice_kernel
-from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
-from raki.kspace.patches import Kernel, acs_examples, interpolate
+from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
+from raki.kspace.patches import acs_examples, interpolate
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.hidden import HiddenLayers
 from raki.kspace.published.lattice import (
@@ -21,22 +20,20 @@ from raki.kspace.published.lattice import (
     restore_acs,
     windows,
 )
-from raki.kspace.sampling import Sampling
+from raki.planning import IRAKI_FIELD as FIELD
+from raki.planning import IRAKI_GRAPPA_KERNEL as GRAPPA_KERNEL
+from raki.planning import Kernel, Sampling, extended_lines
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 FIRST_RATE = 5e-4
 # By how much the learning rate falls from round to round; published for these R.
 DECREMENTS = {4: 3e-5, 5: 4e-5, 6: 6e-5}
 
-N_EXTENDED_LINES = 65
-GRAPPA_KERNEL = Kernel(n_pe=2, n_ro=5)
 # Singular values of the calibration below this part of the largest are left out.
 GRAPPA_CUTOFF = 1e-4
 
 FIRST_KERNEL = Kernel(n_pe=4, n_ro=7)
 LAST_KERNEL = Kernel(n_pe=1, n_ro=5)
-# What the network sees through its layers: two acquired lines on either side of the gap.
-FIELD = Kernel(n_pe=4, n_ro=11)
 
 SMALLEST_MAGNITUDE = 10**0.5
 LARGEST_MAGNITUDE = 1e8
@@ -148,9 +145,8 @@ def train(
 
 def extended_acs(filled: SliceKSpace, sampling: Sampling) -> SliceAcs:
     """The 65 central lines of k-space, or as many of them as lie between the outermost lattice lines."""
-    lattice = sampling.lattice_lines()
-    first = (sampling.n_pe - N_EXTENDED_LINES) // 2
-    return filled[:, max(first, lattice[0]) : min(first + N_EXTENDED_LINES, lattice[-1] + 1)]
+    first, stop = extended_lines(sampling)
+    return filled[:, first:stop]
 
 
 def fill_by_truncated_grappa(kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling) -> SliceKSpace:
@@ -176,18 +172,3 @@ def uniform(shape: tuple[int, int], generator: torch.Generator) -> nn.Parameter:
     """The start that torch gives a convolution: both parts uniform, up to 1/√features either way."""
     real, imaginary = (2 * torch.rand(2, *shape, generator=generator) - 1) / shape[1] ** 0.5
     return nn.Parameter(torch.complex(real, imaginary))
-
-
-def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
-    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
-    yield from kernel_obstacle(GRAPPA_KERNEL, sampling, n_lines, n_ro)
-    acceleration = sampling.acceleration
-    n_central = extended_acs(torch.zeros(1, sampling.n_pe, 1, dtype=torch.complex64), sampling).shape[1]
-    if n_central < FIELD.n_lines_needed(acceleration) or n_ro < FIELD.n_ro:
-        yield (
-            f"needs at least {FIELD.n_lines_needed(acceleration)} central lines of {FIELD.n_ro} samples at "
-            f"R={acceleration} to train on; there are {n_central} of {n_ro}"
-        )
-
-
-IRAKI = Method(name="iraki", label="Iterative RAKI", fill=fill_by_iraki, obstacles=_obstacles, seconds_a_slice=1000.0)

@@ -13,8 +13,7 @@ from jaxtyping import Complex64, Inexact
 from torch import Tensor
 
 from raki.errors import NoCalibration
-from raki.kspace.patches import Kernel
-from raki.kspace.sampling import Sampling
+from raki.planning import Kernel, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 LatticeLines = Complex64[Tensor, "coil line ro"]

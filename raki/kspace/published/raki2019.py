@@ -1,6 +1,6 @@
 """RAKI as first published: every real channel of every coil has a network of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,13 +8,12 @@ from jaxtyping import Complex64, Float32
 from torch import Tensor, nn
 
 from raki.kspace.adam import Adam
-from raki.kspace.measured import slice_kernel
-from raki.kspace.method import FillSettings, Method, SliceReport, TrainingPoint, kernel_obstacle
-from raki.kspace.patches import Kernel
+from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
 from raki.kspace.published.descent import Schedule, descend, scale_to_peak
 from raki.kspace.published.hidden import HiddenLayers
 from raki.kspace.published.lattice import GapLines, LatticeLines, convolve, fill_gaps, gap_targets, windows
-from raki.kspace.sampling import Sampling
+from raki.planning import RAKI2019_FIELD as FIELD
+from raki.planning import Kernel, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PAPER = Schedule(n_steps=1000, learning_rate=3e-3)
@@ -22,8 +21,6 @@ PEAK_MAGNITUDE = 0.015
 
 FIRST_KERNEL = Kernel(n_pe=2, n_ro=5)
 LAST_KERNEL = Kernel(n_pe=2, n_ro=3)
-# What a network sees through its layers: the acquired line before the gap, and the two after it.
-FIELD = Kernel(n_pe=3, n_ro=7)
 
 RealSources = Float32[Tensor, "feature line ro"]
 RealGaps = Float32[Tensor, "network missing gap gap_ro"]
@@ -143,13 +140,3 @@ def as_coils(channels: Float32[Tensor, "channel *missing line ro"]) -> Complex64
 def truncated_normal(shape: tuple[int, ...], generator: torch.Generator) -> nn.Parameter:
     """Weights of standard deviation 0.1 before those beyond two of it are drawn anew."""
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.1, a=-0.2, b=0.2, generator=generator))
-
-
-def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
-    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
-    yield from kernel_obstacle(FIELD, sampling, n_lines, n_ro)
-
-
-RAKI2019 = Method(
-    name="raki2019", label="RAKI (2019)", fill=fill_by_raki2019, obstacles=_obstacles, seconds_a_slice=120.0
-)

@@ -1,16 +1,12 @@
 """Residual RAKI as published: a linear convolution beside the networks of RAKI, both trained by gradient descent."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
-from raki.kspace.measured import slice_kernel
-from raki.kspace.method import FillSettings, Method, SliceReport, kernel_obstacle
+from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.published.descent import Schedule
 from raki.kspace.published.lattice import GapLines, LatticeLines, mix, windows
 from raki.kspace.published.raki2019 import (
-    FIELD,
     FIRST_KERNEL,
     RakiNetworks,
     RealGaps,
@@ -21,7 +17,7 @@ from raki.kspace.published.raki2019 import (
     norms,
     truncated_normal,
 )
-from raki.kspace.sampling import Sampling
+from raki.planning import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PAPER = Schedule(n_steps=2000, learning_rate=1e-3)
@@ -90,11 +86,3 @@ def fill_by_rraki(
     Zhang et al. 2022, NeuroImage 256:119248, doi:10.1016/j.neuroimage.2022.119248.
     """
     return fill_by_networks(ResidualNetworks, PEAK_MAGNITUDE, kspace, acs, sampling, settings, schedule)
-
-
-def _obstacles(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
-    yield from kernel_obstacle(slice_kernel(n_ro), sampling, n_lines, n_ro)
-    yield from kernel_obstacle(FIELD, sampling, n_lines, n_ro)
-
-
-RRAKI = Method(name="rraki", label="Residual RAKI", fill=fill_by_rraki, obstacles=_obstacles, seconds_a_slice=260.0)

@@ -9,7 +9,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats import read_scan
-from raki.formats.sorting.lines import find_acs
+from raki.formats.sorting.calibration import find_acs
 from raki.images import reconstruct
 from raki.prepare.preparation import preprocess
 from raki.scan import Frame
@@ -32,14 +32,15 @@ def test_frames_follow_each_other_slice_by_slice(raw, edit, counter):
     np.testing.assert_array_equal(scan.kspace, np.concatenate([one.kspace, one.kspace / 2]))
 
 
-def test_a_frame_that_was_cut_short_is_named(edit):
+def test_a_frame_that_was_cut_short_is_left_out_and_named(edit):
     def cut(acquisitions):
         again = acquisitions[images(acquisitions)][:-3].copy()
         again["head"]["idx"]["repetition"] = 1
         return np.concatenate([acquisitions, again])
 
-    with pytest.raises(DamagedScan, match="slice 3 has 17 lines, slice 0 has 20"):
-        read_scan(edit(cut))
+    scan = read_scan(edit(cut))
+    assert len(scan.frames) == 1
+    assert "left out (repetition 1): slice 1 of repetition 1 has 17 of 20 lines" in scan.remarks[0]
 
 
 def test_partitions_are_refused_by_name(edit):
@@ -131,3 +132,37 @@ def test_flags_keep_the_lattice_beside_the_acs_out_of_it():
     sampled[::4] = sampled[9:16] = flagged[9:16] = True
     assert find_acs(sampled, flagged) == (9, 16)
     assert find_acs(sampled, np.zeros(24, bool)) == (8, 17)
+
+
+def test_groups_of_one_file_join_like_files(raw, tmp_path):
+    whole, path = read_scan(raw), tmp_path / "groups.h5"
+    with h5py.File(raw) as file, h5py.File(path, "w") as groups:
+        acquisitions, xml = file["dataset/data"][:], file["dataset/xml"][0]
+        is_noise = ~images(acquisitions)
+        for name, chosen in {"dataset_1": is_noise, "dataset_2": ~is_noise}.items():
+            groups.create_dataset(f"{name}/xml", data=[xml], dtype=h5py.special_dtype(vlen=bytes))
+            groups.create_dataset(f"{name}/data", data=acquisitions[chosen], dtype=acquisition_dtype)
+    scan = read_scan(path)
+    np.testing.assert_array_equal(scan.kspace, whole.kspace)
+    np.testing.assert_array_equal(scan.noise, whole.noise)
+    with h5py.File(path, "r+") as groups:
+        first = groups["dataset_2/xml"][0].replace(b"<y>32</y>", b"<y>48</y>")
+        groups.create_dataset("dataset_3/xml", data=[first], dtype=h5py.special_dtype(vlen=bytes))
+        groups.create_dataset("dataset_3/data", data=acquisitions[~is_noise], dtype=acquisition_dtype)
+    with pytest.raises(UnsupportedScan, match="'dataset_2' and 'dataset_3' are no parts of one scan"):
+        read_scan(path)
+
+
+def test_measurements_that_lie_upon_each_other_are_damage(raw, tmp_path):
+    path = tmp_path / "one.h5"
+    path.write_bytes(raw.read_bytes())
+    with h5py.File(path, "r+") as file:
+        for number in range(3):
+            file[f"again_{number}"] = file["dataset"]
+    with pytest.raises(DamagedScan, match="4 measurements hold more bytes than the file"):
+        read_scan(path)
+    with h5py.File(path, "r+") as file:
+        for number in range(3, 40):
+            file[f"again_{number}"] = file["dataset"]
+    with pytest.raises(UnsupportedScan, match="holds 41 measurements; raki takes 32"):
+        read_scan(path)

@@ -25,12 +25,15 @@ def opened(tmp_path):
     return read
 
 
-def refusal(tmp_path, content):
-    """The sentence about a file that can't be read, or None."""
+def refusal(tmp_path, content, read=None):
+    """The sentence about a file that can't be opened, or, where `read` is given, not be read by that; or None."""
     path = tmp_path / "Doe^Jane.dat"
     path.write_bytes(content)
     error = None
     try:
+        if read is not None:
+            read(path)
+            return None
         with TWIX.open(path) as file:
             assert all(np.isfinite(one).all() for one in file.samples(np.arange(len(file.heads))))
             assert parse_header(file.header_xml).encoding

@@ -2,6 +2,7 @@
 
 import struct
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from raki.errors import DamagedScan, NotAScan, PermanentError
+from raki.formats import read_scan
 from raki.formats.twix.encoding import to_encoding
 from raki.formats.twix.protocol import Protocol
 from raki.formats.twix.reader import TWIX
@@ -35,27 +37,46 @@ from tests.formats.twix.twix_files import (
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fraction=st.floats(0, 1, exclude_max=True))
 def test_truncated_at_any_byte_is_one_clear_sentence(tmp_path, version, fraction):
-    """Up to the head of the last block, the mark of the end; what follows is padding."""
+    """Up to the head of the last block, the mark of the end; what follows is padding. A part of an image is none."""
     content = WRITERS[version](image_lines())
     end = (
         content.rindex(struct.pack("<Q", ACQEND)) - (40 if version == "VD" else 20) + (192 if version == "VD" else 128)
     )
-    assert refusal(tmp_path, content[: int(fraction * end)]) is not None
+    error = refusal(tmp_path, content[: int(fraction * end)], read=read_scan)
+    assert error is not None or fraction * end > end - 192
+
+
+@pytest.mark.parametrize("version", WRITERS)
+def test_frames_before_the_one_in_which_a_file_ends_are_read(tmp_path, version):
+    frames = [replace(line, counters=line.counters | {"repetition": n}) for n in (0, 1) for line in image_lines()]
+    content = WRITERS[version](frames)
+    path = tmp_path / "scan.dat"
+    path.write_bytes(content)
+    whole = read_scan(path).kspace
+    path.write_bytes(content[: int(0.9 * len(content.rstrip(b"\0")))])
+    scan = read_scan(path)
+    np.testing.assert_array_equal(scan.kspace, whole[:1])
+    assert "without the scanner's mark of the end" in scan.remarks[0]
+    assert "left out (repetition 1)" in " ".join(scan.remarks)
 
 
 @pytest.mark.parametrize(("version", "n_bytes"), [("VD", 192), ("VB", 128)])
 def test_what_follows_the_mark_of_the_end_may_be_missing(tmp_path, version, n_bytes):
     content = WRITERS[version](image_lines())
     end = content.rindex(struct.pack("<Q", ACQEND)) - {"VD": 40, "VB": 20}[version]
-    assert refusal(tmp_path, content[: end + n_bytes]) is None
-    assert refusal(tmp_path, content[: end + n_bytes - 1]) is not None
+    path = tmp_path / "scan.dat"
+    for n_cut, n_remarks in ((0, 0), (1, 1)):
+        path.write_bytes(content[: end + n_bytes - n_cut])
+        scan = read_scan(path)
+        assert sum("mark of the end" in remark for remark in scan.remarks) == n_remarks
+        assert scan.kspace.shape[2] == 6
 
 
-def test_a_scan_that_was_stopped_is_said_to_be_cut_short(tmp_path):
-    content = vd_file(vd_measurement(image_lines(), end=False))
-    error = refusal(tmp_path, content.rstrip(b"\0"))
+def test_a_scan_that_was_stopped_in_its_only_image_is_said_to_be_cut_short(tmp_path):
+    content = vd_file(vd_measurement(image_lines()[:5], end=False))
+    error = refusal(tmp_path, content.rstrip(b"\0"), read=read_scan)
     assert isinstance(error, DamagedScan)
-    assert "cut short: its end is missing after 6 lines" in str(error)
+    assert "stopped or cut short: no image has more than 5 lines" in str(error)
 
 
 @pytest.mark.parametrize("version", WRITERS)

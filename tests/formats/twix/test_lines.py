@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raki.formats.acquisitions import HEAD
-from raki.formats.sorting.lines import has_flag
+from raki.formats.sorting.marks import has_flag
 from raki.formats.twix.heads import directions
 from raki.formats.twix.reader import TWIX
 from tests.formats.twix.conftest import matrix

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from raki.archive import START_BYTES
-from raki.formats.sorting.lines import has_flag
+from raki.formats.sorting.marks import has_flag
 from raki.formats.twix.reader import TWIX
 from raki.scan.header import parse_header
 from tests.formats.twix.conftest import matrix

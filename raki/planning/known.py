@@ -1,0 +1,99 @@
+"""The methods of `raki.kspace` as they are registered: what each is called, what it needs, and where it is."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from raki.planning.kernel import Kernel, kernel_obstacle, slice_kernel
+from raki.planning.method import Method, loaded_when_called
+from raki.planning.sampling import Sampling
+
+# What the published networks see through their layers. RAKI and residual RAKI: the acquired line before the gap, and
+# the two after it. Iterative RAKI: two acquired lines on either side of the gap, after a GRAPPA.
+RAKI2019_FIELD = Kernel(n_pe=3, n_ro=7)
+IRAKI_FIELD = Kernel(n_pe=4, n_ro=11)
+IRAKI_GRAPPA_KERNEL = Kernel(n_pe=2, n_ro=5)
+N_EXTENDED_LINES = 65
+
+
+def extended_lines(sampling: Sampling) -> tuple[int, int]:
+    """What iterative RAKI trains on, first and one past the last of the 65 central lines, or as many of them as lie
+    between the outermost lattice lines."""
+    lattice = sampling.lattice_lines()
+    first = (sampling.n_pe - N_EXTENDED_LINES) // 2
+    return max(first, lattice[0]), min(first + N_EXTENDED_LINES, lattice[-1] + 1)
+
+
+def _nothing(_sampling: Sampling, _n_lines: int, _n_ro: int) -> Iterator[str]:
+    return iter(())
+
+
+def _kernels(*kernels: Kernel) -> Callable[[Sampling, int, int], Iterator[str]]:
+    return partial(_obstacles, kernels)
+
+
+def _obstacles(kernels: tuple[Kernel, ...], sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
+    """Too few lines for the least kernel, which all begin with, or for those of the method."""
+    for kernel in (slice_kernel(n_ro), *kernels):
+        yield from kernel_obstacle(kernel, sampling, n_lines, n_ro)
+
+
+def _obstacles_of_iraki(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
+    yield from _obstacles((IRAKI_GRAPPA_KERNEL,), sampling, n_lines, n_ro)
+    first, stop = extended_lines(sampling)
+    needed = IRAKI_FIELD.n_lines_needed(sampling.acceleration)
+    if stop - first < needed or n_ro < IRAKI_FIELD.n_ro:
+        yield (
+            f"needs at least {needed} central lines of {IRAKI_FIELD.n_ro} samples at "
+            f"R={sampling.acceleration} to train on; there are {stop - first} of {n_ro}"
+        )
+
+
+ZERO_FILLED = Method(
+    name="zero_filled",
+    label="Zero-filled",
+    fill=loaded_when_called("raki.kspace.zero_filled:leave_zero"),
+    obstacles=_nothing,
+    seconds_a_slice=0.0,
+)
+GRAPPA = Method(
+    name="grappa",
+    label="GRAPPA",
+    fill=loaded_when_called("raki.kspace.grappa:fill_by_grappa"),
+    obstacles=_kernels(),
+    seconds_a_slice=0.2,
+)
+RAKI_LINEAR = Method(
+    name="raki_linear",
+    label="RAKI, linear",
+    fill=loaded_when_called("raki.kspace.raki:fill_by_raki_linear"),
+    obstacles=_kernels(),
+    seconds_a_slice=2.0,
+)
+RAKI = Method(
+    name="raki",
+    label="RAKI",
+    fill=loaded_when_called("raki.kspace.raki:fill_by_raki"),
+    obstacles=_kernels(),
+    seconds_a_slice=5.0,
+)
+RAKI2019 = Method(
+    name="raki2019",
+    label="RAKI (2019)",
+    fill=loaded_when_called("raki.kspace.published.raki2019:fill_by_raki2019"),
+    obstacles=_kernels(RAKI2019_FIELD),
+    seconds_a_slice=120.0,
+)
+RRAKI = Method(
+    name="rraki",
+    label="Residual RAKI",
+    fill=loaded_when_called("raki.kspace.published.rraki:fill_by_rraki"),
+    obstacles=_kernels(RAKI2019_FIELD),
+    seconds_a_slice=260.0,
+)
+IRAKI = Method(
+    name="iraki",
+    label="Iterative RAKI",
+    fill=loaded_when_called("raki.kspace.published.iraki:fill_by_iraki"),
+    obstacles=_obstacles_of_iraki,
+    seconds_a_slice=1000.0,
+)

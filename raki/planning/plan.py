@@ -1,0 +1,83 @@
+"""What is to be done with each slice of a scan: most scans sample all slices alike, some in turn, some lost a line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from raki.errors import UnsupportedScan
+from raki.planning.sampling import Sampling, find_sampling
+from raki.scan.arrays import LineMask, LinesByImage
+from raki.scan.pattern import MOST_ACCELERATION, find_pattern, lattice_and_acs, without_losses
+
+# Of a slice that is sampled more densely than the others: so many of its lines serve as its calibration block.
+MOST_DENSE_ACS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicePlan:
+    """Which lines of a slice were acquired, and how those between them are filled."""
+
+    acquired: LineMask
+    """They are put back at the end, whatever was filled."""
+    regular: LineMask
+    """The lines that a method works on: acquired ones of one regular pattern, and those of it that were lost."""
+    sampling: Sampling
+    """Of the regular lines."""
+    first: tuple[LineMask, Sampling] | None = None
+    """Where lines of the pattern were lost: fewer lines, regular too, from which these are filled beforehand."""
+
+    @property
+    def lost(self) -> LineMask:
+        """Lines of the regular pattern that have to be filled before it is one."""
+        return self.regular & ~self.acquired
+
+
+def plans_of(sampled: LineMask | LinesByImage, n_slices: int) -> Sequence[SlicePlan]:
+    """A plan for each slice, all of the same acceleration.
+
+    Raises:
+        UnsupportedScan: no line was acquired, or the lines of a slice are not one lattice with one block; or slices
+            are undersampled by factors of which one is no multiple of the other.
+    """
+    if sampled.ndim == 1:
+        return [_plan(sampled)] * n_slices
+    masks, which = np.unique(sampled, axis=0, return_inverse=True)
+    plans = [_plan(mask) for mask in masks]
+    acceleration = max(plan.sampling.acceleration for plan in plans)
+    alike = [_brought_to(plan, acceleration) for plan in plans]
+    return [alike[number] for number in which.tolist()]
+
+
+def _plan(sampled: LineMask) -> SlicePlan:
+    try:
+        return SlicePlan(acquired=sampled, regular=sampled, sampling=find_sampling(sampled))
+    except UnsupportedScan:
+        pattern = find_pattern(sampled)
+        fewer = None if pattern is None else without_losses(pattern)
+        if pattern is None or fewer is None:
+            raise
+        return SlicePlan(
+            acquired=sampled,
+            regular=pattern.lines,
+            sampling=find_sampling(pattern.lines),
+            first=(fewer, find_sampling(fewer)),
+        )
+
+
+def _brought_to(plan: SlicePlan, acceleration: int) -> SlicePlan:
+    """The same slice filled from fewer of its lines, as its neighbours are, so that what is told of all holds of it."""
+    found = plan.sampling
+    if found.acceleration == acceleration:
+        return plan
+    if acceleration % found.acceleration or acceleration > MOST_ACCELERATION:
+        raise UnsupportedScan(
+            f"slices are undersampled differently (R={found.acceleration} and R={acceleration}); raki needs one "
+            "acceleration throughout: split the scan"
+        )
+    n_block = min(MOST_DENSE_ACS, found.n_pe // 4)
+    lattice, block = lattice_and_acs(found.n_pe, acceleration, n_block, offset=found.offset)
+    first, stop = found.acs_lines or (0, 0)
+    block[:first] = block[stop:] = False
+    kept = (lattice | block) & plan.regular
+    return replace(plan, regular=kept, sampling=find_sampling(kept))

@@ -1,0 +1,148 @@
+"""Whether a result comes out again: what was made of which raw file, how, and where what is made of it now differs."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
+from raki.errors import PermanentError
+from raki.manifest import MANIFEST
+from raki.options import NAMES, Chosen, choose
+from raki.results.provenance import software_versions
+
+PROVENANCE = "provenance.json"
+ARRAYS = (".h5", ".nii.gz")
+
+
+class DamagedResult(PermanentError):
+    """A folder of results is not as raki wrote it."""
+
+    exit_code = 40
+
+
+class NotReproduced(PermanentError):
+    """What is made of the raw file now is not what the folder holds."""
+
+    exit_code = 41
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierResult:
+    """A folder of results, and what it says of itself."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    """Of its provenance."""
+
+    @property
+    def chosen(self) -> Chosen:
+        """The options that it was made with.
+
+        Raises:
+            DamagedResult: they aren't there, or are none.
+        """
+        try:
+            options = self.facts["options"]
+            return choose({"provenance": {name: options[name]["value"] for name in NAMES}})
+        except (TypeError, LookupError, ValueError) as error:
+            raise DamagedResult(
+                f"the options of the result can't be read from its {PROVENANCE} ({error}); raki needs a result that "
+                "`raki reconstruct` or the service wrote"
+            ) from None
+
+    def changed_files(self) -> list[str]:
+        """Names of the files that are missing, or other than the manifest says."""
+        return [
+            entry["name"] for entry in self.manifest["files"] if _digest(self.folder / entry["name"]) != entry["sha256"]
+        ]
+
+    def other_software(self) -> Iterator[str]:
+        """What has another version now, as "torch 2.13.0 then, 2.14.0 now"."""
+        then = self.facts.get("software", {})
+        for name, version in software_versions().items():
+            if then.get(name) != version:
+                yield f"{name} {then.get(name, 'unknown')} then, {version} now"
+
+
+def read_result(path: Path) -> EarlierResult:
+    """The result that a manifest, or the folder in which it lies, stands for.
+
+    Raises:
+        DamagedResult: manifest or provenance isn't there or isn't raki's, or no image was made.
+    """
+    folder = path if path.is_dir() else path.parent
+    manifest, facts = (_read_json(folder / name) for name in (MANIFEST, PROVENANCE))
+    entries = manifest.get("files")
+    if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
+        raise DamagedResult(f"{MANIFEST} lists no files; raki needs the manifest that stands beside a result")
+    return EarlierResult(folder=folder, manifest=manifest, facts=facts)
+
+
+def differences(earlier: Path, now: Path) -> dict[str, str]:
+    """By the names of the files with images and maps in either folder: how what they hold differs; empty where not."""
+    names = {path.name for folder in (earlier, now) for path in folder.iterdir() if path.name.endswith(ARRAYS)}
+    return {name: _difference(earlier / name, now / name) for name in sorted(names)}
+
+
+def _difference(then: Path, now: Path) -> str:
+    if not (then.exists() and now.exists()):
+        return "only then" if then.exists() else "only now"
+    before, after = _arrays(then), _arrays(now)
+    if before.shape != after.shape:
+        return f"{before.shape} then, {after.shape} now"
+    if before.tobytes() == after.tobytes():
+        return ""
+    apart = np.abs(before.astype(np.float64) - after)
+    top = float(np.nanmax(np.abs(before))) or 1.0
+    return (
+        f"{np.count_nonzero(before != after)} of {before.size} values, by {float(np.nanmax(apart)) / top:.1e} at most"
+    )
+
+
+def _arrays(path: Path) -> np.ndarray:
+    try:
+        if path.suffix == ".h5":
+            with h5py.File(path) as file:
+                return np.asarray(file["dataset/image_0/data"][:])
+        return np.asarray(nibabel.load(path).dataobj)
+    except (OSError, KeyError, ValueError, EOFError, ImageFileError) as error:
+        raise DamagedResult(
+            f"{path.name} can't be read ({type(error).__name__}); raki needs it as it was written"
+        ) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DamagedResult(f"there is no {path.name} in the folder; raki needs the folder of one result") from None
+    except (OSError, ValueError):
+        raise DamagedResult(f"{path.name} is no JSON; raki needs it as it was written") from None
+    if not isinstance(content, dict):
+        raise DamagedResult(f"{path.name} holds no facts on a result; raki needs it as it was written")
+    return content
+
+
+def _is_entry(entry: Any) -> bool:
+    name, digest = (entry.get(key) if isinstance(entry, dict) else None for key in ("name", "sha256"))
+    return (
+        isinstance(name, str)
+        and isinstance(digest, str)
+        and ".." not in Path(name).parts
+        and not Path(name).is_absolute()
+    )
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,100 @@
+"""The operator's commands: tables for people, JSON for programs, and exit codes that say what came of it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from raki.commands.operating import exit_code_of
+from raki.errors import NotAScan, PermanentError
+from raki.service import deployment
+from raki.service.messages import ScanArrived
+from tests.service import conftest, test_operator
+
+clients, cloud, desk = conftest.clients, conftest.cloud, test_operator.desk
+
+
+@pytest.fixture
+def raki(desk, run, monkeypatch):
+    """Runs a command on a deployment with two scans: one waits, one has failed."""
+    monkeypatch.setattr(deployment, "find_deployment", lambda **_: desk.operator.deployment)
+    dropped = datetime.now(UTC) - timedelta(minutes=3)
+    for scan_id, key in (("first", "site/[a].h5"), ("second", "b.h5")):
+        scan = ScanArrived(bucket="raw", key=key, etag="e", version_id=None, n_bytes=5, at=dropped)
+        conftest.arrive(desk.cloud.ledger, scan_id, scan)
+    desk.cloud.ledger.fail("second", NotAScan("it is a letter"))
+    return run
+
+
+def test_status_is_a_table_with_counts_below(raki):
+    code, table, _ = raki("status")
+    assert code == 0
+    rows = table.splitlines()
+    assert rows[-1] == "1 arrived, 1 failed"
+    assert any("site/[a].h5" in row and "arrived" in row and "waits 3 min" in row for row in rows)
+    assert any("b.h5" in row and "NotAScan: It is a letter." in row for row in rows)
+
+
+def test_status_for_programs_is_one_document_with_what_was_asked_for(raki):
+    code, document, _ = raki("status", "--json", "--state", "failed")
+    (scan,) = json.loads(document)["scans"]
+    assert code == 0
+    assert (scan["scan_id"], scan["path"], scan["state"]) == ("second", "b.h5", "failed")
+    assert (scan["failure_class"], scan["failure"]) == ("NotAScan", "It is a letter.")
+    assert json.loads(document)["counts"] == {"failed": 1}
+    assert json.loads(raki("status", "site", "--json")[1])["counts"] == {"arrived": 1}
+
+
+def test_a_state_that_there_is_not_is_named(raki):
+    code, _, said = raki("status", "--state", "lost")
+    assert code == 2
+    assert "there is no state 'lost', but arrived, decompressing" in said
+
+
+def test_show_tells_all_and_names_the_result(raki, desk):
+    code, text, _ = raki("show", "b")
+    assert code == 0
+    assert "NotAScan" in text
+    assert f"s3://{desk.cloud.bucket}/b/" in text
+    facts = json.loads(raki("show", "second", "--json")[1])
+    assert [entry["state"] for entry in facts["history"]] == ["arrived", "failed"]
+    assert facts["quality"] is None
+
+
+def test_cancel_then_retry(raki, desk):
+    assert raki("cancel", "raw/site/[a].h5")[:2] == (0, "first\n")
+    assert "1 failed, 1 cancelled" in raki("status")[1]
+    code, _, said = raki("cancel", "first")
+    assert (code, said) == (33, "NotPossible: The scan is failed already; nothing is left to cancel. ")
+    desk.cloud.s3.put_object(Bucket=desk.cloud.bucket, Key="site/[a].h5", Body=b"")
+    assert raki("retry", "first")[:2] == (0, "first\n")
+    assert desk.messages() == ["site/[a].h5"]
+
+
+def test_one_that_is_not_known_has_its_exit_code(raki):
+    for command in ("show", "logs", "retry", "cancel"):
+        code, _, said = raki(command, "nowhere.h5")
+        assert (code, said.partition(":")[0]) == (31, "NoSuchScan")
+
+
+def test_submit_prints_the_id_by_which_the_scan_is_known(raki, desk, tmp_path):
+    file = desk.file(tmp_path, "new.h5")
+    code, scan_id, _ = raki("submit", file, "--to", "site")
+    assert code == 0
+    assert desk.operator.find("site/new.h5", enters=True).scan_id == scan_id.strip()
+    code, _, said = raki("submit", file, "--to", "site")
+    assert (code, "stands on the share already" in said) == (33, True)
+    code, _, said = raki("submit", desk.file(tmp_path, "note.txt"))
+    assert (code, "note.txt is no scan by its name" in said) == (2, True)
+
+
+def test_who_waits_for_a_failure_is_told_by_its_exit_code(raki, desk, tmp_path):
+    file = desk.file(tmp_path, "c.h5")
+    desk.operator.submit(file)
+    desk.cloud.ledger.fail(desk.operator.find("c.h5", enters=True).scan_id, NotAScan("no"))
+    assert raki("submit", file, "--force", "--wait")[0] == NotAScan.exit_code
+
+
+def test_each_failure_has_its_exit_code_and_one_that_is_not_known_has_1():
+    assert [exit_code_of(kind.__name__) for kind in PermanentError.__subclasses__() if "raki.errors" in kind.__module__]
+    assert (exit_code_of("NotAScan"), exit_code_of("SomethingNew"), exit_code_of("LONGEST_SENTENCE")) == (10, 1, 1)

@@ -1,0 +1,94 @@
+"""A result comes out again bit for bit, and where it doesn't, or was changed, that is named."""
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from raki.cli import app
+from raki.phantom import simulate_scan
+from raki.results.reproduction import DamagedResult, NotReproduced
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    simulate_scan(path, n_slices=2, n_coils=4, matrix=48, acceleration=2, n_acs_lines=20, seed=3)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(scan, tmp_path_factory):
+    """The folder of a result with a seed and a combination of its own."""
+    folder = tmp_path_factory.mktemp("results") / "out"
+    asked = ["--method", "raki", "--combine", "adaptive", "--seed", "7", "--device", "cpu"]
+    assert CliRunner().invoke(app, ["reconstruct", str(scan), "-o", str(folder), *asked]).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def result(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "result")
+
+
+def test_the_same_bits_come_out_again(run, scan, result):
+    before = {path: path.read_bytes() for path in result.iterdir()}
+    code, said, _ = run("reproduce", str(result / "manifest.json"), str(scan))
+    assert code == 0
+    assert "Identical." in said
+    assert {path: path.read_bytes() for path in result.iterdir()} == before
+    assert run("reproduce", str(result), str(scan))[0] == 0
+
+
+def test_a_pixel_that_was_changed_is_named(run, scan, result):
+    with h5py.File(result / "image.h5", "r+") as file:
+        pixels = file["dataset/image_0/data"][:]
+        pixels.flat[100] += np.float32(0.5)
+        file["dataset/image_0/data"][...] = pixels
+    code, _, said = run("reproduce", str(result), str(scan))
+    assert code == NotReproduced.exit_code
+    assert "Changed since the manifest was written: image.h5." in said
+
+
+def test_another_image_that_comes_out_is_named_with_the_software_that_is_other(run, scan, result):
+    facts = json.loads((result / "provenance.json").read_text())
+    facts["options"]["method"]["value"] = "zero_filled"
+    facts["software"]["torch"] = "1.0"
+    (result / "provenance.json").write_text(json.dumps(facts))
+    code, _, said = run("reproduce", str(result), str(scan))
+    assert code == NotReproduced.exit_code
+    assert "Changed since the manifest was written: provenance.json." in said
+    assert "Another result comes out: g_factor.nii.gz (only then), image.h5 (" in said
+    assert "torch 1.0 then" in said
+
+
+def test_another_raw_file_is_refused_before_anything_is_computed(run, result, tmp_path):
+    simulate_scan(tmp_path / "other.h5", n_slices=2, n_coils=4, matrix=48, acceleration=2, n_acs_lines=20, seed=4)
+    code, _, said = run("reproduce", str(result), str(tmp_path / "other.h5"))
+    assert code == NotReproduced.exit_code
+    assert "not the one that the result was made from" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("manifest.json", None, "no manifest.json in the folder"),
+        ("provenance.json", None, "no provenance.json in the folder"),
+        ("manifest.json", "{", "no JSON"),
+        ("manifest.json", "[]", "no facts"),
+        ("manifest.json", '{"files": [{"name": "../../x", "sha256": ""}]}', "lists no files"),
+        ("provenance.json", "{}", "options of the result"),
+        ("provenance.json", '{"options": {"method": {"value": "magic"}}}', "options of the result"),
+    ],
+)
+def test_what_is_no_result_is_one_sentence(run, scan, result, name, content, says):
+    if content is None:
+        (result / name).unlink()
+    else:
+        (result / name).write_text(content)
+    code, _, said = run("reproduce", str(result), str(scan))
+    assert code == DamagedResult.exit_code
+    assert says in said

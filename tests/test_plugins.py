@@ -1,0 +1,162 @@
+"""What packages from outside add works everywhere; what is broken in them is named, and stops nothing else."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raki.errors import BrokenPlugin, DamagedScan
+from raki.formats import open_raw
+
+PAGE = (Path(__file__).parents[1] / "docs/plugins.md").read_text(encoding="utf-8")
+RUN = "import sys; sys.argv[0] = 'raki'; from raki.cli import main; main()"
+
+BROKEN = {
+    "unloadable": "raise OSError('no such library')",
+    "wrong": "THING = 'no method'",
+    "misnamed": "from my_mri.nearest import NEAREST as THING",
+    "grappa": "from raki.planning import Method\n"
+    "THING = Method(name='grappa', label='x', fill=None, obstacles=None, seconds_a_slice=0.0)",
+    "raising": "from raki.planning import Method\n"
+    "def fill(*_): return 1 / 0\n"
+    "def obstacles(*_): return [][0]\n"
+    "THING = Method(name='raising', label='Raising', fill=fill, obstacles=obstacles, seconds_a_slice=0.0)",
+    "cropping": "from raki.planning import Method\n"
+    "def fill(kspace, *_):\n"
+    "    from raki.kspace import SliceReport\n"
+    "    return kspace[1:], SliceReport()\n"
+    "THING = Method(name='cropping', label='x', fill=fill, obstacles=lambda *_: iter(()), seconds_a_slice=0.0)",
+}
+BROKEN_FORMATS = {
+    "unloadable_format": "import nothing_of_this_name",
+    "blind": "from raki.formats import Format\n"
+    "def recognises(start): raise KeyError(0)\n"
+    "THING = Format(name='Blind', suffixes=(), recognises=recognises, open=None)",
+    "torn": "from contextlib import contextmanager\n"
+    "from raki.formats import Format\n"
+    "@contextmanager\n"
+    "def opened(path):\n"
+    "    raise ZeroDivisionError\n"
+    "    yield\n"
+    "THING = Format(name='Torn', suffixes=(), recognises=lambda start: start.startswith(b'TORN'), open=opened)",
+}
+
+
+def installed(site, name, version, modules, points):
+    """A package as an installer leaves it: modules, and what its metadata says of entry points."""
+    for path, text in modules.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(text)
+    described = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    lines = [
+        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in some.items()) for group, some in points.items()
+    ]
+    (described / "entry_points.txt").write_text("\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder with the package of the page, and one of which everything is broken."""
+    site = tmp_path_factory.mktemp("site")
+    blocks = dict(re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    project = tomllib.loads(blocks.pop("pyproject.toml"))["project"]
+    modules = {"my_mri/__init__.py": ""} | blocks
+    installed(site, project["name"], project["version"], modules, project["entry-points"])
+    broken = BROKEN | BROKEN_FORMATS
+    modules = {"broken_mri/__init__.py": ""} | {f"broken_mri/{name}.py": text for name, text in broken.items()}
+    points = {
+        "raki.methods": {name: f"broken_mri.{name}:THING" for name in BROKEN},
+        "raki.formats": {name: f"broken_mri.{name}:THING" for name in BROKEN_FORMATS},
+    }
+    installed(site, "z-broken-mri", "0.3", modules, points)
+    return site
+
+
+@pytest.fixture
+def with_plugins(site, tmp_path):
+    """Runs the command line in a process that has the packages; gives exit code, output and error output."""
+
+    def run(*arguments):
+        start = f"import sys; sys.path.append({str(site)!r}); {RUN}"
+        ran = subprocess.run(
+            [sys.executable, "-c", start, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+        assert "Traceback" not in ran.stdout
+        return ran.returncode, ran.stdout, " ".join(ran.stderr.replace("│", " ").split())
+
+    return run
+
+
+def test_a_method_from_outside_is_asked_for_as_any_other(with_plugins, raw, tmp_path):
+    code, _, said = with_plugins("reconstruct", raw, "-o", tmp_path / "out", "--method", "nearest")
+    assert code == 0, said
+    facts = json.loads((tmp_path / "out/provenance.json").read_text())
+    assert (facts["method"], facts["method_from"]) == ("nearest", {"package": "my-mri", "version": "1.2.0"})
+    assert "Nearest line" in (tmp_path / "out/report.html").read_text()
+
+
+def test_inspect_lists_what_can_be_used_and_names_once_what_cannot(with_plugins, raw):
+    code, out, said = with_plugins("inspect", raw, "--json")
+    assert code == 0, said
+    by_name = {one["method"]: one for one in json.loads(out)["feasibility"]["methods"]}
+    assert by_name["nearest"]["usable"]
+    assert by_name["grappa"]["usable"]
+    assert "IndexError in z-broken-mri 0.3" in by_name["raising"]["reason"]
+    assert not by_name.keys() & {"unloadable", "wrong", "misnamed"}
+    for sentence in (
+        "'unloadable' of z-broken-mri 0.3 is left out: loading it failed (OSError)",
+        "'wrong' of z-broken-mri 0.3 is left out: it is a str where a Method is needed",
+        "'misnamed' of z-broken-mri 0.3 is left out: my-mri 1.2.0 has one called nearest, which stays",
+        "'grappa' of z-broken-mri 0.3 is left out: raki-mri",
+        "'unloadable_format' of z-broken-mri 0.3 is left out: loading it failed (ModuleNotFoundError)",
+    ):
+        assert said.count(sentence) == 1, (sentence, said)
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ("unloadable", "can't be used: loading it failed (OSError)"),
+        ("wrong", "can't be used: it is a str where a Method is needed"),
+        ("raising", "failed with ZeroDivisionError"),
+        ("cropping", "gave k-space of shape (2, 32, 32) for one of (3, 32, 32)"),
+    ],
+)
+def test_a_broken_method_that_is_asked_for_is_one_sentence(with_plugins, raw, tmp_path, method, says):
+    code, _, said = with_plugins("reconstruct", raw, "-o", tmp_path / "out", "--method", method)
+    assert (code, "BrokenPlugin: The method" in said) == (BrokenPlugin.exit_code, True), said
+    assert says in said
+    assert f"{method} of z-broken-mri 0.3" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_format_from_outside_is_read_in_the_sandbox(with_plugins, raw, tmp_path):
+    with open_raw([raw]) as (_, lines):
+        kept = lines.heads["flags"] != lines.heads["flags"][0]  # without the noise, which has another length
+        heads, samples = lines.heads[kept], np.stack(list(lines.samples(np.flatnonzero(kept))))
+        header = lines.header_xml.encode()
+    sizes = np.array([len(header), *samples.shape], "<u4")
+    content = b"MY-MRI-1" + sizes.tobytes() + header + heads.tobytes() + samples.astype("<c8").tobytes()
+    (tmp_path / "scan.mymri").write_bytes(content)
+    code, out, said = with_plugins("inspect", tmp_path / "scan.mymri", "--json")
+    assert code == 0, said
+    found = json.loads(out)
+    assert (found["format"], found["feasibility"]["reconstructable"]) == ("My MRI", True)
+
+
+def test_a_format_that_fails_is_named(with_plugins, tmp_path):
+    (tmp_path / "scan.torn").write_bytes(b"TORN" + bytes(5000))
+    code, _, said = with_plugins("inspect", tmp_path / "scan.torn")
+    assert code == DamagedScan.exit_code
+    assert "format Torn of z-broken-mri 0.3 failed with ZeroDivisionError" in said
