@@ -181,7 +181,7 @@ def _filled_images(
         lambda index: _tensor(kspace[index]),
         take,
         method,
-        sampled=_tensor(scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image),
+        plans=scan_plans(scan),
         load_acs=None if acs is None else lambda index: _tensor(acs[index % scan.n_slices]),
         # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
         noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),
