@@ -71,7 +71,7 @@ class NoiseLevel:
         )
 
 
-def estimate_noise(kspace: SliceKSpace, acs: SliceAcs, acquired: Bool[Tensor, "pe #ro"]) -> NoiseLevel:
+def estimate_noise(kspace: SliceKSpace, acs: SliceAcs, acquired: Bool[Tensor, "pe _"]) -> NoiseLevel:
     """The noise level of a slice, from its outer k-space and its ACS; 0 only where the samples hold none.
 
     Outer k-space is believed up to four times what patches say, and patches beyond. On measured scans without a noise

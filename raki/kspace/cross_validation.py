@@ -53,7 +53,9 @@ class CrossValidation:
         return tuple(found)
 
 
-def cross_validation_of(slices: Sequence[SliceReport], sampling: Sampling | PointSampling, *, noise_measured: bool) -> CrossValidation:
+def cross_validation_of(
+    slices: Sequence[SliceReport], sampling: Sampling | PointSampling, *, noise_measured: bool
+) -> CrossValidation:
     """That of a scan from the reports on its slices, each of which has chosen a rung."""
     choices = Counter(str(report.chosen) for report in slices)
     chosen_errors = [_linear_error(report) for report in slices if report.held_out_errors]

@@ -46,7 +46,8 @@ def calibrated_grappa(acs: SliceAcs, gap: int | Cell) -> LinearFilling:
     """The kernel, and its fit to the whole ACS, whose width, row weighting and ridge predict held-out ACS lines best.
 
     Two lines; cross-validation over blocks of ACS lines. One eigendecomposition serves all ridges. `acs` is scaled to
-    a peak of about 1, `gap` is that of its sampling. An ACS that is too short to hold lines out gets the narrow kernel and a usual ridge.
+    a peak of about 1, `gap` is that of its sampling. An ACS that is too short to hold lines out gets the narrow kernel
+    and a usual ridge.
 
     Raises:
         NoCalibration: the ACS is too short for any kernel.

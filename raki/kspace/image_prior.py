@@ -129,7 +129,7 @@ class SparseFilling:
         return outside * standing_out.maximum(seen * as_strong).clamp(min=0)
 
 
-def _weights(measured: MeasuredSlice) -> Float32[Tensor, "pe #ro"]:
+def _weights(measured: MeasuredSlice) -> Float32[Tensor, "pe _"]:
     """1 for acquired samples, TRUST_IN_FILLING for filled ones, 0 for those never meant to be acquired."""
     meant = torch.from_numpy(measured.sampling.meant_points()).to(measured.kspace.device)
     weights = torch.where(meant, TRUST_IN_FILLING, 0.0)

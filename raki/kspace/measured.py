@@ -20,7 +20,7 @@ class MeasuredSlice:
     kspace: SliceKSpace
     """Zero where nothing was acquired."""
     acs: SliceAcs
-    known: Bool[Tensor, "pe #ro"]
+    known: Bool[Tensor, "pe _"]
     """Acquired samples; whole lines where it has one column."""
     acs_inside: bool
     """Whether `acs` is a part of `kspace`, and not a scan of its own."""

@@ -56,5 +56,5 @@ def white_noise(measured: MeasuredSlice, level: float, generator: torch.Generato
     return torch.where(measured.known, level * noise, 0)
 
 
-def _energy(kspace: Complex64[Tensor, "coil *place"]) -> float:
+def _energy(kspace: Complex64[Tensor, "coil ..."]) -> float:
     return float(torch.view_as_real(kspace).square().sum())

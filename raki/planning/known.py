@@ -47,9 +47,7 @@ def _obstacles(
         yield from kernel_obstacle(kernel, sampling, n_lines, n_ro)
 
 
-def point_obstacle(
-    kernels: tuple[Kernel, ...], sampling: PointSampling, n_lines: int, n_points: int
-) -> Iterator[str]:
+def point_obstacle(kernels: tuple[Kernel, ...], sampling: PointSampling, n_lines: int, n_points: int) -> Iterator[str]:
     """As `kernel_obstacle`, for a calibration block of so many lines of so many points."""
     if kernels:
         yield "fills lines, as 2-D scans have them; this scan skips points of two phase-encode directions (it is 3-D)"

@@ -9,7 +9,6 @@ from jaxtyping import Bool
 from raki.errors import UnsupportedScan
 from raki.scan.arrays import LineMask
 
-
 SampledRows = Bool[np.ndarray, "pe 1"]
 
 
