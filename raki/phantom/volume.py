@@ -25,6 +25,8 @@ from raki.phantom.simulation import (
 from raki.scan.arrays import PointMask
 
 SLAB_MIDDLE_MM = 16.0
+# Of the whole k-space: as slices, transformed along the slab in double precision, and that shifted.
+COPIES_AT_WORK = 6
 
 
 def simulate_volume(
@@ -87,6 +89,11 @@ def simulate_volume(
     write_raw(xsd.ToXML(header), lines(), path)
 
 
+def volume_bytes_needed(*, n_partitions: int, n_coils: int, matrix: int) -> int:
+    """What `simulate_volume` takes of memory, about; of disk less."""
+    return COPIES_AT_WORK * 8 * n_partitions * n_coils * READOUT_OVERSAMPLING * matrix**2
+
+
 def volume_kspace(
     n_partitions: int, partition_mm: float, n_coils: int, matrix: int, seed: int
 ) -> Complex64[np.ndarray, "pe2 coil pe ro"]:
@@ -118,7 +125,10 @@ def sampled_points(
     if elliptical:
         on_lattice &= ((rows - middle[0]) / (shape[0] / 2)) ** 2 + ((columns - middle[1]) / (shape[1] / 2)) ** 2 <= 1
     block = np.zeros(shape, bool)
-    sides = [slice(at - min(n_acs, n) // 2, at - min(n_acs, n) // 2 + min(n_acs, n)) for at, n in zip(middle, shape, strict=True)]
+    sides = [
+        slice(at - min(n_acs, n) // 2, at - min(n_acs, n) // 2 + min(n_acs, n))
+        for at, n in zip(middle, shape, strict=True)
+    ]
     block[tuple(sides)] = True
     flags = np.zeros(shape, np.uint64)
     flags[block & on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
