@@ -245,7 +245,7 @@ def _summary(scan: Scan, filled: FillReport) -> ScanSummary:
         frames=scan.frames,
         n_coils=n_coils,
         n_ro=n_ro,
-        sampled=scan.lines_of(0).any(axis=1) if scan.slab else scan.lines_of(0),
+        sampled=np.asarray(scan.sampled.any(axis=1)) if scan.slab else scan.lines_of(0),
         points=scan.sampled if scan.slab else None,
         acs_block=sampling.block if isinstance(sampling, PointSampling) else None,
         cell=(sampling.cell.n_pe, sampling.cell.n_pe2) if isinstance(sampling, PointSampling) else None,

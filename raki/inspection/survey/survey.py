@@ -99,7 +99,7 @@ def _n_encoded(encoding: xsd.encodingType | None) -> int | None:
 
 def _lines(scan: Scan) -> LineMask | LinesByImage:
     if scan.slab:
-        return scan.sampled.any(axis=1)
+        return np.asarray(scan.sampled.any(axis=1))
     return scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image
 
 
