@@ -18,6 +18,7 @@ from raki.commands.operating import NotInstalled, cancel, logs, retry, show, sta
 from raki.commands.raw_files import CONSOLE
 from raki.commands.reproducing import reproduce
 from raki.errors import RakiError
+from raki.plugins import OURS
 
 app = typer.Typer(
     name="raki",
@@ -71,11 +72,18 @@ def add_plugins(own: Collection[str]) -> None:
             try:
                 app.command(name=plugin.name)(plugin.load())
                 continue
-            except Exception as error:  # noqa: BLE001  # whatever somebody else's module raises
+            except ModuleNotFoundError as error:
+                why = f"it needs the package {error.name}{_brought_by(plugin)}"
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody else's module raises
                 why = f"it can't be loaded: {type(error).__name__}"
         CONSOLE.print(
             f"The command {escape(plugin.name)} of {escape(plugin.module)} is left out; {why}.", highlight=False
         )
+
+
+def _brought_by(plugin: EntryPoint) -> str:
+    is_ours = plugin.dist is not None and plugin.dist.name == OURS
+    return ", which pip install --editable '.[local]' in the checkout installs" if is_ours else ""
 
 
 def need_a_checkout(asked: Collection[str]) -> None:

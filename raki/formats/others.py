@@ -21,7 +21,7 @@ def guarded(plugin: Plugin) -> Format:
     def recognises(start: bytes) -> bool:
         try:
             return bool(known.recognises(start))
-        except Exception as error:  # noqa: BLE001  # whatever somebody else's module raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody else's module raises
             LOG.warning("format %s of %s can't look at a file: %s", plugin.name, plugin.origin, type(error).__name__)
             return False
 
@@ -32,7 +32,7 @@ def guarded(plugin: Plugin) -> Format:
                 yield acquisitions
         except RakiError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not _is_of(error, known):
                 raise
             raise DamagedScan(
@@ -43,7 +43,7 @@ def guarded(plugin: Plugin) -> Format:
     return replace(known, recognises=recognises, open=opened)
 
 
-def _is_of(error: Exception, known: Format) -> bool:
+def _is_of(error: BaseException, known: Format) -> bool:
     """Whether the format's own package takes part in an error, or only those who read what it gave."""
     theirs = known.open.__module__.partition(".")[0]
     modules = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))

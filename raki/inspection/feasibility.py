@@ -10,6 +10,7 @@ from raki.inspection.memory import Extent
 from raki.inspection.remarks import about_acceleration, about_header, about_noise
 from raki.inspection.survey.facts import Sorted, Survey
 from raki.planning import Sampling, methods, n_cores, off_centre_warning, origin_of
+from raki.plugins import kept_off_stdout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +93,9 @@ def _method(method: str, start: Sorted, sampling: Sampling) -> MethodFeasibility
     if sampling.acceleration == 1:
         return MethodFeasibility(method=method, usable=True, reason=None)
     try:
-        reason = next(iter(methods()[method].obstacles(sampling, n_acs_lines(start, sampling), start.n_ro)), None)
-    except Exception as error:
+        with kept_off_stdout():
+            reason = next(iter(methods()[method].obstacles(sampling, n_acs_lines(start, sampling), start.n_ro)), None)
+    except (Exception, SystemExit) as error:
         if origin_of(method).is_ours:
             raise
         reason = f"can't say what it needs ({type(error).__name__} in {origin_of(method).origin})"

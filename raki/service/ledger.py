@@ -183,11 +183,16 @@ class Ledger:
         )
         return _count(scan_id, state, entered)
 
-    def fail(self, scan_id: str, error: RakiError) -> bool:
-        """Ends a scan as failed; False when it has a result, or has failed, already."""
-        return self._fail(scan_id, error, condition=f"NOT {HAS_ENDED}")
+    def fail(self, scan_id: str, error: RakiError, *, owner: str | None = None) -> bool:
+        """Ends a scan as failed; False when it has a result, or has failed, already.
 
-    def _fail(self, scan_id: str, error: RakiError, *, condition: str) -> bool:
+        `owner`: who had it in hand; False also when he has lost it, be it that it was cancelled and set going again.
+        """
+        if owner is None:
+            return self._fail(scan_id, error, condition=f"NOT {HAS_ENDED}")
+        return self._fail(scan_id, error, condition=f"#owner = :owner AND NOT {HAS_ENDED}", owner=owner)
+
+    def _fail(self, scan_id: str, error: RakiError, *, condition: str, owner: str = "") -> bool:
         entered = self._table.update(
             scan_id,
             {
@@ -198,7 +203,7 @@ class Ledger:
                 "lease_until": 0,
             },
             condition=condition,
-            values={name: value for name, value in ENDED.items() if name in condition},
+            values={name: value for name, value in {**ENDED, ":owner": owner}.items() if name in condition},
         )
         return _count(scan_id, State.FAILED, entered)
 
