@@ -51,9 +51,9 @@ def about(
 def main() -> None:
     """Entry point: a known error is one sentence and its own exit code, never a traceback."""
     own = {command.__name__ for command in COMMANDS}
-    if not own.intersection(sys.argv[1:2]):
-        add_plugins(own)
     try:
+        if not own.intersection(sys.argv[1:2]):
+            add_plugins(own, sys.argv[1:2])
         need_a_checkout(sys.argv[1:2])
         app()
     except RakiError as error:
@@ -63,8 +63,12 @@ def main() -> None:
         sys.exit(130)
 
 
-def add_plugins(own: Collection[str]) -> None:
-    """Adds the commands of other packages; a broken one is named and left out, and none takes the place of our own."""
+def add_plugins(own: Collection[str], asked: Collection[str] = ()) -> None:
+    """Adds the commands of other packages; a broken one is named and left out, and none takes the place of our own.
+
+    Raises:
+        NotInstalled: it is the one that was asked for, and lacks a package.
+    """
     for plugin in plugins():
         if plugin.name in own:
             why = "raki has a command of that name"
@@ -74,6 +78,8 @@ def add_plugins(own: Collection[str]) -> None:
                 continue
             except ModuleNotFoundError as error:
                 why = f"it needs the package {error.name}{_brought_by(plugin)}"
+                if plugin.name in asked:
+                    raise NotInstalled(f"the command raki {plugin.name} is not to be had: {why}") from None
             except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody else's module raises
                 why = f"it can't be loaded: {type(error).__name__}"
         CONSOLE.print(

@@ -12,6 +12,7 @@ import pytest
 import raki
 from raki import errors
 from raki.commands import images
+from raki.commands.operating import NotInstalled
 from raki.kspace import methods
 from raki.options import COMBINATIONS
 from raki.phantom.simulation import simulate_scan
@@ -176,3 +177,14 @@ def test_a_wrong_call_is_told_so(run, tmp_path, monkeypatch, arguments, says):
     code, _, said = run(*arguments)
     assert code == 2
     assert says in said.replace("│ ", "")
+
+
+@pytest.mark.parametrize(("asked", "exit_code"), [("cost", NotInstalled.exit_code), ("status", 0)])
+def test_a_command_that_lacks_a_package_says_which_and_how_to_have_it(asked, exit_code):
+    lacking = "import sys; sys.modules['aws_cdk'] = None; "
+    start = f"{lacking}sys.argv = ['raki', {asked!r}, '--help']; from raki.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
+    said = " ".join(ran.stderr.split())
+    assert ran.returncode == exit_code, said
+    assert "cost" in said
+    assert "it needs the package aws_cdk, which pip install --editable '.[local]' in the checkout installs" in said
