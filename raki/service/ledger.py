@@ -4,6 +4,7 @@ Every change is one conditional write, so that stages may run twice on the same 
 after a crash, and the scan still ends in one state. Items whose key starts with `#` are bookkeeping, no scans.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from raki.service.arrivals import last_arrivals, note_arrival
 from raki.service.folders import Place, find_place, owner_of, take_place
 from raki.service.forecast import Pace
 from raki.service.messages import ScanArrived
-from raki.service.record import BEFORE, ENDED, HAS_ENDED, ORDER, ScanRecord, State, read_record
+from raki.service.record import BEFORE, ENDED, HAS_ENDED, ORDER, Options, ScanRecord, State, read_record
 from raki.service.table import Table
 
 __all__ = ["BEFORE", "ORDER", "Claim", "Ledger", "ScanRecord", "State"]
@@ -173,11 +174,15 @@ class Ledger:
             counts={f"{stage}_attempts": -1, f"{stage}_faults": 1},
         )
 
-    def finish(self, scan_id: str, state: State, *, owner: str) -> bool:
-        """Ends the owner's stage in `state`; False when somebody else has taken the scan over."""
+    def finish(self, scan_id: str, state: State, *, owner: str, options: Options | None = None) -> bool:
+        """Ends the owner's stage in `state`; False when somebody else has taken the scan over.
+
+        `options`: what the scan's own file asks for, which holds for the stages that follow.
+        """
+        asked = {} if options is None else {"options": json.dumps(dict(options))}
         entered = self._table.update(
             scan_id,
-            {"state": state, f"{state}_at": _now(), "lease_until": 0},
+            {"state": state, f"{state}_at": _now(), "lease_until": 0, **asked},
             condition="#owner = :owner AND NOT #state IN (:failed, :delivered)",
             values={":owner": owner, ":failed": State.FAILED, ":delivered": State.DELIVERED},
         )

@@ -132,7 +132,10 @@ class Operator:
         if not manifest or manifest["scan_id"] != record.scan_id or manifest["outcome"] != "reconstructed":
             return {}
         key = f"{record.results_folder}/provenance.json"
-        facts = json.loads(self._s3.get_object(Bucket=self.deployment.results_bucket, Key=key)["Body"].read())
+        try:
+            facts = json.loads(self._s3.get_object(Bucket=self.deployment.results_bucket, Key=key)["Body"].read())
+        except self._s3.exceptions.NoSuchKey:
+            return {}  # another run's files are being put there
         scan, verdict = facts["scan"], facts["verdict"] or {}
         named = {name: scan[name] for name in ("n_slices", "n_coils", "acceleration", "net_acceleration")}
         measured = {name: value for name, value in verdict.items() if name != "warnings"}
