@@ -5,12 +5,13 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import raki
-from raki import errors
+from raki import cli, errors
 from raki.commands import images
 from raki.commands.operating import NotInstalled
 from raki.kspace import methods
@@ -179,12 +180,27 @@ def test_a_wrong_call_is_told_so(run, tmp_path, monkeypatch, arguments, says):
     assert says in said.replace("│ ", "")
 
 
-@pytest.mark.parametrize(("asked", "exit_code"), [("cost", NotInstalled.exit_code), ("status", 0)])
-def test_a_command_that_lacks_a_package_says_which_and_how_to_have_it(asked, exit_code):
-    lacking = "import sys; sys.modules['aws_cdk'] = None; "
-    start = f"{lacking}sys.argv = ['raki', {asked!r}, '--help']; from raki.cli import main; main()"
-    ran = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
-    said = " ".join(ran.stderr.split())
-    assert ran.returncode == exit_code, said
-    assert "cost" in said
+def lacking(package):
+    """A command of ours whose module needs a package that isn't there."""
+
+    def load():
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    return SimpleNamespace(name="nearby", module="infra.nearby", dist=SimpleNamespace(name="raki-mri"), load=load)
+
+
+@pytest.mark.parametrize(("asked", "exit_code"), [("nearby", NotInstalled.exit_code), ("status", 0)])
+def test_a_command_that_lacks_a_package_says_which_and_how_to_have_it(run, monkeypatch, asked, exit_code):
+    monkeypatch.setattr(cli, "plugins", lambda: [lacking("aws_cdk")])
+    code, _, said = run(asked, "--help")
+    assert code == exit_code, said
+    assert "nearby" in said
     assert "it needs the package aws_cdk, which pip install --editable '.[local]' in the checkout installs" in said
+
+
+def test_the_cost_of_the_service_is_told_without_what_deploys_it():
+    without = "import sys; sys.modules |= dict.fromkeys(['aws_cdk', 'constructs', 'boto3', 'moto']); "
+    start = f"{without}sys.argv = 'raki cost --scans-per-day 4 --gb 1'.split(); from raki.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "each scan" in ran.stdout
