@@ -83,7 +83,7 @@ def add_plugins(own: Collection[str], asked: Collection[str] = ()) -> None:
             except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody else's module raises
                 why = f"it can't be loaded: {type(error).__name__}"
         CONSOLE.print(
-            f"The command {escape(plugin.name)} of {escape(plugin.module)} is left out; {why}.", highlight=False
+            f"The command {escape(plugin.name)} of {escape(plugin.module)} is left out; {escape(why)}.", highlight=False
         )
 
 

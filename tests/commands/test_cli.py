@@ -3,9 +3,8 @@
 import json
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, distribution, version
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -180,22 +179,16 @@ def test_a_wrong_call_is_told_so(run, tmp_path, monkeypatch, arguments, says):
     assert says in said.replace("│ ", "")
 
 
-def lacking(package):
-    """A command of ours whose module needs a package that isn't there."""
-
-    def load():
-        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-
-    return SimpleNamespace(name="nearby", module="infra.nearby", dist=SimpleNamespace(name="raki-mri"), load=load)
-
-
 @pytest.mark.parametrize(("asked", "exit_code"), [("nearby", NotInstalled.exit_code), ("status", 0)])
 def test_a_command_that_lacks_a_package_says_which_and_how_to_have_it(run, monkeypatch, asked, exit_code):
-    monkeypatch.setattr(cli, "plugins", lambda: [lacking("aws_cdk")])
+    lacking = EntryPoint(name="nearby", value="no_such_package.nearby:nearby", group="raki.commands")
+    monkeypatch.setattr(cli, "plugins", lambda: [lacking._for(distribution("raki-mri"))])
     code, _, said = run(asked, "--help")
     assert code == exit_code, said
     assert "nearby" in said
-    assert "it needs the package aws_cdk, which pip install --editable '.[local]' in the checkout installs" in said
+    assert (
+        "it needs the package no_such_package, which pip install --editable '.[local]' in the checkout installs" in said
+    )
 
 
 def test_the_cost_of_the_service_is_told_without_what_deploys_it():
