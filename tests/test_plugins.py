@@ -262,7 +262,10 @@ def test_a_format_that_fails_is_named(with_plugins, tmp_path):
 
 @pytest.mark.parametrize(
     ("how", "exit_code", "says"),
-    [("0", 75, "ended"), ("1", DamagedScan.exit_code, "format Leaving of z-broken-mri 0.3 failed with SystemExit")],
+    [
+        ("0", DamagedScan.exit_code, "brought its process down"),
+        ("1", DamagedScan.exit_code, "format Leaving of z-broken-mri 0.3 failed with SystemExit"),
+    ],
 )
 def test_a_format_that_ends_its_process_ends_no_other(with_plugins, tmp_path, how, exit_code, says):
     (tmp_path / "scan.leaving").write_bytes(b"LEAVE" + how.encode() + bytes(5000))

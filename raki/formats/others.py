@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from traceback import walk_tb
+from typing import Any
+
+import numpy as np
 
 from raki.errors import DamagedScan, RakiError
 from raki.formats.acquisitions import Acquisitions, Format
@@ -29,7 +32,7 @@ def guarded(plugin: Plugin) -> Format:
     def opened(path: Path) -> Iterator[Acquisitions]:
         try:
             with known.open(path) as acquisitions:
-                yield acquisitions
+                yield _Checked(acquisitions, plugin)
         except RakiError:
             raise
         except (Exception, SystemExit) as error:
@@ -41,6 +44,28 @@ def guarded(plugin: Plugin) -> Format:
             ) from None
 
     return replace(known, recognises=recognises, open=opened)
+
+
+class _Checked:
+    """Acquisitions whose samples are those that their heads announce: others would be spread over all coils, unseen."""
+
+    def __init__(self, given: Acquisitions, plugin: Plugin) -> None:
+        self._given, self._plugin = given, plugin
+        self.header_xml, self.heads = given.header_xml, given.heads
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._given, name)
+
+    def samples(self, wanted: Any) -> Iterator[np.ndarray]:
+        for index, block in zip(wanted, self._given.samples(wanted), strict=True):
+            head = self.heads[index]
+            announced = int(head["active_channels"]), int(head["number_of_samples"])
+            if not isinstance(block, np.ndarray) or block.dtype != np.complex64 or block.shape != announced:
+                raise DamagedScan(
+                    f"the format {self._plugin.value.name} of {self._plugin.origin} gave other samples than its heads "
+                    f"announce ({announced[0]} coils by {announced[1]} samples, complex64); tell those who made it"
+                )
+            yield block
 
 
 def _is_of(error: BaseException, known: Format) -> bool:
