@@ -3,8 +3,6 @@
 import hashlib
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,21 +87,19 @@ def test_what_a_run_left_that_never_had_a_manifest_goes_too(tmp_path):
 
 
 def test_of_two_runs_at_once_the_files_of_one_stay(tmp_path, monkeypatch):
-    folder = tmp_path / "out"
-    both, replace = threading.Barrier(2), Path.replace
+    folder, second, move = tmp_path / "out", [], Path.replace
 
-    def in_turns(path, target):
-        """Each waits for the other before it moves a file, if the other can come that far."""
-        with suppress(threading.BrokenBarrierError):
-            both.wait(timeout=0.1)
-        both.reset()
-        return replace(path, target)
+    def moved_when_another_run_begins(path, target):
+        moved = move(path, target)
+        if not second:
+            second.append(threading.Thread(target=_few, args=(folder, b"second")))
+            second[0].start()
+            second[0].join(timeout=0.5)  # it waits for its turn, or it doesn't
+        return moved
 
-    monkeypatch.setattr(Path, "replace", in_turns)
-    runs = [lambda folder: _few(folder, b"first"), lambda folder: _few(folder, b"second")]
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(run, folder) for run in runs]:
-            done.result()
+    monkeypatch.setattr(Path, "replace", moved_when_another_run_begins)
+    _few(folder, b"first")
+    second[0].join()
     found = contents(folder)
     assert {**listed(folder), "manifest.json": found["manifest.json"]} == found
     assert len({(folder / name).read_bytes() for name in ("image.h5", "report.html")}) == 1
