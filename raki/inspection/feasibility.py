@@ -10,6 +10,7 @@ from raki.inspection.memory import Extent
 from raki.inspection.remarks import about_acceleration, about_header, about_noise
 from raki.inspection.survey.facts import Sorted, Survey
 from raki.planning import PointSampling, Sampling, methods, n_cores, off_centre_warning, origin_of
+from raki.plugins import kept_off_stdout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +102,12 @@ def _method(method: str, start: Sorted, sampling: Sampling | PointSampling) -> M
     if sampling.acceleration == 1:
         return MethodFeasibility(method=method, usable=True, reason=None)
     try:
-        reason = next(
-            iter(methods()[method].obstacles(sampling, n_acs_lines(start, sampling), _n_acs_samples(start, sampling))),
-            None,
-        )
-    except Exception as error:
+        with kept_off_stdout():
+            needed = methods()[method].obstacles(
+                sampling, n_acs_lines(start, sampling), _n_acs_samples(start, sampling)
+            )
+            reason = next(iter(needed), None)
+    except (Exception, SystemExit) as error:
         if origin_of(method).is_ours:
             raise
         reason = f"can't say what it needs ({type(error).__name__} in {origin_of(method).origin})"

@@ -26,6 +26,7 @@ from raki.results.trust import ladder, trust_rows
 from raki.results.viewer import Viewer, viewer
 from raki.scan import Geometry, frames_in_words
 from raki.scan.arrays import Volume
+from raki.wording import plain
 
 ALL_LINES = "All acquired lines"
 """What an image is called into which nothing was filled."""
@@ -77,7 +78,7 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
         style=_own("report.css"),
         script=_own("report.js"),
         script_digest=script_digest(),
-        source_name=source_name,
+        source_name=plain(source_name),
         method=[*images][-1],
         outcome=_outcome(reconstruction),
         first=first,
