@@ -25,8 +25,8 @@ def keys_of(tree):
     """The names that dictionaries are made with or added to in a piece of code."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
-            yield from (key.value for key in node.keys if isinstance(key, ast.Constant))
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            yield from (key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
+        if isinstance(node, ast.Subscript) and isinstance(getattr(node.slice, "value", None), str):
             yield node.slice.value
 
 
