@@ -17,6 +17,7 @@ import raki
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/**/*.md", "infra/README.md", "benchmarks/README.md")
+STYLE = REPOSITORY / "docs/site.css"
 REFERENCE = "docs/reference.md"
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 EXAMPLE = re.compile(r"(?:^>>> .*\n(?:^(?!\s*$).*\n?)*)", re.MULTILINE)
@@ -28,7 +29,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if file.src_dir == config.docs_dir:
             files.remove(file)
     pages = [page for pattern in PAGES for page in sorted(REPOSITORY.glob(pattern))]
-    for path in dict.fromkeys([*pages, *linked_files(pages)]):
+    for path in dict.fromkeys([*pages, *linked_files(pages), STYLE]):
         files.append(File.generated(config, path.relative_to(REPOSITORY).as_posix(), abs_src_path=str(path)))
     files.append(File.generated(config, REFERENCE, content=reference()))
     return files
