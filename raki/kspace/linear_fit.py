@@ -13,7 +13,8 @@ from torch import Tensor
 from raki.kspace.convolution import fill_linearly
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.patches import Examples, Sources, Targets, magnitude
-from raki.planning import Kernel, Sampling
+from raki.kspace.points import fill_points
+from raki.planning import Kernel, PointSampling, Sampling
 from raki.scan.fourier import SliceKSpace
 
 
@@ -50,8 +51,10 @@ class LinearFilling:
     kernel: Kernel
     fit: LinearFit
 
-    def fill(self, kspace: SliceKSpace, sampling: Sampling) -> SliceKSpace:
-        """The gaps of a zero-filled k-space filled; acquired lines inside a gap are overwritten."""
+    def fill(self, kspace: SliceKSpace, sampling: Sampling | PointSampling) -> SliceKSpace:
+        """The gaps of a zero-filled k-space filled; acquired samples inside a gap are overwritten."""
+        if isinstance(sampling, PointSampling):
+            return fill_points(kspace, sampling, self.kernel, self.fit.coefficients)
         return fill_linearly(kspace, sampling, self.kernel, self.fit.coefficients)
 
     def filled(self, measured: MeasuredSlice) -> SliceKSpace:
