@@ -118,7 +118,10 @@ def sampled_points(
     if elliptical:
         on_lattice &= ((rows - middle[0]) / (shape[0] / 2)) ** 2 + ((columns - middle[1]) / (shape[1] / 2)) ** 2 <= 1
     block = np.zeros(shape, bool)
-    sides = [slice(at - min(n_acs, n) // 2, at - min(n_acs, n) // 2 + min(n_acs, n)) for at, n in zip(middle, shape, strict=True)]
+    sides = [
+        slice(at - min(n_acs, n) // 2, at - min(n_acs, n) // 2 + min(n_acs, n))
+        for at, n in zip(middle, shape, strict=True)
+    ]
     block[tuple(sides)] = True
     flags = np.zeros(shape, np.uint64)
     flags[block & on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
