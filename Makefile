@@ -43,7 +43,7 @@ docs: .venv/.ready-test
 
 # The variable: the theme says of its builder's next version what doesn't concern this one.
 site: .venv/.ready-test
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "$(CURDIR)/site/index.html: open it, or serve it with its search by: $(PYTHON) -m http.server --directory site"
 
 clean:
