@@ -13,10 +13,11 @@ from botocore.exceptions import ClientError
 
 from raki.service import log, metrics
 from raki.service.bookkeeping import Bookkeeping
+from raki.service.folders import STATUS_FOLDER, STATUS_KEY
 from raki.service.ledger import Ledger, State
 from raki.service.messages import NotUnderstood, manifests
 from raki.service.settings import RefreshSettings, from_environment
-from raki.service.status_page import FOLDER, KEY, MOST, status_page
+from raki.service.status_page import MOST, status_page
 
 LOG = log.configure()
 GATEWAY = boto3.client("storagegateway")
@@ -26,7 +27,7 @@ SQS = boto3.client("sqs")
 
 MAX_FOLDERS = 50
 """What one RefreshCache call takes."""
-AS_A_RESULT = f"{FOLDER}/./."
+AS_A_RESULT = f"{STATUS_FOLDER}/./."
 """The page's folder as that of a scan in it would be named: it comes into view with results, and asks for no refresh of
 its own."""
 REFRESHED = "refreshed"
@@ -82,7 +83,7 @@ def _write_status(bucket: str, ledger: Ledger) -> bool:
     try:
         now = datetime.now(UTC)
         page = status_page(ledger.last_scans(now, MOST), now)
-        S3.put_object(Bucket=bucket, Key=KEY, Body=page.encode(), ContentType="text/html; charset=utf-8")
+        S3.put_object(Bucket=bucket, Key=STATUS_KEY, Body=page.encode(), ContentType="text/html; charset=utf-8")
     except Exception:
         LOG.exception("status page not written")
         return False

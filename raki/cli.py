@@ -19,6 +19,7 @@ from raki.commands.operating import NotInstalled, cancel, logs, retry, show, sta
 from raki.commands.raw_files import CONSOLE
 from raki.commands.reproducing import reproduce
 from raki.errors import RakiError
+from raki.plugins import OURS
 
 OBJECTS_BETWEEN_SEARCHES = 100_000
 """A command begins by loading tens of thousands, none of them garbage; Python would search 700 at a time."""
@@ -55,9 +56,9 @@ def main() -> None:
     """Entry point: a known error is one sentence and its own exit code, never a traceback."""
     gc.set_threshold(OBJECTS_BETWEEN_SEARCHES)
     own = {command.__name__ for command in COMMANDS}
-    if not own.intersection(sys.argv[1:2]):
-        add_plugins(own)
     try:
+        if not own.intersection(sys.argv[1:2]):
+            add_plugins(own, sys.argv[1:2])
         need_a_checkout(sys.argv[1:2])
         app()
     except RakiError as error:
@@ -67,8 +68,12 @@ def main() -> None:
         sys.exit(130)
 
 
-def add_plugins(own: Collection[str]) -> None:
-    """Adds the commands of other packages; a broken one is named and left out, and none takes the place of our own."""
+def add_plugins(own: Collection[str], asked: Collection[str] = ()) -> None:
+    """Adds the commands of other packages; a broken one is named and left out, and none takes the place of our own.
+
+    Raises:
+        NotInstalled: it is the one that was asked for, and lacks a package.
+    """
     for plugin in plugins():
         if plugin.name in own:
             why = "raki has a command of that name"
@@ -76,11 +81,20 @@ def add_plugins(own: Collection[str]) -> None:
             try:
                 app.command(name=plugin.name)(plugin.load())
                 continue
-            except Exception as error:  # noqa: BLE001  # whatever somebody else's module raises
+            except ModuleNotFoundError as error:
+                why = f"it needs the package {error.name}{_brought_by(plugin)}"
+                if plugin.name in asked:
+                    raise NotInstalled(f"the command raki {plugin.name} is not to be had: {why}") from None
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody else's module raises
                 why = f"it can't be loaded: {type(error).__name__}"
         CONSOLE.print(
-            f"The command {escape(plugin.name)} of {escape(plugin.module)} is left out; {why}.", highlight=False
+            f"The command {escape(plugin.name)} of {escape(plugin.module)} is left out; {escape(why)}.", highlight=False
         )
+
+
+def _brought_by(plugin: EntryPoint) -> str:
+    is_ours = plugin.dist is not None and plugin.dist.name == OURS
+    return ", which pip install --editable '.[local]' in the checkout installs" if is_ours else ""
 
 
 def need_a_checkout(asked: Collection[str]) -> None:

@@ -4,6 +4,9 @@ An add-on is other people's code, and a scan must not fail because of one that i
 """
 
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -35,6 +38,16 @@ class Plugin:
     def origin(self) -> str:
         """The package and its version."""
         return f"{self.package} {self.version}"
+
+
+@contextmanager
+def kept_off_stdout() -> Iterator[None]:
+    """Has what other people's code prints go to standard error: standard output is what a command answers.
+
+    For the whole process: not to be entered by several threads at a time.
+    """
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 @cache
@@ -70,8 +83,9 @@ def _ours_first(group: str) -> list[EntryPoint]:
 
 def _tried(point: EntryPoint, kind: type) -> Plugin:
     try:
-        value = point.load()
-    except Exception as error:  # noqa: BLE001  # whatever somebody else's module raises
+        with kept_off_stdout():
+            value = point.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody else's module raises
         return _described(point, why_not=f"loading it failed ({type(error).__name__})")
     if not isinstance(value, kind):
         return _described(point, why_not=f"it is a {type(value).__name__} where a {kind.__name__} is needed")

@@ -13,7 +13,7 @@ from raki.errors import PermanentError, TransientError
 from raki.kspace import methods
 from raki.service.deployment import NoDeployment
 from raki.service.operator import NotPossible, Refused
-from raki.service.scan_paths import AmbiguousScan, NoSuchScan
+from raki.service.scan_paths import AmbiguousScan, NoSuchFolder, NoSuchScan
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def test_the_code_runs():
 
 
 def test_every_exit_code_is_in_the_table():
-    of_the_operator = (NoDeployment, NoSuchScan, AmbiguousScan, NotPossible, Refused, NotInstalled)
+    of_the_operator = (NoDeployment, NoSuchScan, AmbiguousScan, NotPossible, Refused, NotInstalled, NoSuchFolder)
     for kind in [*PermanentError.__subclasses__(), TransientError, *of_the_operator]:
         assert re.search(rf"^\| {kind.exit_code} \| `{kind.__name__}` \|", FILES, re.MULTILINE), kind
 

@@ -140,7 +140,7 @@ class Worker:
         )
         # Asked for first, noted second: a crash in between asks twice, which does no harm; never is never.
         self._sqs.send_message(QueueUrl=self._settings.reconstruct_queue_url, MessageBody=request.to_json())
-        self._ledger.finish(record.scan_id, State.PREPARED, owner=self._stage.owner)
+        self._ledger.finish(record.scan_id, State.PREPARED, owner=self._stage.owner, options=options)
         metrics.emit("prepared", {"RawBytes": body.n_bytes}, scan_id=record.scan_id)
 
     def _companions(self, arrival: ScanArrived, record: ScanRecord, raw: list[Path], body: HashingReader) -> list[Path]:

@@ -93,7 +93,9 @@ class Job:
     def _reconstruct(self, lane: Lane, request: ReconstructionRequested, record: ScanRecord) -> None:
         if record.attempts[State.RECONSTRUCTING] > 1:
             lane.be_alone()
-        chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: request.options})
+        # A request of a run that was cancelled may come before that of the run that followed, and ask for other things.
+        asked = request.options if record.options is None else record.options
+        chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: asked})
         with scan_folder() as scratch:
             prepared = self._prepared(request, scratch, lane.stage.step)
             publish = partial(self._publish, lane.stage, request, record, chosen, scratch / "results")

@@ -144,10 +144,10 @@ def _show(event: "Event") -> None:
 
 
 def _say_where(share: Path) -> None:
-    from raki.service.status_page import KEY
+    from raki.service.folders import STATUS_KEY
 
     CONSOLE.print(f"Drop scans into {_short(share / 'raw')}; results appear in {_short(share / 'results')}.")
-    CONSOLE.print(f"The last scans at a glance, once one has ended: {_short(share / 'results' / KEY)}")
+    CONSOLE.print(f"The last scans at a glance, once one has ended: {_short(share / 'results' / STATUS_KEY)}")
 
 
 def _say_how_to_deploy(cloud: "LocalCloud", assembly: Path) -> None:

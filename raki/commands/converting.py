@@ -22,17 +22,16 @@ def convert(
     force: Force = False,
 ) -> None:
     """Write a raw scan, sorted, in another format. The raw file stays as it is."""
-    from raki.export import WRITERS, export
+    from raki.export import WRITERS, export, write_scan
     from raki.prepare import open_within, room_for
     from raki.sandbox import Allowance, Readers
 
-    write = WRITERS.get(target.suffix)
-    if write is None:
+    if target.suffix not in WRITERS:
         raise typer.BadParameter(f"the name ends in '{target.suffix}'; raki writes {', '.join(WRITERS)}")
     require_free(target, file, force=force)
     if prepared:
         with progress_bar() as show, prepared_scan(file, show) as (scan, *_):
-            write(scan, target)
+            write_scan(scan, target)
     else:
         with TemporaryDirectory() as scratch, Readers() as readers, room_for(target) as part:
             files = open_within(file, Path(scratch), within=readers.contained)

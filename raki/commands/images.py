@@ -117,20 +117,45 @@ def simulate(
     matrix: Annotated[int, typer.Option(min=32, max=1024, help="Pixels along readout and phase-encode.")] = 192,
     acceleration: Annotated[int, typer.Option("--acceleration", "-R", min=1, max=12)] = 4,
     acs: Annotated[int, typer.Option(min=0, help="Fully sampled lines in the centre.")] = 24,
+    partitions: Annotated[
+        int | None, typer.Option(min=4, max=256, help="A 3-D scan of so many partitions, instead of slices.")
+    ] = None,
+    along_partitions: Annotated[int, typer.Option(min=1, max=8, help="Acceleration along the partitions (3-D).")] = 1,
+    shift: Annotated[int, typer.Option(min=0, max=7, help="CAIPIRINHA shift, in partitions (3-D).")] = 0,
+    elliptical: Annotated[bool, typer.Option(help="Leave out the corners of k-space (3-D).")] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     force: Force = False,
 ) -> None:
     """Write the raw scan of a head phantom, as a scanner would."""
-    from raki.phantom import bytes_needed, simulate_scan
+    from raki.phantom import bytes_needed, simulate_scan, simulate_volume, volume_bytes_needed
 
     require_free(file, force=force)
     if acs > matrix:
         raise typer.BadParameter(f"--acs is {acs} and there are {matrix} lines; ask for 0 to {matrix}")
-    memory, disk = bytes_needed(
-        n_slices=slices, n_coils=coils, matrix=matrix, acceleration=acceleration, n_acs_lines=acs
-    )
+    if partitions is None and (along_partitions > 1 or shift or elliptical):
+        raise typer.BadParameter("--along-partitions, --shift and --elliptical are of 3-D scans; give --partitions too")
+    if partitions:
+        memory = disk = volume_bytes_needed(n_partitions=partitions, n_coils=coils, matrix=matrix)
+    else:
+        memory, disk = bytes_needed(
+            n_slices=slices, n_coils=coils, matrix=matrix, acceleration=acceleration, n_acs_lines=acs
+        )
     require_room(file, memory_bytes=memory, disk_bytes=disk if file.suffix == ".h5" else 2 * disk)
     try:
+        if partitions:
+            simulate_volume(
+                file,
+                n_partitions=partitions,
+                n_coils=coils,
+                matrix=matrix,
+                acceleration=(acceleration, along_partitions),
+                shift=shift,
+                n_acs=acs,
+                elliptical=elliptical,
+                seed=seed,
+            )
+            typer.echo(file)
+            return
         with progress_bar() as show:
             simulate_scan(
                 file,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raki.commands.raw_files import CONSOLE
-from raki.errors import RakiError
+from raki.errors import NoiseAlone, RakiError
 
 if TYPE_CHECKING:
     from raki.service.operator import Operator
@@ -178,17 +178,20 @@ def submit(
 ) -> None:
     """Put raw scans where those that are dropped on the share go; print their scan ids.
 
-    With --wait the exit code says how the first one ended that has no image.
+    With --wait the exit code says how the first one ended that has no image and isn't the noise scan of another.
     """
-    from raki.names import companions_of, is_options_file, is_scan
+    from raki.names import companions_of, is_options_file, is_scan, noise_beside
 
-    names = {file.name for file in files}
+    names = [file.name for file in files]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise typer.BadParameter(f"two of the files are called {twice}, and one would replace the other")
     for name in names:
         belongs = any(name in companions_of(other) for other in names)
         if not (is_scan(name) or is_options_file(name) or belongs):
             raise typer.BadParameter(f"{name} is no scan by its name: it would be left alone on the share")
     # A worker may take a scan up as soon as it stands there: what belongs to it comes before.
-    in_order = sorted(files, key=lambda file: is_scan(file.name))
+    noise = {beside for name in names for beside in noise_beside(name)}
+    in_order = sorted(files, key=lambda file: (is_scan(file.name), file.name not in noise))
     with _operator(stack, profile, local) as operator:
         submitted = [operator.submit(file, to, replace=force) for file in in_order]
         ids = [each.scan_id for each in submitted if each.scan_id]
@@ -225,7 +228,9 @@ def _follow(operator: "Operator", ids: list[str], *, as_json: bool) -> None:
     if not as_json:
         for record in records:
             typer.echo(place_of_results(record, operator.deployment))
-    failed = [record for record in records if record.state is State.FAILED]
+    failed = [
+        record for record in records if record.state is State.FAILED and record.failure_class != NoiseAlone.__name__
+    ]
     if failed:
         raise typer.Exit(exit_code_of(failed[0].failure_class or ""))
 

@@ -31,7 +31,7 @@ def reproduce(
     require_device(where)
     changed = earlier.changed_files()
     with progress_bar() as show, prepared_scan(file, show) as (scan, source, _), TemporaryDirectory() as scratch:
-        if source.sha256 != earlier.facts.get("input", {}).get("sha256"):
+        if source.sha256 != earlier.source_sha256:
             raise NotReproduced(
                 "the raw file is not the one that the result was made from, its SHA-256 is another; raki needs that"
             )

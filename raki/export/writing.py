@@ -6,6 +6,7 @@ All read a slice at a time, write beside the wanted file and put it in its place
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from raki.errors import UnsupportedScan
 from raki.export.bart import write_bart
 from raki.export.ismrmrd_hdf5 import write_ismrmrd
 from raki.export.numpy_files import write_npy, write_npz
@@ -29,7 +30,20 @@ def export(files: Sequence[Path], target: Path) -> None:
     Errors are those of `raki.formats.open_scan`.
     """
     with open_scan(files) as scan:
-        WRITERS[target.suffix](scan, target)
+        write_scan(scan, target)
 
 
-__all__ = ["WRITERS", "export", "write_bart", "write_ismrmrd", "write_npy", "write_npz"]
+def write_scan(scan: Scan, target: Path) -> None:
+    """Writes a scan in the format that the target's name asks for.
+
+    Raises:
+        UnsupportedScan: it is 3-D, sorted into planes that no other program knows.
+    """
+    if scan.slab:
+        raise UnsupportedScan(
+            "the scan is 3-D; raki converts 2-D scans only: reconstruct it, or go on with the raw file as it is"
+        )
+    WRITERS[target.suffix](scan, target)
+
+
+__all__ = ["WRITERS", "export", "write_bart", "write_ismrmrd", "write_npy", "write_npz", "write_scan"]

@@ -129,7 +129,8 @@ class _PlaneReader:
                 recorded = next(samples)
                 line[:, begin : begin + recorded.shape[1]] = recorded
             profiles = to_profiles(lines)[..., first : first + n_positions]
-            np.add.at(block, (slice(None), slice(None), places[some]), profiles.transpose(2, 1, 0))
+            for place, profile in zip(places[some], profiles, strict=True):
+                block[:, :, place] += profile.T
         n_recorded = self.points.n_recorded[frame].ravel()[self.kept]
         if (n_recorded > 1).any():
             block *= (np.sqrt(self.points.n_averages) / np.maximum(n_recorded, 1)).astype(np.float32)

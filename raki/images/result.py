@@ -29,6 +29,8 @@ class ScanSummary:
     """Of a 3-D scan: acquired points of both phase-encode directions, lines by partitions; None of a 2-D one."""
     cell: tuple[int, int] | None = None
     """Of a 3-D scan: R along phase-encode and along the partitions; `acceleration` is their product."""
+    acs_block: tuple[int, int, int, int] | None = None
+    """Of a 3-D scan: first and one past the last line, then partition, of the calibration block inside k-space."""
     encoded_lines: tuple[int, int]
     """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
     (zero-padding, partial Fourier) and stay zero."""
@@ -43,6 +45,18 @@ class ScanSummary:
     header_xml: str
     remarks: tuple[str, ...] = ()
     """What was decided while the scan was read; see `raki.scan.Scan`."""
+
+    @property
+    def acquired_in_words(self) -> str:
+        """How much of k-space was acquired: of its lines, or of the points of both phase-encode directions."""
+        if self.points is not None:
+            return f"{int(self.points.sum())} of {self.points.size} points of both phase-encode directions"
+        return f"{int(self.sampled.sum())} of {self.sampled.size} phase-encode lines"
+
+    @property
+    def acquired_part(self) -> float:
+        """The same as a fraction."""
+        return float((self.sampled if self.points is None else self.points).mean())
 
     @property
     def n_images(self) -> int:

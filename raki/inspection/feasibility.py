@@ -9,7 +9,8 @@ from raki.errors import NoCalibration, PermanentError
 from raki.inspection.memory import Extent
 from raki.inspection.remarks import about_acceleration, about_header, about_noise
 from raki.inspection.survey.facts import Sorted, Survey
-from raki.planning import Sampling, methods, n_cores, off_centre_warning, origin_of
+from raki.planning import PointSampling, Sampling, methods, n_cores, off_centre_warning, origin_of
+from raki.plugins import kept_off_stdout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class Feasibility:
     """Sentences on what is lacking and what comes of it."""
 
 
-def feasibility_of(found: Survey, sampling: Sampling | PermanentError, device: str) -> Feasibility:
+def feasibility_of(found: Survey, sampling: Sampling | PointSampling | PermanentError, device: str) -> Feasibility:
     """The verdict on a surveyed scan; `sampling` is that of its lines, or why raki can't fill them."""
     if isinstance(found.outcome, PermanentError):
         return _refused(found, found.outcome, device)
@@ -69,12 +70,21 @@ def feasibility_of(found: Survey, sampling: Sampling | PermanentError, device: s
     )
 
 
-def n_acs_lines(start: Sorted, sampling: Sampling) -> int:
+def n_acs_lines(start: Sorted, sampling: Sampling | PointSampling) -> int:
     """Lines to calibrate on, wherever they were acquired."""
     return sampling.n_acs_lines if start.n_separate_acs_lines is None else start.n_separate_acs_lines
 
 
-def memory_bytes(found: Survey, start: Sorted, sampling: Sampling, device: str) -> int:
+def _n_acs_samples(start: Sorted, sampling: Sampling | PointSampling) -> int:
+    """Of a line of the calibration lines; of a block of points, its points of a line."""
+    if isinstance(sampling, Sampling):
+        return start.n_ro
+    if start.n_separate_acs_points is not None:
+        return start.n_separate_acs_points
+    return sampling.block[3] - sampling.block[2] if sampling.block else 0
+
+
+def memory_bytes(found: Survey, start: Sorted, sampling: Sampling | PointSampling, device: str) -> int:
     """What `raki` and its maps take at most: as many slices as there are cores at a time, one on a GPU."""
     n_rows, n_columns = found.placement.matrix if found.placement else (sampling.n_pe, start.n_ro)
     extent = Extent(
@@ -88,12 +98,16 @@ def memory_bytes(found: Survey, start: Sorted, sampling: Sampling, device: str) 
     return extent.bytes_needed(n_cores() if device == "cpu" else 1)
 
 
-def _method(method: str, start: Sorted, sampling: Sampling) -> MethodFeasibility:
+def _method(method: str, start: Sorted, sampling: Sampling | PointSampling) -> MethodFeasibility:
     if sampling.acceleration == 1:
         return MethodFeasibility(method=method, usable=True, reason=None)
     try:
-        reason = next(iter(methods()[method].obstacles(sampling, n_acs_lines(start, sampling), start.n_ro)), None)
-    except Exception as error:
+        with kept_off_stdout():
+            needed = methods()[method].obstacles(
+                sampling, n_acs_lines(start, sampling), _n_acs_samples(start, sampling)
+            )
+            reason = next(iter(needed), None)
+    except (Exception, SystemExit) as error:
         if origin_of(method).is_ours:
             raise
         reason = f"can't say what it needs ({type(error).__name__} in {origin_of(method).origin})"
@@ -116,7 +130,12 @@ def _refusal(error: PermanentError) -> Refusal:
     return Refusal(failure_class=error.failure_class, exit_code=error.exit_code, sentence=error.sentence)
 
 
-def _sentence(start: Sorted, sampling: Sampling) -> str:
+def _sentence(start: Sorted, sampling: Sampling | PointSampling) -> str:
+    if isinstance(sampling, PointSampling):
+        r = f"R={sampling.cell.n_pe} x {sampling.cell.n_pe2}"
+        if sampling.acceleration > 1:
+            return f"The missing points can be filled in ({r}, {start.n_coils} coils)."
+        return "No point is missing: raki makes the images, and has nothing to fill in."
     first, stop = sampling.acquired_range
     if sampling.acceleration > 1:
         return f"The missing lines can be filled in (R={sampling.acceleration}, {start.n_coils} coils)."
@@ -125,7 +144,7 @@ def _sentence(start: Sorted, sampling: Sampling) -> str:
     return "No line is missing: raki makes the images, and has nothing to fill in."
 
 
-def _about_lines(found: Survey, start: Sorted, sampling: Sampling) -> Iterator[str]:
+def _about_lines(found: Survey, start: Sorted, sampling: Sampling | PointSampling) -> Iterator[str]:
     yield from about_noise(has_noise=start.has_noise, acceleration=sampling.acceleration)
     yield from about_acceleration(
         announced=found.announced_acceleration,
@@ -133,7 +152,7 @@ def _about_lines(found: Survey, start: Sorted, sampling: Sampling) -> Iterator[s
         n_acs_lines=n_acs_lines(start, sampling),
         n_coils=start.n_coils,
     )
-    if start.n_separate_acs_lines is None:
+    if start.n_separate_acs_lines is None and isinstance(sampling, Sampling):
         yield from off_centre_warning(sampling, sampling.n_pe // 2)
 
 

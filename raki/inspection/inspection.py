@@ -13,7 +13,7 @@ from raki.inspection.feasibility import Feasibility, feasibility_of
 from raki.inspection.survey.facts import Counts, Noise, Origin, PhaseLines, Placement, Readout, Sorted, Survey, Timing
 from raki.inspection.survey.header import text
 from raki.inspection.survey.survey import survey, survey_acquisitions
-from raki.planning import Sampling, default_device, plans_of
+from raki.planning import PointSampling, Sampling, default_device, find_point_sampling, plans_of
 from raki.sandbox import contained
 
 
@@ -37,13 +37,30 @@ class Acs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Partitions:
+    """The second phase-encode direction of a 3-D scan."""
+
+    n_encoded: int
+    n_acquired_points: int
+    """Of the points of both directions."""
+    accelerations: tuple[int, int]
+    """R along phase-encode, and along the partitions."""
+    shift: int
+    """Partitions by which each next acquired line is displaced (CAIPIRINHA)."""
+    n_acs: int
+    """Partitions of the calibration block inside k-space; 0 where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PhaseEncoding:
     """Which phase-encode lines of k-space were acquired, alike for all images. Its centre is line `n_encoded` // 2."""
 
     n_encoded: int | None
     n_acquired: int
     acceleration: int | None
-    """R as the lines have it; None where they are not regular."""
+    """R as the lines have it; None where they are not regular. Of a 3-D scan that of both directions together."""
+    partitions: Partitions | None
+    """Of a 3-D scan, where its points are regular."""
     announced_acceleration: int | None
     """R as the header has it."""
     net_acceleration: float | None
@@ -122,31 +139,34 @@ def _inspection(found: Survey, files: Sequence[Path], device: str | None) -> Ins
         timing=found.timing,
         counts=found.counts,
         readout=found.readout,
-        phase_encoding=_phase_encoding(found, sampling if isinstance(sampling, Sampling) else None),
+        phase_encoding=_phase_encoding(found, None if isinstance(sampling, PermanentError) else sampling),
         noise=found.noise,
         placement=found.placement,
         feasibility=feasibility_of(found, sampling, device or default_device()),
     )
 
 
-def _sampling(found: Survey) -> Sampling | PermanentError:
+def _sampling(found: Survey) -> Sampling | PointSampling | PermanentError:
     """The pattern of the lines, or why there is none that raki can fill."""
     lines = found.outcome if isinstance(found.outcome, Sorted) else found.phase_lines
     if lines is None:
         return UnsupportedScan("the phase-encode lines form no pattern that raki knows; it needs every R-th line")
     try:
+        if isinstance(lines, Sorted) and lines.points is not None:
+            return find_point_sampling(lines.points)
         return plans_of(lines.sampled, len(np.atleast_2d(lines.sampled)))[0].sampling
     except UnsupportedScan as refusal:
         return refusal
 
 
-def _phase_encoding(found: Survey, sampling: Sampling | None) -> PhaseEncoding | None:
+def _phase_encoding(found: Survey, sampling: Sampling | PointSampling | None) -> PhaseEncoding | None:
     if found.n_encoded_lines is None:
         return None
     return PhaseEncoding(
         n_encoded=found.n_encoded_lines,
-        n_acquired=found.n_acquired_lines if sampling is None else sampling.n_acquired,
+        n_acquired=sampling.n_acquired if isinstance(sampling, Sampling) else found.n_acquired_lines,
         acceleration=sampling.acceleration if sampling else None,
+        partitions=_partitions(sampling) if isinstance(sampling, PointSampling) else None,
         announced_acceleration=found.announced_acceleration,
         net_acceleration=sampling.net_acceleration if sampling else None,
         acs=_acs(found.phase_lines, sampling),
@@ -155,8 +175,21 @@ def _phase_encoding(found: Survey, sampling: Sampling | None) -> PhaseEncoding |
     )
 
 
-def _acs(lines: PhaseLines | None, sampling: Sampling | None) -> Acs | None:
+def _partitions(sampling: PointSampling) -> Partitions:
+    left, right = sampling.block[2:] if sampling.block else (0, 0)
+    return Partitions(
+        n_encoded=sampling.acquired.shape[1],
+        n_acquired_points=sampling.n_acquired,
+        accelerations=(sampling.cell.n_pe, sampling.cell.n_pe2),
+        shift=sampling.cell.shift,
+        n_acs=right - left,
+    )
+
+
+def _acs(lines: PhaseLines | None, sampling: Sampling | PointSampling | None) -> Acs | None:
     """The lines that are calibrated on: inside the image all neighbouring ones, whatever the protocol flagged."""
+    if isinstance(sampling, PointSampling) and sampling.block:
+        return Acs(first_line=sampling.block[0], n_lines=sampling.n_acs_lines, is_separate=False)
     if lines is None or lines.acs_lines is None:
         return None
     first, stop = lines.acs_lines
@@ -165,7 +198,7 @@ def _acs(lines: PhaseLines | None, sampling: Sampling | None) -> Acs | None:
     return Acs(first_line=first, n_lines=stop - first, is_separate=lines.acs_is_separate)
 
 
-def _partial_fourier(sampling: Sampling) -> float:
+def _partial_fourier(sampling: Sampling | PointSampling) -> float:
     """1.0 where both sides reach as far out as a lattice of every R-th line allows."""
     first, stop = sampling.acquired_range
     centre = sampling.n_pe // 2
@@ -173,6 +206,6 @@ def _partial_fourier(sampling: Sampling) -> float:
     return 1.0 if longer - shorter <= sampling.acceleration else (stop - first) / (2 * longer)
 
 
-def _never_acquired(sampling: Sampling) -> tuple[int, int]:
+def _never_acquired(sampling: Sampling | PointSampling) -> tuple[int, int]:
     first, stop = sampling.filled_lines()
     return first, sampling.n_pe - stop

@@ -147,7 +147,14 @@ def _readout(readout: Readout) -> Iterator[str]:
 
 def _phase_encoding(lines: PhaseEncoding) -> Iterator[str]:
     yield f"{lines.n_acquired} of {lines.n_encoded} lines"
-    if lines.acceleration is None:
+    if lines.partitions:
+        yield f"{lines.partitions.n_acquired_points} points of {lines.partitions.n_encoded} partitions"
+    if lines.partitions and lines.acceleration and lines.acceleration > 1:
+        along, across = lines.partitions.accelerations
+        yield f"R={along} x {across} (net {lines.net_acceleration or 1.0:.2f})"
+        if lines.partitions.shift:
+            yield f"each next line displaced by {lines.partitions.shift} (CAIPIRINHA)"
+    elif lines.acceleration is None:
         yield "no regular pattern"
     elif lines.acceleration > 1:
         yield f"R={lines.acceleration} (net {lines.net_acceleration or 1.0:.2f})"
@@ -169,6 +176,9 @@ def _calibration(lines: PhaseEncoding, counts: Counts) -> str:
         )
     where = "acquired apart" if lines.acs.is_separate else "embedded"
     last = lines.acs.first_line + lines.acs.n_lines - 1
+    if lines.partitions and not lines.acs.is_separate:
+        extent = f"({lines.acs.first_line} to {last}) of {lines.partitions.n_acs} partitions"
+        return f"{lines.acs.n_lines} lines {extent}, {where}"
     return f"{lines.acs.n_lines} lines ({lines.acs.first_line} to {last}), {where}"
 
 

@@ -16,6 +16,7 @@ from raki.kspace.others import filled_by
 from raki.kspace.sampling import LinesBySlice, SampledLines, lines_by_slice
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.planning import Method, PointSampling, Sampling, SlicePlan, find_method, methods, plans_of, slice_kernel
+from raki.plugins import kept_off_stdout
 from raki.scan.arrays import LineMask, PointMask
 from raki.scan.fourier import KSpace
 
@@ -170,7 +171,7 @@ class _ScanToFill:
         """Fill every slice on its own, as many at a time as there are cores."""
         reports: list[SliceReport] = []
         progress(0.0)
-        with _slice_threads(self.settings.device) as pool:
+        with _slice_threads(self.settings.device) as pool, kept_off_stdout():
             for report in pool.map(self._fill_slice, range(n_slices)):
                 reports.append(report)
                 progress(len(reports) / n_slices)
@@ -221,14 +222,14 @@ class _ScanToFill:
 
 
 def mean_curve(curves: Sequence[tuple[TrainingPoint, ...]]) -> tuple[TrainingPoint, ...]:
-    """Training curve of a scan: mean over the slices that something was trained on."""
+    """Training curve of a scan: mean over the slices that something was trained on, as far as all of them go."""
     return tuple(
         TrainingPoint(
             step=points[0].step,
             training_loss=sum(point.training_loss for point in points) / len(points),
             validation_loss=sum(point.validation_loss for point in points) / len(points),
         )
-        for points in zip(*curves, strict=True)
+        for points in zip(*curves, strict=False)
     )
 
 

@@ -1,15 +1,16 @@
 """Methods of other packages: whatever goes wrong in one is named as theirs, and never a traceback."""
 
-import logging
+from dataclasses import fields
+from math import isfinite
+from traceback import extract_tb
 
 import torch
 
 from raki.errors import BrokenPlugin, RakiError
-from raki.kspace.method import FillSettings, SliceReport
+from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
+from raki.kspace.uncertainty import UncertaintyMaps
 from raki.planning import Method, PointSampling, Sampling, origin_of
 from raki.scan.fourier import SliceAcs, SliceKSpace
-
-LOG = logging.getLogger("raki.plugins")
 
 
 def filled_by(
@@ -19,7 +20,7 @@ def filled_by(
     sampling: Sampling | PointSampling,
     settings: FillSettings,
 ) -> tuple[SliceKSpace, SliceReport]:
-    """The slice filled by a method, raki's own or another package's.
+    """The slice filled by a method, raki's own or another package's, which has copies and can't change what is there.
 
     Raises:
         BrokenPlugin: a method of another package failed, or gave something else than a filled slice.
@@ -28,15 +29,21 @@ def filled_by(
     if origin.is_ours:
         return method.fill(kspace, acs, sampling, settings)
     try:
-        answer = method.fill(kspace, acs, sampling, settings)
+        answer = method.fill(kspace.clone(), acs.clone(), sampling, settings)
     except RakiError:
         raise
-    except Exception as error:
-        LOG.exception("the method %s of %s failed", method.name, origin.origin)
-        raise BrokenPlugin(_sentence(method, f"failed with {type(error).__name__}")) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody else's module raises
+        raise BrokenPlugin(_sentence(method, f"failed with {type(error).__name__}{_place(error)}")) from None
     if found := _wrong(answer, kspace):
         raise BrokenPlugin(_sentence(method, f"gave {found}"))
-    return answer
+    filled, report = answer
+    return filled.detach().resolve_conj().resolve_neg().contiguous(), report
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, as those need it who made the method: by module, without folders."""
+    frames = extract_tb(error.__traceback__)
+    return f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
 
 
 def _wrong(answer: object, kspace: SliceKSpace) -> str | None:
@@ -46,9 +53,36 @@ def _wrong(answer: object, kspace: SliceKSpace) -> str | None:
     filled = answer[0]
     if not isinstance(filled, torch.Tensor) or filled.dtype != torch.complex64 or filled.device.type != "cpu":
         return "no complex64 tensor on the CPU"
+    if filled.layout != torch.strided:
+        return "a sparse tensor"
     if filled.shape != kspace.shape:
         return f"k-space of shape {tuple(filled.shape)} for one of {tuple(kspace.shape)}"
-    return None if bool(torch.isfinite(filled).all()) else "samples that are no numbers"
+    if not bool(torch.isfinite(filled).all()):
+        return "samples that are no numbers"
+    return _wrong_report(answer[1], tuple(kspace.shape[1:]))
+
+
+def _wrong_report(report: SliceReport, shape: tuple[int, ...]) -> str | None:
+    """What of a report isn't as it should be. Choices between candidates are judged as raki's own are made."""
+    if report.chosen is not None:
+        return "a report with a choice between candidates; that is raki's own methods' alone"
+    for point in report.curve:
+        losses = (point.training_loss, point.validation_loss) if isinstance(point, TrainingPoint) else ()
+        if not losses or not all(isinstance(loss, float) and isfinite(loss) for loss in losses):
+            return "a training curve that isn't one of numbers"
+    return _wrong_maps(report.maps, shape) if report.maps is not None else None
+
+
+def _wrong_maps(maps: object, shape: tuple[int, ...]) -> str | None:
+    if not isinstance(maps, UncertaintyMaps):
+        return "maps that are none"
+    for field in fields(UncertaintyMaps):
+        volume = getattr(maps, field.name)
+        if not isinstance(volume, torch.Tensor) or volume.dtype != torch.float32 or tuple(volume.shape) != shape:
+            return f"a map {field.name} that is no float32 tensor of shape {shape}"
+        if not bool(torch.isfinite(volume).all()):
+            return f"a map {field.name} with pixels that are no numbers"
+    return None
 
 
 def _sentence(method: Method, what: str) -> str:

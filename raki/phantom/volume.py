@@ -25,6 +25,8 @@ from raki.phantom.simulation import (
 from raki.scan.arrays import PointMask
 
 SLAB_MIDDLE_MM = 16.0
+# Of the whole k-space: as slices, transformed along the slab in double precision, and that shifted.
+COPIES_AT_WORK = 6
 
 
 def simulate_volume(
@@ -85,6 +87,11 @@ def simulate_volume(
             yield heads, (samples + noise).astype(np.complex64).transpose(1, 0, 2)
 
     write_raw(xsd.ToXML(header), lines(), path)
+
+
+def volume_bytes_needed(*, n_partitions: int, n_coils: int, matrix: int) -> int:
+    """What `simulate_volume` takes of memory, about; of disk less."""
+    return COPIES_AT_WORK * 8 * n_partitions * n_coils * READOUT_OVERSAMPLING * matrix**2
 
 
 def volume_kspace(

@@ -243,10 +243,10 @@ def _regular(
     if max(cell.n_pe, cell.n_pe2) > MOST_STEP:
         return None
     area = _area(acquired, cell)
-    missing = area & on_lattice(acquired.shape, cell, offset) & ~acquired
-    height, width = 2 * cell.n_pe + 1, 2 * cell.n_pe2 + 1
-    # At the edge of the area it is as good as outside.
-    lost = missing & ~_grown_beyond(~area, height, width)
+    missing = on_lattice(acquired.shape, cell, offset) & ~acquired
+    # At the edge of the area a point is as good as outside; among others it is lost.
+    beyond = _grown_beyond(~area, 2 * cell.n_pe + 1, 2 * cell.n_pe2 + 1)
+    lost = missing & (_among(acquired, cell) | (area & ~beyond))
     return None if lost.any() else (cell, offset, area & ~missing)
 
 
@@ -315,6 +315,12 @@ def _area(acquired: PointMask, cell: Cell) -> PointMask:
     near = np.pad(grown(acquired, height, width), ((height,) * 2, (width,) * 2), constant_values=True)
     closed = ~grown(~near, height, width)
     return closed[height:-height, width:-width] | acquired
+
+
+def _among(acquired: PointMask, cell: Cell) -> PointMask:
+    """Points that have acquired ones on all sides, two cells away at most."""
+    height, width = max(3, 4 * cell.n_pe - 1), max(3, 4 * cell.n_pe2 - 1)
+    return ~_grown_beyond(~grown(acquired, height, width), height, width)
 
 
 def _grown_beyond(mask: PointMask, height: int, width: int) -> PointMask:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from raki.kspace import TrainingPoint
-from raki.scan.arrays import LineMask
+from raki.scan.arrays import LineMask, PointMask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +47,36 @@ def mask_paths(sampled: LineMask, acs_lines: tuple[int, int] | None) -> dict[str
         in_acs[slice(*acs_lines)] = True
     return {
         "n_pe": sampled.size,
+        "n_pe2": None,
         "is_complete": bool(sampled.all()),
         "acs": _bars(sampled & in_acs),
         "lattice": _bars(sampled & ~in_acs),
     }
 
 
-def _bars(marked: LineMask) -> str:
+def plane_paths(points: PointMask, block: tuple[int, int, int, int] | None) -> dict[str, Any]:
+    """As `mask_paths` for points of both phase-encode directions, one unit a point; partitions one below another."""
+    in_acs = np.zeros_like(points)
+    if block is not None:
+        in_acs[block[0] : block[1], block[2] : block[3]] = True
+
+    def path(marked: PointMask) -> str:
+        return "".join(_bars(marked[:, number], number) for number in range(marked.shape[1]))
+
+    return {
+        "n_pe": points.shape[0],
+        "n_pe2": points.shape[1],
+        "is_complete": bool(points.all()),
+        "acs": path(points & in_acs),
+        "lattice": path(points & ~in_acs),
+    }
+
+
+def _bars(marked: LineMask, row: int = 0) -> str:
     edges = np.flatnonzero(np.diff(marked.astype(np.int8), prepend=0, append=0)).tolist()
-    return "".join(f"M{start} 0H{stop}V1H{start}Z" for start, stop in zip(edges[::2], edges[1::2], strict=True))
+    return "".join(
+        f"M{start} {row}H{stop}V{row + 1}H{start}Z" for start, stop in zip(edges[::2], edges[1::2], strict=True)
+    )
 
 
 def training_chart(curve: Sequence[TrainingPoint], *, width: int = 640, height: int = 260) -> Chart | None:

@@ -51,9 +51,11 @@ def compare(
     The reference is the root sum of squares of all lines, noise included: no method can reach an error of zero.
 
     Raises:
-        UnsupportedScan: the scan isn't fully sampled.
+        UnsupportedScan: the scan isn't fully sampled, or 3-D.
         NoCalibration: too few ACS lines for any method.
     """
+    if scan.slab:
+        raise UnsupportedScan("the scan is 3-D; raki compares methods on 2-D scans only: reconstruct it instead")
     fewest = scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image.all(axis=0)
     if not fewest.all():
         n_missing = int(np.count_nonzero(~fewest))

@@ -147,5 +147,5 @@ def _caption(reconstruction: Reconstruction) -> str:
     frames = f", {frames_in_words(scan.frames)}" if len(scan.frames) > 1 else ""
     return (
         f"{slices}{frames}, {scan.n_coils} coils, {n_rows} x {n_columns} pixels, R = {scan.acceleration}, "
-        f"{100 * scan.sampled.mean():.0f} % of the lines acquired. Research use only."
+        f"{100 * scan.acquired_part:.0f} % of the {'points' if scan.cell else 'lines'} acquired. Research use only."
     )

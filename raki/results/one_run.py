@@ -1,7 +1,10 @@
 """A folder of results never holds files of two runs, whoever looks and whenever."""
 
+import fcntl
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +26,8 @@ def in_place_of_the_last(
     """Has the files of a run written apart, then puts them into `folder`, where those of an earlier run go first.
 
     The manifest goes before anything else and comes after all. What isn't a result's stays. A run that fails changes
-    nothing.
+    nothing; of two at the same time the last one's files stay. One that is killed leaves no manifest, or the earlier
+    run's with all of its files, and perhaps a hidden folder that nobody needs.
 
     Args:
         write: writes into the folder that it is given, or into folders in it; returns the files.
@@ -39,14 +43,27 @@ def in_place_of_the_last(
         listing = Path(room) / MANIFEST
         content = manifest(entries, outcome="reconstructed", scan_id=scan_id, remarks=remarks)
         listing.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (folder / MANIFEST).unlink(missing_ok=True)
-        for earlier in _of_a_run(folder):
-            earlier.unlink()
-        for part, name in zip(parts, names, strict=True):
-            (folder / name).parent.mkdir(exist_ok=True)
-            part.replace(folder / name)
-        listing.replace(folder / MANIFEST)
+        with _alone_in(folder):
+            (folder / MANIFEST).unlink(missing_ok=True)
+            for earlier in _of_a_run(folder):
+                earlier.unlink()
+            for part, name in zip(parts, names, strict=True):
+                (folder / name).parent.mkdir(exist_ok=True)
+                part.replace(folder / name)
+            listing.replace(folder / MANIFEST)
     return [folder / name for name in names]
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While another run puts its files into the folder, waits. A file system that can't lock a folder lets both in."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _of_a_run(folder: Path) -> Iterator[Path]:

@@ -127,6 +127,7 @@ def _scan(scan: ScanSummary) -> dict[str, Any]:
         "n_coils": scan.n_coils,
         "n_phase_encode": scan.sampled.size,
         "n_readout": scan.n_ro,
+        **_of_volume(scan),
         "n_acquired_lines": int(scan.sampled.sum()),
         "encoded_lines": list(scan.encoded_lines),
         "acceleration": scan.acceleration,
@@ -137,6 +138,18 @@ def _scan(scan: ScanSummary) -> dict[str, Any]:
         "image_matrix": list(scan.geometry.matrix),
         "fov_mm": list(scan.geometry.fov_mm),
         "phase_oversampling": scan.geometry.phase_oversampling,
+    }
+
+
+def _of_volume(scan: ScanSummary) -> dict[str, Any]:
+    """What a 3-D scan has besides."""
+    if scan.points is None:
+        return {}
+    return {
+        "n_partitions": scan.points.shape[1],
+        "n_acquired_points": int(scan.points.sum()),
+        "acceleration_by_direction": None if scan.cell is None else list(scan.cell),
+        "acs_block": None if scan.acs_block is None else list(scan.acs_block),
     }
 
 

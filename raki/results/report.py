@@ -19,13 +19,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from raki.images import Reconstruction, ScanSummary
 from raki.kspace import methods
-from raki.results.charts import mask_paths, training_chart
+from raki.results.charts import mask_paths, plane_paths, training_chart
 from raki.results.display import View
 from raki.results.pictures import map_pictures, pictures
 from raki.results.trust import ladder, trust_rows
 from raki.results.viewer import Viewer, viewer
 from raki.scan import Geometry, frames_in_words
 from raki.scan.arrays import Volume
+from raki.wording import plain
 
 ALL_LINES = "All acquired lines"
 """What an image is called into which nothing was filled."""
@@ -77,7 +78,7 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
         style=_own("report.css"),
         script=_own("report.js"),
         script_digest=script_digest(),
-        source_name=source_name,
+        source_name=plain(source_name),
         method=[*images][-1],
         outcome=_outcome(reconstruction),
         first=first,
@@ -90,8 +91,7 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
         scan=_scan_rows(reconstruction),
         trust=trust_rows(reconstruction, facts["g_factor"]),
         ladder=ladder(reconstruction),
-        # Where nothing was filled in, nothing was calibrated on.
-        mask=mask_paths(scan.sampled, scan.acs_lines if len(images) > 1 else None),
+        mask=_mask(scan, is_filled=len(images) > 1),
         is_filled=len(images) > 1,
         chart=training_chart(reconstruction.training_curve),
         timings=_timings(facts["seconds"], mapped=reconstruction.method if maps else None),
@@ -99,6 +99,13 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
         options=_options(facts["options"]),
         facts=facts,
     )
+
+
+def _mask(scan: ScanSummary, *, is_filled: bool) -> dict[str, Any]:
+    """Where nothing was filled in, nothing was calibrated on."""
+    if scan.points is not None:
+        return plane_paths(scan.points, scan.acs_block if is_filled else None)
+    return mask_paths(scan.sampled, scan.acs_lines if is_filled else None)
 
 
 def _images(reconstruction: Reconstruction) -> dict[str, Volume]:
@@ -152,14 +159,14 @@ def _slices(scan: ScanSummary) -> str:
 
 def _outcome(reconstruction: Reconstruction) -> str:
     scan, method = reconstruction.scan, reconstruction.method
-    acquired = f"{int(scan.sampled.sum())} of {scan.sampled.size} phase-encode lines were acquired"
+    acquired = f"{scan.acquired_in_words} were acquired"
     if method == "zero_filled":
         return f"{acquired}; the others are left at zero."
     if scan.acceleration == 1:
         return f"{acquired} and none between them is missing: nothing had to be filled in."
     mapped = " and mapped how far to trust them" if reconstruction.maps else ""
     return (
-        f"{acquired}, R = {scan.acceleration}. {method_label(method)} filled in those between them{mapped} in "
+        f"{acquired}, R = {_acceleration(scan)}. {method_label(method)} filled in those between them{mapped} in "
         f"{_duration(reconstruction.seconds[method])}, learning from this scan alone."
     )
 
@@ -180,12 +187,19 @@ def _scan_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("Phase oversampling", _oversampling(geometry)),
         ("Pixel", f"{fov_phase_mm / n_rows:.3g} × {fov_read_mm / n_columns:.3g} mm"),
         ("Encoded lines", _encoded(scan)),
-        ("Acceleration R", f"{scan.acceleration}"),
+        ("Acceleration R", _acceleration(scan)),
         ("Net acceleration", _net_acceleration(scan)),
         ("Calibration (ACS) lines", _calibration(scan)),
         ("Noise prewhitened", whitened),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _acceleration(scan: ScanSummary) -> str:
+    """R; of both phase-encode directions in a 3-D scan."""
+    if scan.cell is None or scan.acceleration == 1:
+        return f"{scan.acceleration}"
+    return f"{scan.cell[0]} \N{MULTIPLICATION SIGN} {scan.cell[1]}"
 
 
 def _oversampling(geometry: Geometry) -> str:
@@ -208,7 +222,8 @@ def _encoded(scan: ScanSummary) -> str:
 def _net_acceleration(scan: ScanSummary) -> str:
     if scan.acceleration == 1:
         return ""
-    return f"{scan.net_acceleration:.2f} (lines of the acquired range over acquired lines)"
+    what = "lines of the acquired range over acquired lines" if scan.cell is None else "points meant over acquired ones"
+    return f"{scan.net_acceleration:.2f} ({what})"
 
 
 def _calibration(scan: ScanSummary) -> str:
@@ -217,6 +232,9 @@ def _calibration(scan: ScanSummary) -> str:
         return ""
     if scan.n_acs_lines_apart:
         return f"{scan.n_acs_lines_apart}, acquired apart from the image"
+    if scan.acs_block is not None:
+        first, stop, left, right = scan.acs_block
+        return f"{stop - first} of {right - left} partitions each"
     return "none" if scan.acs_lines is None else f"{scan.acs_lines[1] - scan.acs_lines[0]}"
 
 

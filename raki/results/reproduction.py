@@ -19,6 +19,8 @@ from raki.results.provenance import software_versions
 
 PROVENANCE = "provenance.json"
 ARRAYS = (".h5", ".nii.gz")
+PLACE = ("field_of_view", "position", "read_dir", "phase_dir", "slice_dir")
+"""Of an ISMRMRD image's header: where the image lies in the patient."""
 
 
 class DamagedResult(PermanentError):
@@ -64,9 +66,14 @@ class EarlierResult:
             entry["name"] for entry in self.manifest["files"] if _digest(self.folder / entry["name"]) != entry["sha256"]
         ]
 
+    @property
+    def source_sha256(self) -> str:
+        """Of the raw file, in hexadecimal; empty where it isn't told."""
+        return str(_table(self.facts, "input").get("sha256", ""))
+
     def other_software(self) -> Iterator[str]:
         """What has another version now, as "torch 2.13.0 then, 2.14.0 now"."""
-        then = self.facts.get("software", {})
+        then = _table(self.facts, "software")
         for name, version in software_versions().items():
             if then.get(name) != version:
                 yield f"{name} {then.get(name, 'unknown')} then, {version} now"
@@ -87,7 +94,10 @@ def read_result(path: Path) -> EarlierResult:
 
 
 def differences(earlier: Path, now: Path) -> dict[str, str]:
-    """By the names of the files with images and maps in either folder: how what they hold differs; empty where not."""
+    """By the names of the files with images and maps in either folder: how what they hold differs; empty where not.
+
+    What counts are values and where they lie in the patient.
+    """
     names = {path.name for folder in (earlier, now) for path in folder.iterdir() if path.name.endswith(ARRAYS)}
     return {name: _difference(earlier / name, now / name) for name in sorted(names)}
 
@@ -95,11 +105,13 @@ def differences(earlier: Path, now: Path) -> dict[str, str]:
 def _difference(then: Path, now: Path) -> str:
     if not (then.exists() and now.exists()):
         return "only then" if then.exists() else "only now"
-    before, after = _arrays(then), _arrays(now)
+    (before, lay), (after, lies) = _content(then), _content(now)
     if before.shape != after.shape:
         return f"{before.shape} then, {after.shape} now"
     if before.tobytes() == after.tobytes():
-        return ""
+        return "" if lay == lies else "the same values at another place in the patient"
+    if before.dtype.kind not in "biuf":
+        return f"{before.dtype} then, {after.dtype} now"
     apart = np.abs(before.astype(np.float64) - after)
     top = float(np.nanmax(np.abs(before))) or 1.0
     return (
@@ -107,13 +119,16 @@ def _difference(then: Path, now: Path) -> str:
     )
 
 
-def _arrays(path: Path) -> np.ndarray:
+def _content(path: Path) -> tuple[np.ndarray, bytes]:
+    """The values, and where they lie."""
     try:
         if path.suffix == ".h5":
             with h5py.File(path) as file:
-                return np.asarray(file["dataset/image_0/data"][:])
-        return np.asarray(nibabel.load(path).dataobj)
-    except (OSError, KeyError, ValueError, EOFError, ImageFileError) as error:
+                heads = file["dataset/image_0/header"][:]
+                return np.asarray(file["dataset/image_0/data"][:]), b"".join(heads[name].tobytes() for name in PLACE)
+        image = nibabel.load(path)
+        return np.asarray(image.dataobj), np.asarray(image.affine).tobytes()
+    except (OSError, LookupError, TypeError, ValueError, EOFError, AttributeError, ImageFileError) as error:
         raise DamagedResult(
             f"{path.name} can't be read ({type(error).__name__}); raki needs it as it was written"
         ) from None
@@ -129,6 +144,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DamagedResult(f"{path.name} holds no facts on a result; raki needs it as it was written")
     return content
+
+
+def _table(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = facts.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _is_entry(entry: Any) -> bool:

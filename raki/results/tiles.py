@@ -169,5 +169,7 @@ def _sheet(
 
 
 def _stored(layer: Layer, shown: Shown) -> Image.Image:
-    part = (shown.view.turned(layer.pixels(shown.index)) - np.float32(layer.low)) / np.float32(layer.high - layer.low)
+    # In double precision, which no difference of two single ones leaves.
+    pixels = shown.view.turned(layer.pixels(shown.index)).astype(np.float64)
+    part = (pixels - layer.low) / (layer.high - layer.low)
     return Image.fromarray(np.rint(np.clip(part, 0, 1) * 255).astype(np.uint8))

@@ -6,6 +6,12 @@ from itertools import chain, count
 from raki.names import for_blind_eyes, options_beside, scan_name
 from raki.service.table import Table
 
+STATUS_FOLDER = "raki-status"
+"""In the results, a folder of its own: the gateway looks again into whole folders, and into the root seldom."""
+STATUS_KEY = f"{STATUS_FOLDER}/status.html"
+STATUS_PAGE = (STATUS_FOLDER, STATUS_KEY)
+"""What no scan's results folder is called: publishing a scan removes other files from its folder."""
+
 
 def results_folder(raw_key: str) -> str:
     """The path on the share of a scan's results: its own path less the endings of archives and formats."""
@@ -37,12 +43,14 @@ def find_place(table: Table, raw_key: str, alias: str | None = None) -> Place:
 
     Its whole key, or a number behind it, where another file has that already.
     `scan.h5` and `scan.tar.gz` in one folder are two scans: their images must never mix. Nor may those of `scan.h5` and
-    `SCAN.h5`, whose folders a client that is blind to case would show as one.
+    `SCAN.h5`, whose folders a client that is blind to case would show as one. The status page has a folder alone.
     """
     named = [alias] if alias else [results_folder(raw_key), raw_key]
     candidates = chain(named, (f"{alias or raw_key}.{n}" for n in count(2)))
     while True:
         folder = next(candidates)
+        if for_blind_eyes(folder) in STATUS_PAGE:
+            continue
         item = table.get(_key(folder)) or {"raw_key": raw_key}
         if item["raw_key"] == raw_key:
             n_owners, n_looks = (int(item.get(name, 0)) for name in ("n_owners", "n_looks"))

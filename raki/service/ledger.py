@@ -4,6 +4,7 @@ Every change is one conditional write, so that stages may run twice on the same 
 after a crash, and the scan still ends in one state. Items whose key starts with `#` are bookkeeping, no scans.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from raki.service.arrivals import last_arrivals, note_arrival
 from raki.service.folders import Place, find_place, owner_of, take_place
 from raki.service.forecast import Pace
 from raki.service.messages import ScanArrived
-from raki.service.record import BEFORE, ENDED, HAS_ENDED, ORDER, ScanRecord, State, read_record
+from raki.service.record import BEFORE, ENDED, HAS_ENDED, ORDER, Options, ScanRecord, State, read_record
 from raki.service.table import Table
 
 __all__ = ["BEFORE", "ORDER", "Claim", "Ledger", "ScanRecord", "State"]
@@ -173,21 +174,30 @@ class Ledger:
             counts={f"{stage}_attempts": -1, f"{stage}_faults": 1},
         )
 
-    def finish(self, scan_id: str, state: State, *, owner: str) -> bool:
-        """Ends the owner's stage in `state`; False when somebody else has taken the scan over."""
+    def finish(self, scan_id: str, state: State, *, owner: str, options: Options | None = None) -> bool:
+        """Ends the owner's stage in `state`; False when somebody else has taken the scan over.
+
+        `options`: what the scan's own file asks for, which holds for the stages that follow.
+        """
+        asked = {} if options is None else {"options": json.dumps(dict(options))}
         entered = self._table.update(
             scan_id,
-            {"state": state, f"{state}_at": _now(), "lease_until": 0},
+            {"state": state, f"{state}_at": _now(), "lease_until": 0, **asked},
             condition="#owner = :owner AND NOT #state IN (:failed, :delivered)",
             values={":owner": owner, ":failed": State.FAILED, ":delivered": State.DELIVERED},
         )
         return _count(scan_id, state, entered)
 
-    def fail(self, scan_id: str, error: RakiError) -> bool:
-        """Ends a scan as failed; False when it has a result, or has failed, already."""
-        return self._fail(scan_id, error, condition=f"NOT {HAS_ENDED}")
+    def fail(self, scan_id: str, error: RakiError, *, owner: str | None = None) -> bool:
+        """Ends a scan as failed; False when it has a result, or has failed, already.
 
-    def _fail(self, scan_id: str, error: RakiError, *, condition: str) -> bool:
+        `owner`: who had it in hand; False also when he has lost it, be it that it was cancelled and set going again.
+        """
+        if owner is None:
+            return self._fail(scan_id, error, condition=f"NOT {HAS_ENDED}")
+        return self._fail(scan_id, error, condition=f"#owner = :owner AND NOT {HAS_ENDED}", owner=owner)
+
+    def _fail(self, scan_id: str, error: RakiError, *, condition: str, owner: str = "") -> bool:
         entered = self._table.update(
             scan_id,
             {
@@ -198,7 +208,7 @@ class Ledger:
                 "lease_until": 0,
             },
             condition=condition,
-            values={name: value for name, value in ENDED.items() if name in condition},
+            values={name: value for name, value in {**ENDED, ":owner": owner}.items() if name in condition},
         )
         return _count(scan_id, State.FAILED, entered)
 

@@ -134,8 +134,8 @@ class ReconstructionRequested:
     raw_sha256: str
     raw_n_bytes: int
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
-    """What the scan's own `raki.toml` asks for; the deployment's settings say the rest. Requests from before it could
-    ask for anything are without."""
+    """What the scan's own `raki.toml` asks for, unless the ledger says so; the deployment's settings say the rest.
+    Requests from before it could ask for anything are without."""
 
     def to_json(self) -> str:
         """The message's body."""

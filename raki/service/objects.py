@@ -77,9 +77,14 @@ class HashingReader(io.RawIOBase):
         """Reads another object of the same bucket into a file, counted as if it came behind.
 
         Raises:
-            Superseded, Removed: as when the first was opened.
+            Superseded: another object stands there by now, or none; the scan that it belongs to is another one then.
         """
-        self._body = _opened(self._s3, self._bucket, key, etag)
+        try:
+            self._body = _opened(self._s3, self._bucket, key, etag)
+        except Removed:
+            raise Superseded(
+                "A file that belongs to this one was removed before it could be read. What stands there is worked on."
+            ) from None
         with into.open("xb") as file:
             shutil.copyfileobj(self, file, 1 << 20)
 

@@ -17,10 +17,11 @@ from raki.names import is_scan
 from raki.service import objects
 from raki.service.deployment import Deployment
 from raki.service.interventions import Interventions, show_cancelled
+from raki.service.jobs import end_job, has_in_hand
 from raki.service.ledger import Ledger
 from raki.service.messages import ScanArrived, alias_of, notification
 from raki.service.record import ENDED, ScanRecord, State
-from raki.service.scan_paths import SIDES, NoSuchScan, find_scan
+from raki.service.scan_paths import SIDES, NoSuchScan, find_scan, key_on_share
 from raki.service.scheduling import depth
 
 CLOCKS = timedelta(minutes=5)
@@ -131,7 +132,10 @@ class Operator:
         if not manifest or manifest["scan_id"] != record.scan_id or manifest["outcome"] != "reconstructed":
             return {}
         key = f"{record.results_folder}/provenance.json"
-        facts = json.loads(self._s3.get_object(Bucket=self.deployment.results_bucket, Key=key)["Body"].read())
+        try:
+            facts = json.loads(self._s3.get_object(Bucket=self.deployment.results_bucket, Key=key)["Body"].read())
+        except self._s3.exceptions.NoSuchKey:
+            return {}  # another run's files are being put there
         scan, verdict = facts["scan"], facts["verdict"] or {}
         named = {name: scan[name] for name in ("n_slices", "n_coils", "acceleration", "net_acceleration")}
         measured = {name: value for name, value in verdict.items() if name != "warnings"}
@@ -174,7 +178,7 @@ class Operator:
         """Sets a failed scan going again.
 
         Raises:
-            NotPossible: it hasn't failed, a newer version has its place, its file is gone, or it moved just now.
+            NotPossible: it hasn't failed, another version has its place, its file is gone, or it moved just now.
         """
         if record.state is not State.FAILED:
             raise NotPossible(
@@ -183,8 +187,14 @@ class Operator:
             )
         if not self.is_current(record):
             raise NotPossible("a newer version of the file has this one's place; nothing is left to do for this one")
-        if not self._head(record.raw_key):
+        standing = self._standing(record.raw_key)
+        if standing is None:
             raise NotPossible("the raw file stands there no more; drop it again")
+        if standing.scan_id(self.deployment.scan_id_key) != record.scan_id:
+            raise NotPossible(
+                "another version of the file, or of what belongs to it, stands there by now: that one is taken up by "
+                "itself"
+            )
         if not self._interventions.restart(record):
             raise NotPossible("the scan has moved since it was looked at; look again")
         # Noted first: what is noted and not announced, the reconciliation announces.
@@ -204,42 +214,33 @@ class Operator:
         Raises:
             NotPossible: it has ended, or its result is just being put on the share.
         """
+        held = self.ledger.get(record.scan_id) if now else None
         if not self._interventions.cancel(record.scan_id):
-            ended = self.ledger.get(record.scan_id)
-            state = ended.state if ended and ended.state in ENDED.values() else None
-            raise NotPossible(
-                f"the scan is {state} already; nothing is left to cancel"
-                if state
-                else "the scan's result is being put on the share at this moment; it is too late to cancel it"
-            )
-        job = self._end_job(record) if now and record.state is State.RECONSTRUCTING else None
-        if self.is_current(record):
-            show_cancelled(self._s3, self.deployment.results_bucket, self.ledger, record)
-        return job
-
-    def _end_job(self, record: ScanRecord) -> str | None:
-        job_id = record.owner.rpartition("-")[0]
-        batch = self._client("batch")
-        jobs: list[dict[str, Any]] = batch.describe_jobs(jobs=[job_id])["jobs"]
-        if all(job["status"] in ("SUCCEEDED", "FAILED") for job in jobs):
-            return None
-        batch.terminate_job(jobId=job_id, reason="raki cancel --now")
-        return job_id
+            raise NotPossible(_why_not_cancelled(self.ledger.get(record.scan_id)))
+        try:
+            return end_job(self._client("batch"), held) if held and has_in_hand(held) else None
+        finally:  # who ends within the job leaves nothing behind it
+            if self.is_current(record):
+                show_cancelled(self._s3, self.deployment.results_bucket, self.ledger, record)
 
     def submit(self, file: Path, folder: str = "", *, replace: bool = False) -> Submitted:
         """Puts a file into the raw bucket, from where it goes the way of one that was dropped on the share.
 
         Raises:
+            NoSuchFolder: there can be no such folder on a share, or it is left alone there.
             NotPossible: another file stands there under this name.
         """
-        key = "/".join(part for part in (folder.strip("/"), file.name) if part)
+        key = key_on_share(folder, file.name)
         if not replace and self._head(key):
             raise NotPossible(f"'{key}' stands on the share already: name another folder (--to), or say --force")
         self._s3.upload_file(str(file), self.deployment.raw_bucket, key)
+        return Submitted(key=key, scan_id=self._scan_id(key) if is_scan(key) else None)
+
+    def _scan_id(self, key: str) -> str | None:
+        """That of what stands there now; None while something that belongs to it is missing."""
         standing = self._standing(key)
         is_whole = standing is not None and all(standing.companions)
-        scan_id = standing.scan_id(self.deployment.scan_id_key) if standing and is_whole and is_scan(key) else None
-        return Submitted(key=key, scan_id=scan_id)
+        return standing.scan_id(self.deployment.scan_id_key) if standing and is_whole else None
 
     def _enter(self, named: str) -> ScanRecord | None:
         """Enters a file into the ledger that was dropped, but that no worker has taken up yet; None where none is."""
@@ -273,6 +274,14 @@ class Operator:
                 return False
             raise
         return True
+
+
+def _why_not_cancelled(record: ScanRecord | None) -> str:
+    if record is None:
+        return "the ledger knows this scan no more; nothing is left to cancel"
+    if record.state in ENDED.values():
+        return f"the scan is {record.state} already; nothing is left to cancel"
+    return "the scan's result is being put on the share at this moment; it is too late to cancel it"
 
 
 def _is_below(record: ScanRecord, prefix: str) -> bool:

@@ -8,6 +8,7 @@ from string import Template
 
 from raki.errors import Cancelled, NoiseAlone, RakiError
 from raki.service.record import ScanRecord
+from raki.wording import plain
 
 
 class Told(RakiError):
@@ -38,7 +39,9 @@ def write_error_report(folder: Path, record: ScanRecord, error: RakiError) -> li
     report, page = folder / f"{name}.json", folder / f"{name}.html"
     report.write_text(json.dumps(facts, indent=2), encoding="utf-8")
     escaped = {name: html.escape(value) for name, value in facts.items()}
-    page.write_text(ERROR_PAGE.substitute(escaped, **words, name=html.escape(record.shown_name)), encoding="utf-8")
+    page.write_text(
+        ERROR_PAGE.substitute(escaped, **words, name=html.escape(plain(record.shown_name))), encoding="utf-8"
+    )
     return [report, page]
 
 

@@ -1,10 +1,15 @@
 """A scan as the ledger knows it: its state, and what stands in its item."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from raki.service.table import Item
+
+Options = Mapping[str, str | int | bool]
+"""What a scan's own file asks for, by the names of the options."""
 
 
 class State(StrEnum):
@@ -62,6 +67,8 @@ class ScanRecord:
     """When it was last set going again, having stood still."""
     n_remedies: int = 0
     """How often."""
+    options: Options | None = None
+    """What the scan's own file asked for when it was prepared last; None before, and by workers that didn't note it."""
 
     @property
     def shown_name(self) -> str:
@@ -94,4 +101,5 @@ def read_record(item: Item) -> ScanRecord:
         owner=item.get("owner", ""),
         remedied_at=datetime.fromisoformat(item["remedied_at"]) if "remedied_at" in item else None,
         n_remedies=int(item.get("n_remedies", 0)),
+        options=json.loads(item["options"]) if "options" in item else None,
     )

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from raki.errors import RakiError
+from raki.names import is_scratch
 from raki.service.folders import results_folder
 from raki.service.record import ScanRecord, State
+from raki.wording import plain
 
 MOST_NAMED = 8
 SIDES = ("raw", "results")
@@ -22,6 +24,32 @@ class AmbiguousScan(RakiError):
     """Several files are called so."""
 
     exit_code = 32
+
+
+class NoSuchFolder(RakiError):
+    """A share can have no folder of this name, or what lies in it is left alone."""
+
+    exit_code = 36
+
+
+def key_on_share(folder: str, name: str) -> str:
+    """The key in the raw bucket of a file in a folder of the share.
+
+    Args:
+        folder: with slashes, at its ends too or not; empty for the root.
+        name: the file's.
+
+    Raises:
+        NoSuchFolder: it would lead out of the share, a client of the share couldn't name it, or nobody looks there.
+    """
+    parts = folder.strip("/").split("/") if folder.strip("/") else []
+    if any(part in ("", ".", "..") or part != plain(part) or "\\" in part for part in parts):
+        raise NoSuchFolder(f"no folder of a share is called '{folder}': name one by --to, its parts apart by /")
+    if parts and is_scratch("/".join([*parts, "scan"])):
+        raise NoSuchFolder(
+            f"what lies in '{folder}' is left alone, as wastebaskets and hidden folders are: name another"
+        )
+    return "/".join([*parts, name])
 
 
 def find_scan(named: str, records: Iterable[ScanRecord], is_current: Callable[[ScanRecord], bool]) -> ScanRecord:

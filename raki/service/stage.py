@@ -278,22 +278,24 @@ class Stage:
             ) from error
 
     def _end(self, record: ScanRecord, error: RakiError) -> None:
-        """Ends a scan as failed; one that has ended otherwise meanwhile isn't counted."""
-        if self.ledger.fail(record.scan_id, error):
+        """Ends a scan as failed; one that has ended otherwise meanwhile, or begun anew, isn't counted."""
+        if self.ledger.fail(record.scan_id, error, owner=self.owner):
             metrics.ended(record.scan_id, error)
 
     def _report(self, record: ScanRecord, error: RakiError) -> RakiError:
         """Puts an error's page on the share; returns the error that the scan ends with."""
         if isinstance(error, Superseded):
             return error
-        with TemporaryDirectory() as scratch:
-            try:
-                if isinstance(error, Cancelled):
-                    show_cancelled(self.s3, self.results_bucket, self.ledger, record)
-                else:
+        try:
+            if isinstance(error, Cancelled):
+                show_cancelled(self.s3, self.results_bucket, self.ledger, record)
+            else:
+                with TemporaryDirectory() as scratch:
                     self.publish(record, pages.write_error_report(Path(scratch), record, error), outcome="failed")
-            except Superseded as superseded:
-                return superseded
+        except Superseded as superseded:
+            return superseded
+        except Cancelled as cancelled:  # while its page was written, which then is partly this one
+            return self._report(record, cancelled)
         return error
 
     def _beat(self, message: Message, scan_id: str) -> None:

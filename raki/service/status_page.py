@@ -16,9 +16,6 @@ from raki.service.record import ScanRecord, State
 from raki.service.situation import Activity, count_states, duration, shown_state, situation
 from raki.wording import plain
 
-FOLDER = "raki-status"
-"""In the results, a folder of its own: the gateway looks again into whole folders, and into the root seldom."""
-KEY = f"{FOLDER}/status.html"
 MOST = 100
 """Scans on the page, which bounds its size."""
 

@@ -3,15 +3,16 @@
 import json
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, distribution, version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import raki
-from raki import errors
+from raki import cli, errors
 from raki.commands import images
+from raki.commands.operating import NotInstalled
 from raki.kspace import methods
 from raki.options import COMBINATIONS
 from raki.phantom.simulation import simulate_scan
@@ -177,3 +178,23 @@ def test_a_wrong_call_is_told_so(run, tmp_path, monkeypatch, arguments, says):
     code, _, said = run(*arguments)
     assert code == 2
     assert says in said.replace("│ ", "")
+
+
+@pytest.mark.parametrize(("asked", "exit_code"), [("nearby", NotInstalled.exit_code), ("status", 0)])
+def test_a_command_that_lacks_a_package_says_which_and_how_to_have_it(run, monkeypatch, asked, exit_code):
+    lacking = EntryPoint(name="nearby", value="no_such_package.nearby:nearby", group="raki.commands")
+    monkeypatch.setattr(cli, "plugins", lambda: [lacking._for(distribution("raki-mri"))])
+    code, _, said = run(asked, "--help")
+    assert code == exit_code, said
+    assert "nearby" in said
+    assert (
+        "it needs the package no_such_package, which pip install --editable '.[local]' in the checkout installs" in said
+    )
+
+
+def test_the_cost_of_the_service_is_told_without_what_deploys_it():
+    without = "import sys; sys.modules |= dict.fromkeys(['aws_cdk', 'constructs', 'boto3', 'moto']); "
+    start = f"{without}sys.argv = 'raki cost --scans-per-day 4 --gb 1'.split(); from raki.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "each scan" in ran.stdout

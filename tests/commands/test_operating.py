@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from raki.commands.operating import exit_code_of
-from raki.errors import NotAScan, PermanentError
+from raki.errors import NoiseAlone, NotAScan, PermanentError
 from raki.service import deployment
 from raki.service.messages import ScanArrived
 from tests.service import conftest, test_operator
@@ -61,14 +61,14 @@ def test_show_tells_all_and_names_the_result(raki, desk):
     assert facts["quality"] is None
 
 
-def test_cancel_then_retry(raki, desk):
-    assert raki("cancel", "raw/site/[a].h5")[:2] == (0, "first\n")
-    assert "1 failed, 1 cancelled" in raki("status")[1]
-    code, _, said = raki("cancel", "first")
+def test_cancel_then_retry(raki, desk, tmp_path):
+    scan_id = desk.operator.submit(desk.file(tmp_path, "[c].h5"), "site").scan_id
+    assert raki("cancel", "raw/site/[c].h5")[:2] == (0, f"{scan_id}\n")
+    assert "1 arrived, 1 failed, 1 cancelled" in raki("status")[1]
+    code, _, said = raki("cancel", scan_id)
     assert (code, said) == (33, "NotPossible: The scan is failed already; nothing is left to cancel. ")
-    desk.cloud.s3.put_object(Bucket=desk.cloud.bucket, Key="site/[a].h5", Body=b"")
-    assert raki("retry", "first")[:2] == (0, "first\n")
-    assert desk.messages() == ["site/[a].h5"]
+    assert raki("retry", scan_id)[:2] == (0, f"{scan_id}\n")
+    assert desk.messages() == ["site/[c].h5"]
 
 
 def test_one_that_is_not_known_has_its_exit_code(raki):
@@ -98,3 +98,29 @@ def test_who_waits_for_a_failure_is_told_by_its_exit_code(raki, desk, tmp_path):
 def test_each_failure_has_its_exit_code_and_one_that_is_not_known_has_1():
     assert [exit_code_of(kind.__name__) for kind in PermanentError.__subclasses__() if "raki.errors" in kind.__module__]
     assert (exit_code_of("NotAScan"), exit_code_of("SomethingNew"), exit_code_of("LONGEST_SENTENCE")) == (10, 1, 1)
+
+
+def test_what_belongs_to_a_scan_is_there_before_it(raki, desk, tmp_path):
+    names = ["a.h5", "a_noise.h5", "b.cfl", "raki.toml", "b.hdr"]
+    files = [desk.file(tmp_path, name) for name in names]
+    code, document, said = raki("submit", *files, "--json")
+    assert code == 0, said
+    submitted = {each["path"]: each["scan_id"] for each in json.loads(document)}
+    assert list(submitted) == ["b.cfl", "raki.toml", "a_noise.h5", "a.h5", "b.hdr"]
+    for path in ("a.h5", "b.hdr"):
+        assert desk.operator.find(path, enters=True).scan_id == submitted[path]
+
+
+def test_a_noise_scan_beside_an_image_is_no_failure_to_who_waits(raki, desk, tmp_path):
+    file = desk.file(tmp_path, "noise.h5")
+    desk.operator.submit(file)
+    desk.cloud.ledger.fail(desk.operator.find("noise.h5", enters=True).scan_id, NoiseAlone("no image"))
+    assert raki("submit", file, "--force", "--wait")[0] == 0
+
+
+def test_of_two_files_of_one_name_none_replaces_the_other(raki, desk, tmp_path):
+    (tmp_path / "other").mkdir()
+    files = desk.file(tmp_path, "a.h5"), desk.file(tmp_path / "other", "a.h5")
+    code, _, said = raki("submit", *files, "--force")
+    assert (code, "two of the files are called a.h5" in said) == (2, True)
+    assert "Contents" not in desk.cloud.s3.list_objects_v2(Bucket=desk.cloud.bucket)

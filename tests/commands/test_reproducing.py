@@ -4,11 +4,13 @@ import json
 import shutil
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from raki.cli import app
+from raki.manifest import entry
 from raki.phantom import simulate_scan
 from raki.results.reproduction import DamagedResult, NotReproduced
 
@@ -82,6 +84,7 @@ def test_another_raw_file_is_refused_before_anything_is_computed(run, result, tm
         ("manifest.json", '{"files": [{"name": "../../x", "sha256": ""}]}', "lists no files"),
         ("provenance.json", "{}", "options of the result"),
         ("provenance.json", '{"options": {"method": {"value": "magic"}}}', "options of the result"),
+        ("provenance.json", '{"options": [1]}', "options of the result"),
     ],
 )
 def test_what_is_no_result_is_one_sentence(run, scan, result, name, content, says):
@@ -92,3 +95,47 @@ def test_what_is_no_result_is_one_sentence(run, scan, result, name, content, say
     code, _, said = run("reproduce", str(result), str(scan))
     assert code == DamagedResult.exit_code
     assert says in said
+
+
+def signed_anew(folder):
+    """A manifest that fits files which were changed."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] = [entry(folder / each["name"], each["name"]) for each in manifest["files"]]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def move_nifti(folder):
+    image = nibabel.load(folder / "image.nii.gz")
+    affine = image.affine.copy()
+    affine[0, 3] += 1
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), affine), folder / "image.nii.gz")
+
+
+def move_ismrmrd(folder):
+    with h5py.File(folder / "image.h5", "r+") as file:
+        heads = file["dataset/image_0/header"][:]
+        heads["position"] += 1
+        file["dataset/image_0/header"][...] = heads
+
+
+@pytest.mark.parametrize(("move", "name"), [(move_nifti, "image.nii.gz"), (move_ismrmrd, "image.h5")])
+def test_an_image_that_lies_elsewhere_is_another_though_the_manifest_fits(run, scan, result, move, name):
+    move(result)
+    signed_anew(result)
+    code, _, said = run("reproduce", str(result), str(scan))
+    assert code == NotReproduced.exit_code
+    assert f"Another result comes out: {name} (the same values at another place in the patient)." in said
+
+
+def test_an_image_of_another_run_among_the_files_is_named(run, scan, result):
+    shutil.copy(result / "image.nii.gz", result / "image-2.nii.gz")
+    code, _, said = run("reproduce", str(result), str(scan))
+    assert code == NotReproduced.exit_code
+    assert "image-2.nii.gz (only then)" in said
+
+
+@pytest.mark.parametrize("facts", [{"input": []}, {"input": None}, {"input": {"sha256": 5}}])
+def test_a_provenance_of_another_form_is_a_sentence(run, scan, result, facts):
+    written = json.loads((result / "provenance.json").read_text())
+    (result / "provenance.json").write_text(json.dumps({**written, **facts, "software": []}))
+    assert run("reproduce", str(result), str(scan))[0] == NotReproduced.exit_code

@@ -2,12 +2,15 @@
 
 import json
 import string
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.local.run.jobs import wants_retry
+from raki.service.jobs import end_job, has_in_hand
+from raki.service.record import ScanRecord, State
 from tests.local.conftest import eventually
 from tests.local.test_functions import bodies
 
@@ -79,6 +82,33 @@ def test_a_terminated_job_says_who_ended_it(cloud, outputs):
     eventually(lambda: job()["status"] == "FAILED")
     assert job()["statusReason"] == "the operator said so"
     assert len(job()["attempts"]) == 1
+
+
+def test_an_operator_ends_the_job_that_has_a_scan_and_sees_it_end(cloud, outputs):
+    batch = cloud.client("batch")
+    job_id = batch.submit_job(
+        jobName="cancelled",
+        jobQueue=outputs["JobQueue"],
+        jobDefinition=outputs["Job"],
+        containerOverrides={"command": ["sleep", "63"]},
+    )["jobId"]
+    eventually(lambda: batch.describe_jobs(jobs=[job_id])["jobs"][0]["status"] == "RUNNING")
+    now = datetime.now(UTC)
+    record = ScanRecord(
+        scan_id="s",
+        state=State.RECONSTRUCTING,
+        raw_key="a.h5",
+        results_folder="a",
+        n_bytes=1,
+        owner=f"{job_id}-0a1b2c3d",
+        lease_until_s=int(now.timestamp()) + 60,
+        entered_at={State.ARRIVED: now},
+    )
+    assert has_in_hand(record)
+    assert end_job(batch, record) == job_id
+    job = batch.describe_jobs(jobs=[job_id])["jobs"][0]
+    assert (job["status"], job["statusReason"]) == ("FAILED", "raki cancel --now")
+    assert end_job(batch, record) is None, "it has ended"
 
 
 def test_a_failed_job_is_an_event_that_rules_can_match(cloud, outputs):

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from raki.results import Source, write_results
+from raki.results.one_run import in_place_of_the_last
 from tests.results.example_reconstruction import example_reconstruction
 
 SOURCE = Source(name="head.h5", sha256="cd" * 32, n_bytes=98765)
@@ -82,3 +84,61 @@ def test_what_a_run_left_that_never_had_a_manifest_goes_too(tmp_path):
         (folder / name).write_text("earlier")
     write(folder, with_maps=False)
     assert contents(folder).keys() - listed(folder).keys() == {"manifest.json"}
+
+
+def test_of_two_runs_at_once_the_files_of_one_stay(tmp_path, monkeypatch):
+    folder, second, move = tmp_path / "out", [], Path.replace
+
+    def moved_when_another_run_begins(path, target):
+        moved = move(path, target)
+        if not second:
+            second.append(threading.Thread(target=_few, args=(folder, b"second")))
+            second[0].start()
+            second[0].join(timeout=0.5)  # it waits for its turn, or it doesn't
+        return moved
+
+    monkeypatch.setattr(Path, "replace", moved_when_another_run_begins)
+    _few(folder, b"first")
+    second[0].join()
+    found = contents(folder)
+    assert {**listed(folder), "manifest.json": found["manifest.json"]} == found
+    assert len({(folder / name).read_bytes() for name in ("image.h5", "report.html")}) == 1
+
+
+def _few(folder, content):
+    def write(room):
+        files = [room / "image.h5", room / "report.html"]
+        for file in files:
+            file.write_bytes(content)
+        return files
+
+    in_place_of_the_last(folder, write, scan_id=None, remarks=())
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_one_that_is_killed_leaves_no_manifest_of_files_that_are_not_there(tmp_path, monkeypatch, step):
+    folder, steps = tmp_path / "out", []
+    _few(folder, b"first")
+
+    class Killed(BaseException):
+        pass
+
+    def counted(change):
+        def changed(*arguments, **options):
+            steps.append(change)
+            if len(steps) == step:
+                raise Killed
+            return change(*arguments, **options)
+
+        return changed
+
+    with monkeypatch.context() as patched:
+        for name in ("unlink", "replace"):
+            patched.setattr(Path, name, counted(getattr(Path, name)))
+        try:
+            _few(folder, b"second")
+        except Killed:
+            found = contents(folder)
+            assert "manifest.json" not in found or listed(folder).items() <= found.items()
+    _few(folder, b"third")
+    assert (folder / "image.h5").read_bytes() == (folder / "report.html").read_bytes() == b"third"

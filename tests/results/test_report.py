@@ -114,6 +114,13 @@ def test_whatever_a_site_calls_its_file_is_text():
     assert "a </ul><script>note</script>" in page.text
 
 
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is_one():
+    # Of a file that was named in another encoding, or to turn round what follows.
+    html = report(source_name="M\udcfcller \u202e5h.x\x1b[31m.h5")
+    assert "".join(Page(html).text).count("M ller 5h.x [31m.h5") == 2
+    html.encode()
+
+
 def test_no_text_ends_the_viewers_data():
     example = example_reconstruction()
     hostile = "</script><script>alert(1)</script><!-- \u2028"

@@ -14,6 +14,7 @@ from raki.errors import WrongOptions
 from raki.formats.ismrmrd.hdf5 import ISMRMRD_HDF5
 from raki.formats.ismrmrd.stream_writer import write_stream
 from raki.options import LARGEST_FILE_BYTES, NAMES, Options
+from raki.service.interventions import Interventions
 from raki.service.lanes import Lane, Lanes
 from raki.service.ledger import State
 from raki.service.stage import Stage
@@ -209,6 +210,20 @@ def test_the_file_in_the_archive_goes_before_the_one_of_the_scans_name_and_that_
     assert asked_for(site, "packed/scan") == OF_THE_DEPLOYMENT | {"seed": (1, "raki.toml")}
     assert asked_for(site, "plain/scan") == OF_THE_DEPLOYMENT | {"seed": (2, "raki.toml")}
     assert asked_for(site) == OF_THE_DEPLOYMENT, "those of other folders are not its own"
+
+
+def test_what_a_scan_asks_for_after_a_cancel_and_a_retry_counts_though_an_older_request_comes_first(site, worker, job):
+    worker._stage.serve(worker._handle, wait_s=0, until_empty=True)
+    (prepared,) = site.ledger.scans()
+    desk = Interventions(site.ledger._table._client, site.bucket)
+    assert desk.cancel(prepared.scan_id)
+    site.s3.put_object(
+        Bucket=site.bucket, Key="Mustermann/raki.toml", Body=b"[reconstruction]\nmethod = 'zero_filled'\nmaps = false\n"
+    )
+    assert desk.restart(site.ledger.get(prepared.scan_id))
+    deliver(site, KEY)
+    work(site, worker, job)
+    assert asked_for(site)["method"] == ("zero_filled", "raki.toml")
 
 
 def test_options_that_come_after_the_scan_was_taken_up_count_when_it_is_dropped_again(site, prepared, worker, job):

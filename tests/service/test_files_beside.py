@@ -177,3 +177,60 @@ def test_a_scan_with_noise_of_its_own_keeps_to_that(site, worker, job, raw, apar
         site.s3.put_object(Bucket=site.bucket, Key="b/noise.h5", Body=apart[1][:-1] + b"x")
     assert images[0] == images[1]
     assert "noise" not in remarks_on(site, "b/image")
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced by other noise", "replaced by a letter"])
+def test_an_image_is_done_though_its_noise_changes_before_it_is_read(site, worker, job, apart, monkeypatch, what):
+    job._options = Options(method="zero_filled")
+    image, noise = apart
+    beside = {"Bucket": site.bucket, "Key": "a/image_noise.h5"}
+    site.s3.put_object(**beside, Body=noise)
+    deliver(site, "a/image.h5", image)
+    original, looks = worker._noise, []
+
+    def changed_just_now(*arguments):
+        if arguments[0].key == "a/image.h5" and not looks:
+            looks.append(what)
+            if what == "removed":
+                site.s3.delete_object(**beside)
+            else:
+                site.s3.put_object(**beside, Body=noise + b"x" if "noise" in what else b"Dear grandma, ...")
+        return original(*arguments)
+
+    monkeypatch.setattr(worker, "_noise", changed_just_now)
+    work(site, worker, job)
+    assert looks
+    assert json.loads(read(site, "manifest.json", "a/image"))["outcome"] == "reconstructed"
+    assert is_whitened(site, "a/image") == ("noise" in what)
+    of_image = [scan for scan in site.ledger.scans() if scan.raw_key == "a/image.h5"]
+    assert sorted((scan.state, scan.failure_class) for scan in of_image) == [
+        (State.FAILED, "Superseded"),
+        (State.RECONSTRUCTED, None),
+    ]
+
+
+def test_noise_of_fewer_coils_is_left_out_and_named(site, worker, job, apart, tmp_path):
+    job._options = Options(method="zero_filled")
+    image, noise = apart
+    with h5py.File(BytesIO(noise)) as file, h5py.File(tmp_path / "fewer", "w") as fewer:
+        rows, xml = file["dataset/data"][:], file["dataset/xml"][0]
+        n_coils = int(rows["head"]["active_channels"][0])
+        rows["head"]["active_channels"] = rows["head"]["available_channels"] = n_coils - 1
+        for row in rows:
+            row["data"] = row["data"][: len(row["data"]) // n_coils * (n_coils - 1)]
+        xml = xml.replace(b"</ismrmrdHeader>", b"<!-- of another day --></ismrmrdHeader>")
+        fewer.create_dataset("dataset/xml", data=[xml], dtype=h5py.special_dtype(vlen=bytes))
+        fewer.create_dataset("dataset/data", data=rows)
+    site.s3.put_object(Bucket=site.bucket, Key="a/image_noise.h5", Body=(tmp_path / "fewer").read_bytes())
+    deliver(site, "a/image.h5", image)
+    work(site, worker, job)
+    assert json.loads(read(site, "manifest.json", "a/image"))["outcome"] == "reconstructed"
+    assert not is_whitened(site, "a/image")
+    assert "The noise scan was not used" in remarks_on(site, "a/image")
+
+
+def test_an_image_that_is_called_noise_is_an_image(site, worker, job, apart):
+    job._options = Options(method="zero_filled")
+    deliver(site, "a/noise.h5", apart[0])
+    work(site, worker, job)
+    assert ends(site)["a/noise.h5"] == (State.RECONSTRUCTED, None)

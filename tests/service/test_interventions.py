@@ -248,3 +248,54 @@ def test_the_page_says_cancelled_and_what_to_do(cloud, desk):
     assert b"This scan was cancelled" in page
     assert b"raki retry" in page
     assert json.loads(facts)["failure_class"] == "Cancelled"
+
+
+@pytest.mark.parametrize("moment", ["upload_file", "put_object"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_scan_that_is_cancelled_while_its_failure_is_told_has_the_page_of_the_cancel(
+    cloud, desk, tmp_path, monkeypatch, moment, call
+):
+    worker = AtWork(cloud, desk, tmp_path)
+    original, calls = getattr(cloud.s3, moment), []
+
+    def interrupted(*arguments, **keywords):
+        calls.append(moment)
+        if len(calls) == call:
+            worker.cancel()
+        return original(*arguments, **keywords)
+
+    def work(_record):
+        monkeypatch.setattr(cloud.s3, moment, interrupted)
+        raise NotAScan("it is a letter")
+
+    assert worker.run(work), "it has ended, and nobody is to try again"
+    told = json.loads(cloud.s3.get_object(Bucket=cloud.bucket, Key="site/a/error.json")["Body"].read())
+    assert told["failure_class"] == cloud.ledger.get("s").failure_class
+    assert told["failure_class"] == ("Cancelled" if worker.was_cancelled else "NotAScan")
+    assert shown(cloud) == ["error.html", "error.json", "manifest.json"]
+
+
+@pytest.mark.parametrize("when", ["before its page", "after its page"])
+def test_a_worker_that_leaves_a_cancelled_scan_ends_nothing_that_was_set_going_again(
+    cloud, desk, tmp_path, monkeypatch, when
+):
+    worker = AtWork(cloud, desk, tmp_path)
+
+    def set_going():
+        assert desk.restart(cloud.ledger.get("s"))
+
+    def work(_record):
+        assert desk.cancel("s")
+        if when == "before its page":
+            set_going()
+        raise Cancelled("as its heartbeat found")
+
+    def shown_and_set_going(*arguments):
+        show_cancelled(*arguments)
+        set_going()
+
+    if when == "after its page":
+        monkeypatch.setattr("raki.service.stage.show_cancelled", shown_and_set_going)
+    assert worker.run(work)
+    record = cloud.ledger.get("s")
+    assert (record.state, record.failure_class) == (State.ARRIVED, None)

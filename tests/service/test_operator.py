@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.stub import Stubber
 
 from raki.errors import NoiseAlone, NotAScan
+from raki.service import jobs
 from raki.service.deployment import ADDRESS_FILE, Deployment, NoDeployment, find_deployment
 from raki.service.ledger import Claim, State
 from raki.service.messages import arrivals
 from raki.service.operator import NotPossible, Operator, Refused, operating
-from raki.service.scan_paths import NoSuchScan
+from raki.service.scan_paths import NoSuchFolder, NoSuchScan
 from raki.service.situation import count_states
 
 KEY = "key"
@@ -186,3 +188,104 @@ def test_where_no_local_cloud_runs_any_more_is_said_and_nothing_else_taken_for_i
     (work / ADDRESS_FILE).write_text(json.dumps({**address, "aws_secret_access_key": "b", "share": "share"}))
     with pytest.raises(NoDeployment, match="doesn't answer"):
         find_deployment(folder=tmp_path)
+
+
+def reconstructing(desk, tmp_path, job_id="job-1", lease_s=30):
+    """A scan that a job has in hand."""
+    desk.operator.submit(desk.file(tmp_path))
+    scan_id = desk.operator.find("a.h5", enters=True).scan_id
+    ledger = desk.cloud.ledger
+    ledger.claim(scan_id, State.DECOMPRESSING, owner="w", lease_s=30)
+    ledger.finish(scan_id, State.PREPARED, owner="w")
+    seen = ledger.get(scan_id)
+    ledger.claim(scan_id, State.RECONSTRUCTING, owner=f"{job_id}-0a1b2c3d", lease_s=lease_s)
+    return seen
+
+
+@pytest.fixture
+def batch(desk, monkeypatch):
+    """AWS Batch as its model describes it; answers are what a test queues."""
+    client = boto3.client("batch", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+    operator, connect = desk.operator, desk.operator._client
+    monkeypatch.setattr(operator, "_client", lambda name: client if name == "batch" else connect(name))
+    monkeypatch.setattr(jobs, "LOOK_S", 0.0)
+    with Stubber(client) as stubbed:
+        yield stubbed
+
+
+def described(status):
+    job = {"jobId": "job-1", "jobName": "x", "jobQueue": "q", "status": status, "startedAt": 1, "jobDefinition": "d"}
+    return {"jobs": [job]}
+
+
+def page_of(desk, name="a"):
+    return desk.cloud.s3.get_object(Bucket=desk.cloud.bucket, Key=f"{name}/error.html")["Body"].read()
+
+
+def test_cancel_now_ends_the_job_that_has_the_scan_and_tells_when_that_has_ended(desk, batch, tmp_path):
+    seen = reconstructing(desk, tmp_path)
+    batch.add_response("describe_jobs", described("RUNNING"), {"jobs": ["job-1"]})
+    batch.add_response("terminate_job", {}, {"jobId": "job-1", "reason": "raki cancel --now"})
+    for status in ("RUNNING", "FAILED"):
+        batch.add_response("describe_jobs", described(status), {"jobs": ["job-1"]})
+    # `seen` is from before the job took it up: who has it now counts.
+    assert desk.operator.cancel(seen, now=True) == "job-1"
+    batch.assert_no_pending_responses()
+    assert desk.cloud.ledger.get(seen.scan_id).failure_class == "Cancelled"
+    assert b"This scan was cancelled" in page_of(desk)
+
+
+@pytest.mark.parametrize("moment", ["waits", "given back", "lease ran out", "job has ended", "no job"])
+def test_cancel_now_ends_no_job_that_has_other_scans_in_hand(desk, batch, tmp_path, moment):
+    seen = reconstructing(desk, tmp_path, lease_s=-5 if moment == "lease ran out" else 30)
+    ledger, owner = desk.cloud.ledger, "job-1-0a1b2c3d"
+    if moment == "given back":
+        ledger.release(seen.scan_id, State.RECONSTRUCTING, owner=owner, counts=True, after_s=60)
+    elif moment == "job has ended":
+        batch.add_response("describe_jobs", described("SUCCEEDED"), {"jobs": ["job-1"]})
+    elif moment == "no job":
+        batch.add_response("describe_jobs", {"jobs": []}, {"jobs": ["job-1"]})
+    elif moment == "waits":
+        ledger.take_in_hand(ledger.get(seen.scan_id), starts_over=True)
+    assert desk.operator.cancel(seen, now=True) is None
+    batch.assert_no_pending_responses()
+    assert ledger.get(seen.scan_id).failure_class == "Cancelled"
+
+
+def test_cancel_now_that_batch_refuses_is_a_cancel_all_the_same(desk, batch, tmp_path):
+    seen = reconstructing(desk, tmp_path)
+    batch.add_client_error("describe_jobs", "AccessDeniedException")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        desk.operator.cancel(seen, now=True)
+    assert desk.cloud.ledger.get(seen.scan_id).failure_class == "Cancelled"
+    assert b"This scan was cancelled" in page_of(desk)
+
+
+def test_of_a_scan_that_the_ledger_has_lost_nothing_is_cancelled_and_that_is_said(desk, tmp_path):
+    desk.operator.submit(desk.file(tmp_path))
+    record = desk.operator.find("a.h5", enters=True)
+    table = desk.cloud.ledger._table
+    table._client.delete_item(TableName=table._name, Key={"scan_id": {"S": record.scan_id}})
+    with pytest.raises(NotPossible, match="knows this scan no more"):
+        desk.operator.cancel(record)
+    with pytest.raises(NotPossible, match="only a failed one"):
+        desk.operator.retry(record)
+    with pytest.raises(NoSuchScan):
+        desk.operator.find("a.h5")
+
+
+def test_a_version_that_no_longer_stands_there_is_not_set_going_though_nobody_has_seen_the_next(desk, tmp_path):
+    record = failed(desk, tmp_path, NotAScan("It is a letter."))
+    desk.operator.submit(desk.file(tmp_path, "a_noise.h5", b"noise"))
+    with pytest.raises(NotPossible, match="another version of the file, or of what belongs to it"):
+        desk.operator.retry(record)
+    assert desk.cloud.ledger.get(record.scan_id).state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    "folder", ["..", "a/../b", "a//b", "./a", "a\\b", "a\x1b[31mb", "a\nb", ".hidden", "a/$RECYCLE.BIN", "\udcfc"]
+)
+def test_nothing_is_submitted_where_no_share_has_a_folder_or_nobody_looks(desk, tmp_path, folder):
+    with pytest.raises(NoSuchFolder):
+        desk.operator.submit(desk.file(tmp_path), folder)
+    assert "Contents" not in desk.cloud.s3.list_objects_v2(Bucket=desk.cloud.bucket)

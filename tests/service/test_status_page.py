@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from raki.errors import Cancelled, NoiseAlone, NotAScan, Superseded
+from raki.service import objects
+from raki.service.folders import STATUS_KEY
 from raki.service.ledger import State
 from raki.service.messages import ScanArrived
 from raki.service.record import ScanRecord
@@ -107,3 +109,15 @@ def test_a_page_is_small():
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_page_of_nothing_says_so(n):
     assert ("No scans" in status_page([scan("a")] * n, NOW)) is (n == 0)
+
+
+@pytest.mark.parametrize("key", ["raki-status.h5", "RAKI-Status", "raki-status/status.html.h5", "raki-status.tar.gz"])
+def test_no_scan_has_the_pages_place_whatever_it_is_called(cloud, tmp_path, key):
+    cloud.s3.put_object(Bucket=cloud.bucket, Key=STATUS_KEY, Body=b"the page")
+    at = datetime.now(UTC)
+    named = ScanArrived(bucket=cloud.bucket, key=key, etag="e", version_id=None, n_bytes=1, at=at)
+    record = arrive(cloud.ledger, "s", named)
+    (tmp_path / "report.html").write_text("a result")
+    objects.publish(cloud.s3, cloud.bucket, record, [tmp_path / "report.html"], outcome="reconstructed")
+    assert cloud.s3.get_object(Bucket=cloud.bucket, Key=STATUS_KEY)["Body"].read() == b"the page"
+    assert record.results_folder.casefold() not in ("raki-status", STATUS_KEY)

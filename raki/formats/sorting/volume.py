@@ -223,7 +223,7 @@ def _about_reach(acquired: PointMask, encoding: xsd.encodingType) -> tuple[str, 
     )
     said = []
     for name, found, centre, announced in axes:
-        places = np.flatnonzero(found) + centre - len(found) // 2
+        places = np.flatnonzero(found) + centre - np.size(found) // 2
         if not places[0] <= centre <= places[-1]:
             raise DamagedScan(
                 f"{name} {places[0]} to {places[-1]} were found, and the centre of k-space is {centre} by the header: "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raki.errors import PermanentError
-from raki.scan.arrays import LineMask, LinesByImage
+from raki.scan.arrays import LineMask, LinesByImage, PointMask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +124,14 @@ class Sorted:
     n_ro: int
     """Samples of a line, the readout oversampling removed."""
     sampled: LineMask | LinesByImage
-    """Of each image, where they differ."""
+    """Of each image, where they differ; of a 3-D scan the lines with any acquired point."""
+    points: PointMask | None
+    """Of a 3-D scan: acquired points of both phase-encode directions. Its images are planes of these, and `n_ro` are
+    their points along the partitions."""
     n_separate_acs_lines: int | None
     """None where none were acquired apart from the image."""
+    n_separate_acs_points: int | None
+    """Of a 3-D scan: points of a line of these along the partitions."""
     has_noise: bool
     remarks: tuple[str, ...] = ()
     """What was decided while the lines were sorted; see `raki.scan.Scan`."""

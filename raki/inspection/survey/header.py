@@ -77,9 +77,11 @@ def n_bands_of(encoding: xsd.encodingType | None) -> int:
 
 
 def announced_acceleration(encoding: xsd.encodingType | None) -> int | None:
-    """R along phase-encode, as the header has it."""
+    """R as the header has it, along phase-encode and along the partitions together."""
     parallel = encoding.parallelImaging if encoding else None
-    return count(getattr(getattr(parallel, "accelerationFactor", None), "kspace_encoding_step_1", None))
+    factors = getattr(parallel, "accelerationFactor", None)
+    along, across = (count(getattr(factors, f"kspace_encoding_step_{step}", None)) for step in (1, 2))
+    return along and along * (across or 1)
 
 
 def count(value: object) -> int | None:

@@ -20,6 +20,8 @@ from raki.inspection.survey.lines import counts_of, is_image, noise_of, phase_li
 from raki.inspection.survey.placement import placement_of
 from raki.prepare import preprocess
 from raki.sandbox import Allowance, contained
+from raki.scan import Scan
+from raki.scan.arrays import LineMask, LinesByImage
 from raki.scan.header import parse_header
 
 GRIDS = ("cartesian", "epi")
@@ -95,6 +97,12 @@ def _n_encoded(encoding: xsd.encodingType | None) -> int | None:
     return count(encoding.encodedSpace.matrixSize.y) if encoding else None
 
 
+def _lines(scan: Scan) -> LineMask | LinesByImage:
+    if scan.slab:
+        return np.asarray(scan.sampled.any(axis=1))
+    return scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image
+
+
 def _outcome(acquisitions: Acquisitions) -> Sorted | PermanentError:
     """What a reconstruction would start from: the scan as it is prepared, but for the samples of the image."""
     try:
@@ -106,8 +114,10 @@ def _outcome(acquisitions: Acquisitions) -> Sorted | PermanentError:
         n_images=n_images,
         n_coils=n_coils,
         n_ro=n_ro,
-        sampled=scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image,
+        sampled=_lines(scan),
+        points=scan.sampled if scan.slab else None,
         n_separate_acs_lines=None if scan.acs is None else scan.acs.shape[2],
+        n_separate_acs_points=scan.acs.shape[3] if scan.acs is not None and scan.slab else None,
         has_noise=scan.noise is not None,
         remarks=scan.remarks,
     )
