@@ -82,7 +82,7 @@ def _alarm(name: str, properties: Json) -> Alarm:
         threshold=float(properties["Threshold"]),
         comparison=properties["ComparisonOperator"],
         n_periods=int(properties["EvaluationPeriods"]),
-        n_to_alarm=int(properties.get("DatapointsToAlarm", properties["EvaluationPeriods"])),
+        n_to_alarm=int(properties.get("DatapointsToAlarm") or properties["EvaluationPeriods"]),
         missing=properties.get("TreatMissingData", "missing"),
     )
 
