@@ -2,6 +2,7 @@
 #   make demo             a scan goes through the whole service on this machine; images and a report come out
 #   make demo SCAN=FILE   the same with a raw scan of your own
 #   make test             everything that continuous integration runs
+#   make site             the documentation as pages, in site/
 # And for who works on it: make lint, make types, make docs
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +12,7 @@ SCAN ?=
 # Where this is set, every process compiles PyTorch anew: seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test lint types docs site clean
 .DELETE_ON_ERROR:
 
 # Everything anew, but for the templates and the simulated scan: these are made again when what they are made from changes.
@@ -40,8 +41,13 @@ types: .venv/.ready-test
 docs: .venv/.ready-test
 	$(BIN)/python docs/draw.py
 
+# The variable: the theme says of its builder's next version what doesn't concern this one.
+site: .venv/.ready-test
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "$(CURDIR)/site/index.html: open it, or serve it with its search by: $(PYTHON) -m http.server --directory site"
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

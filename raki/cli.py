@@ -1,5 +1,6 @@
 """The command line: the commands of the library, and what other packages add (`raki local`)."""
 
+import gc
 import sys
 from collections.abc import Collection, Iterator
 from importlib.metadata import EntryPoint, entry_points, version
@@ -19,6 +20,9 @@ from raki.commands.raw_files import CONSOLE
 from raki.commands.reproducing import reproduce
 from raki.errors import RakiError
 from raki.plugins import OURS
+
+OBJECTS_BETWEEN_SEARCHES = 100_000
+"""A command begins by loading tens of thousands, none of them garbage; Python would search 700 at a time."""
 
 app = typer.Typer(
     name="raki",
@@ -50,6 +54,7 @@ def about(
 
 def main() -> None:
     """Entry point: a known error is one sentence and its own exit code, never a traceback."""
+    gc.set_threshold(OBJECTS_BETWEEN_SEARCHES)
     own = {command.__name__ for command in COMMANDS}
     try:
         if not own.intersection(sys.argv[1:2]):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import Image
 from raki.phantom.simulation import simulate_scan
 from raki.service.ledger import State
 from tests.conftest import REAL_SCANS
-from tests.running import running
+from tests.running import RAKI, running
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -258,6 +259,18 @@ def test_a_real_scan_from_a_scanner(crowd):
     assert service.wait_for_end("site2/bottles.h5").state is State.DELIVERED
     provenance = json.loads((folder / "provenance.json").read_text())
     assert (provenance["scan"]["acceleration"], provenance["scan"]["n_coils"]) == (3, 14)
+
+
+def test_the_rehearsal_of_alarms_counts_the_scans_that_ended(crowd, bereaved):
+    service, _ = crowd
+    keys = (f"mixed/{name}" for name in (*BAD, "good.tar.gz"))
+    n_failed = [service.wait_for_end(key).state for key in (*keys, bereaved)].count(State.FAILED)
+    said = subprocess.run([RAKI, "alarms", "--work", service.work, "--json"], capture_output=True, check=True).stdout
+    found = {one["alarm"]: one for one in json.loads(said)}
+    assert n_failed == len(BAD)
+    assert found["MostScansFail"]["n_samples"] >= n_failed + 2
+    assert found["WorkerLost"]["verdict"] == "stayed quiet", "killed once in each stage, and not on every attempt"
+    assert found["IngestDeadLetters"]["verdict"] == "not measured here"
 
 
 def test_logs_carry_scan_ids_and_no_name_from_the_share(crowd, delivered):

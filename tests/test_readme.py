@@ -92,5 +92,22 @@ def test_pictures_and_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+RUNS_PYTHON = {
+    "README.md": __file__,
+    "docs/tutorial.md": "tests/test_tutorial.py",
+    "docs/plugins.md": "tests/test_plugins.py",
+}
+"""The pages that have code in Python, and the test that runs it."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_code_on_any_page_is_run(page):
+    name = page.relative_to(REPOSITORY).as_posix()
+    has_code = bool(re.search(r"^ *(?:```|~~~) *(?:python|py|pycon)\b", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert has_code == (name in RUNS_PYTHON), "run it in a test, and name that in RUNS_PYTHON"
+    if has_code:
+        assert name in (REPOSITORY / RUNS_PYTHON[name]).read_text(encoding="utf-8")
+
+
 def test_every_method_is_named():
     assert all(f"`{name}`" in README for name in methods())

@@ -1,8 +1,8 @@
 """The whole service on one machine: a context manager that starts the cloud and leaves nothing behind.
 
 What it doesn't model: permissions and bucket policies, what encryption keeps secret, networks, lifecycle rules, memory
-and CPU limits, alarms, and the time that AWS takes to start an instance. `left_out` lists the types of the templates
-that it doesn't create.
+and CPU limits, and the time that AWS takes to start an instance. `left_out` lists the types of the templates that it
+doesn't create. Alarms watch nothing while it runs; `infra.local.alarms` says afterwards which would have fired.
 """
 
 from collections.abc import Callable

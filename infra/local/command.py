@@ -62,6 +62,7 @@ def local(
     assembly = work.resolve() / ("cdk.deployed" if empty else "cdk.out")
     if not empty:
         _synthesise(assembly)
+    began_s, all_have_images = time.time(), True
     with ExitStack() as stack:
         cloud = stack.enter_context(_running(share.resolve(), work.resolve(), assembly, speed=speed, port=port))
         if empty:
@@ -75,8 +76,12 @@ def local(
         if not files:
             _say_where(share)
             _wait_for_interrupt(None if empty else cloud)
-        elif not _drop_and_wait(cloud, share.resolve(), files):
-            sys.exit(1)
+        else:
+            all_have_images = _drop_and_wait(cloud, share.resolve(), files)
+    if not empty:
+        _tell_of_alarms(work, assembly, began_s)
+    if not all_have_images:
+        sys.exit(1)
 
 
 def _need_the_extra() -> None:
@@ -284,6 +289,14 @@ def _tell(scan: "ScanRecord", share: Path) -> None:
         CONSOLE.print(f"[{colour}]{scan.failure_class}:[/{colour}] {escape(scan.failure)}", highlight=False)
     pages = [page for page in ("report.html", "note.html", "error.html") if (folder / page).exists()]
     CONSOLE.print(_short(folder / (pages or ["manifest.json"])[0]), highlight=False, soft_wrap=True)
+
+
+def _tell_of_alarms(work: Path, assembly: Path, began_s: float) -> None:
+    """Once the programs have ended, so that nothing is missing in their logs."""
+    from infra.local.alarms.command import rehearsed, summary
+
+    found = summary(rehearsed(assembly, work / "logs", since_s=began_s))
+    CONSOLE.print(f"{found}: raki alarms --work {_short(work.resolve())}", soft_wrap=True, highlight=False)
 
 
 def _has_failed(scan: "ScanRecord") -> bool:

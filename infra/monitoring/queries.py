@@ -18,7 +18,8 @@ class LogQuery(NamedTuple):
 WHERE_IS_A_SCAN = LogQuery(
     "raki/where is a scan",
     (
-        "fields @timestamp, event, stage, attempt, claim, failure_class, exception, at",
+        "fields @timestamp, event, State, coalesce(Stage, stage) as in_stage, attempt, claim, remedy, "
+        "coalesce(FailureClass, failure_class) as class, exception, at",
         "filter scan_id = '{{scan_id}}'",
         "sort @timestamp",
     ),

@@ -4,6 +4,7 @@ It has none of its caller's environment, memory or open files, and no thread, so
 """
 
 import errno
+import gc
 import importlib
 import json
 import logging
@@ -48,11 +49,7 @@ def serve(control_fd: int, modules: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.getLogger("raki.plugins").disabled = True  # the one who asks has said it
     with socket.socket(fileno=control_fd) as control:
-        for name in modules:
-            module, _, function = name.partition(":")
-            loaded = importlib.import_module(module)
-            if function:
-                getattr(loaded, function)()
+        _load(modules)
         places_of_python()
         while (received := _receive(control)) is not None:
             task, descriptors = received
@@ -70,6 +67,18 @@ def serve(control_fd: int, modules: Sequence[str]) -> None:
             os.close(alive)
             status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
             control.sendall(struct.pack("<i", status))
+
+
+def _load(modules: Sequence[str]) -> None:
+    """What is loaded is no garbage: it isn't searched for any, neither now nor in the copies of this process."""
+    gc.disable()
+    for name in modules:
+        module, _, function = name.partition(":")
+        loaded = importlib.import_module(module)
+        if function:
+            getattr(loaded, function)()
+    gc.freeze()
+    gc.enable()
 
 
 def work(task: bytes, descriptors: list[int]) -> NoReturn:

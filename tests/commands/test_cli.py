@@ -145,6 +145,7 @@ def test_once_shows_each_scans_stages_and_tells_of_a_failure_by_its_exit_code(as
     assert not finished.stderr
     for word in ("decompressing", "reconstructing", "delivering", "NotAScan", "share/results/letter/error.html"):
         assert word in finished.stdout
+    assert "Alarms that would have fired: none (of 3 that look at what is measured here" in finished.stdout
     assert (tmp_path / "share/results/good/report.html").exists()
     assert "share/results/good/report.html" in finished.stdout
     assert asked_for(tmp_path / "share/results/good")["method"] == ("grappa", "raki.toml")

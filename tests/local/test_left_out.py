@@ -29,7 +29,10 @@ def test_what_is_left_out_can_be_referred_to(cloud, events):
     found = create(cloud, "Alarmed", {"Alarm": alarm}, {name: {"Value": value} for name, value in values.items()})
     assert found["Arn"] == f"arn:aws:cloudwatch:us-east-1:123456789012:alarm/{found['Name']}"
     told = [event.detail for event in events if event.what == "not modelled"]
-    assert "AWS::CloudWatch::Alarm: no metrics are gathered that it could look at" in told
+    assert (
+        "AWS::CloudWatch::Alarm: metrics are only written to logs; `raki alarms` says from these which would have fired"
+        in told
+    )
 
 
 def test_a_notebook_is_known_by_its_arn(cloud):

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -23,6 +24,10 @@ def double(number: int) -> int:
 
 def refuse() -> None:
     raise NotAScan("no")
+
+
+def collector() -> tuple[int, int]:
+    return gc.get_freeze_count(), int(gc.isenabled())
 
 
 def crash() -> None:
@@ -165,3 +170,10 @@ def test_when_what_readers_begin_from_is_killed_one_scan_is_tried_again(readers)
     with contextlib.suppress(TransientError):  # unless the end was noticed before
         readers.contained(double, 21, allowance=ENOUGH)
     assert readers.contained(double, 21, allowance=ENOUGH) == 42
+
+
+def test_a_reader_never_searches_what_was_loaded_before_for_garbage():
+    with Readers(["raki.errors"]) as readers:
+        n_frozen, is_enabled = readers.contained(collector, allowance=ENOUGH)
+    assert n_frozen > 1000
+    assert is_enabled, "what it makes itself is collected"

@@ -20,7 +20,7 @@ _NO_SAGEMAKER = "networks are trained by the programs of the repository, without
 LEFT_OUT: dict[str, str] = {
     "AWS::Budgets::Budget": "nothing is billed here",
     "AWS::CloudTrail::Trail": "calls are not recorded",
-    "AWS::CloudWatch::Alarm": "no metrics are gathered that it could look at",
+    "AWS::CloudWatch::Alarm": "metrics are only written to logs; `raki alarms` says from these which would have fired",
     "AWS::CodeBuild::Project": "images are not built, their entry points run as processes",
     "AWS::EC2::SecurityGroupEgress": "every program runs on this machine's own network",
     "AWS::Lambda::EventInvokeConfig": "an asynchronous invocation that fails is not tried again",

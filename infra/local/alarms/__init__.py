@@ -1,0 +1,1 @@
+"""A rehearsal of the alarms: which of the templates' would have fired on what a local run measured."""
