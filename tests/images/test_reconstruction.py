@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from raki.errors import DamagedScan, NoCalibration
 from raki.images import COMPARED_WITH, reconstruct
-from raki.images.resampling import fit_matrix, on_image_matrix
+from raki.images.resampling import Grid, fit_matrix, on_image_matrix
 from raki.kspace.completion import complete
 from raki.options import COMBINATIONS
 from raki.phantom.phantom import phantom_kspace
@@ -298,9 +298,8 @@ def test_the_standard_error_means_the_same_in_every_matrix(noisy_scan, head, mat
 def test_a_map_keeps_its_values_and_their_places_in_a_finer_matrix(size, times):
     """As zero-padding does with the image; and nothing lies outside of what the map held."""
     pixels = np.random.default_rng(0).random(size).astype(np.float32)
-    fine = on_image_matrix(
-        pixels, Geometry(fov_mm=(1.0, 1.0, 1.0), matrix=tuple(times * n for n in size), slice_spacing_mm=1.0)
-    )
+    larger = times * size[0], times * size[1]
+    fine = on_image_matrix(pixels, Grid(encoded=larger, matrix=larger))
     rows, columns = ([times * n // 2 + times * (index - n // 2) for index in range(n)] for n in size)
     np.testing.assert_allclose(fine[rows][:, columns], pixels, rtol=1e-5)
     assert pixels.min() - 1e-6 <= fine.min() <= fine.max() <= pixels.max() + 1e-6
@@ -309,8 +308,8 @@ def test_a_map_keeps_its_values_and_their_places_in_a_finer_matrix(size, times):
 def test_a_map_is_cut_where_the_image_is():
     """Phase oversampling of 2: the middle half of the encoded rows are the image."""
     pixels = np.random.default_rng(0).random((64, 32)).astype(np.float32)
-    geometry = Geometry(fov_mm=(1.0, 1.0, 1.0), matrix=(32, 32), phase_oversampling=2.0, slice_spacing_mm=1.0)
-    np.testing.assert_allclose(on_image_matrix(pixels, geometry), pixels[16:48], rtol=1e-6)
+    grid = Grid(encoded=(64, 32), matrix=(32, 32))
+    np.testing.assert_allclose(on_image_matrix(pixels, grid), pixels[16:48], rtol=1e-6)
 
 
 def test_as_many_virtual_coils_as_coils_lose_nothing(head):
