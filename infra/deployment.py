@@ -117,6 +117,7 @@ class Deployment(BaseModel):
     """Scans with fewer coils keep theirs."""
     seed: Annotated[int, _option("seed")] = DEFAULTS.seed
     maps: Annotated[bool, _option("maps")] = DEFAULTS.maps
+    weights: Annotated[bool, _option("weights")] = DEFAULTS.weights
 
     # The computing
     scratch: Literal["nvme", "fsx-scratch", "fsx-persistent"] = "nvme"

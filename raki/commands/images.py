@@ -58,6 +58,14 @@ MapsChoice = Annotated[
         show_default="maps",
     ),
 ]
+WeightsChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--weights/--no-weights",
+        help="Write the weights of the kernels, of a method that has one: `weights.safetensors`.",
+        show_default="no weights",
+    ),
+]
 SeedChoice = Annotated[
     int | None,
     typer.Option(
@@ -76,6 +84,7 @@ def reconstruct(
     combine: CombinationChoice = None,
     coils: CoilsChoice = None,
     maps: MapsChoice = None,
+    weights: WeightsChoice = None,
     dicom: Annotated[bool, typer.Option(help="Write DICOM images too, into the folder `dicom`.")] = False,
     seed: SeedChoice = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
@@ -92,6 +101,7 @@ def reconstruct(
         "combine": combine and combine.value,
         "coils": coils,
         "maps": maps,
+        "weights": weights,
         "seed": seed,
     }
     require_folder(output, file)

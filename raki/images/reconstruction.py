@@ -37,6 +37,7 @@ def reconstruct(
     seed: int = 0,
     device: str | None = None,
     with_maps: bool = True,
+    with_weights: bool = False,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Reconstruct a prepared scan by `method`, and by zero-filling and GRAPPA for comparison.
@@ -52,6 +53,7 @@ def reconstruct(
             all coils are used as they are.
         device: a torch device; by default a CUDA device where there is one, else the processor.
         with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
+        with_weights: whether the weights of the kernels are kept, of a method that has one.
 
     Raises:
         ValueError: an unknown method or combination, more virtual coils than coils, or the readout is still
@@ -76,14 +78,21 @@ def reconstruct(
     seconds: dict[str, float] = {}
     for name in [*(other for other in COMPARED_WITH if other != method), method]:
         started = perf_counter()
-        maps_wanted = with_maps and name == method
+        of_method = name == method
         try:
             images[name], fill_report = _filled_images(
-                filled, name, combine, seed=seed, device=device, with_maps=maps_wanted, report=report
+                filled,
+                name,
+                combine,
+                seed=seed,
+                device=device,
+                with_maps=with_maps and of_method,
+                with_weights=with_weights and of_method,
+                report=report,
             )
         except NoCalibration:
             # Zeros need no calibration, and what needs it can't be compared with.
-            if method != "zero_filled" or name == method:
+            if method != "zero_filled" or of_method:
                 raise
             continue
         seconds[name] = perf_counter() - started
@@ -94,6 +103,7 @@ def reconstruct(
         n_virtual_coils=n_virtual_coils,
         images=images,
         maps=_maps(fill_report, scan.geometry),
+        weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
         scan=_summary(scan, fill_report),
         seed=seed,
@@ -126,6 +136,7 @@ def reconstruct_as(
         seed=options.seed,
         device=device,
         with_maps=options.maps,
+        with_weights=options.weights,
         progress=progress,
     )
 
@@ -167,7 +178,15 @@ def _combination_notes(combine: str, filled: FillReport) -> tuple[str, ...]:
 
 
 def _filled_images(
-    scan: Scan, method: str, combine: str, *, seed: int, device: str, with_maps: bool, report: Progress
+    scan: Scan,
+    method: str,
+    combine: str,
+    *,
+    seed: int,
+    device: str,
+    with_maps: bool,
+    with_weights: bool,
+    report: Progress,
 ) -> tuple[Volume, FillReport]:
     """Images by one method. A slice is read, filled and combined before it is let go: no volume of coils is held."""
     kspace, acs = scan.kspace, scan.acs
@@ -188,6 +207,7 @@ def _filled_images(
         seed=seed,
         device=device,
         with_maps=with_maps,
+        with_weights=with_weights,
         progress=lambda fraction: report(method, fraction),
     )
     return images, fill_report

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raki.kspace import CrossValidation, TrainingPoint
+from raki.kspace import CrossValidation, KernelWeights, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, Volume
 
@@ -76,6 +76,9 @@ class Reconstruction:
     training_curve: tuple[TrainingPoint, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    weights: tuple[KernelWeights, ...] = ()
+    """Of the kernel of each image, on the coils as they were filled: whitened, and compressed where they were; empty
+    where they weren't asked for or nothing was filled by a kernel."""
 
     def __post_init__(self) -> None:
         needed = (self.scan.n_images, *self.scan.geometry.matrix)

@@ -60,6 +60,25 @@ class LinearFilling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KernelWeights:
+    """The kernel that filled a slice, or that what filled it began with, and what it multiplies the neighbours by."""
+
+    filled_by: str
+    """The method, or of a method that chooses the rung, that filled the slice."""
+    kernel: Kernel
+    acceleration: int
+    coefficients: Complex64[Tensor, "feature target"]
+    """On the CPU. A feature is a coil, a line and a readout sample; a target a coil and a line of the gap; the last
+    of these runs fastest. Dimensionless: they are the same in every unit of the k-space."""
+
+    @classmethod
+    def of(cls, filling: "LinearFilling", acceleration: int, filled_by: str) -> "KernelWeights":
+        """Those of a filling, without what it was calibrated from."""
+        coefficients = filling.fit.coefficients.cpu()
+        return cls(filled_by=filled_by, kernel=filling.kernel, acceleration=acceleration, coefficients=coefficients)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NormalEquations:
     """Sums over examples that a least-squares fit needs; those of two sets of examples may be added."""
 

@@ -17,6 +17,7 @@ from raki.results.one_run import in_place_of_the_last
 from raki.results.preview import write_preview
 from raki.results.provenance import provenance, unit
 from raki.results.report import method_label, render_report
+from raki.results.weights import write_weights
 from raki.scan import frames_in_words
 
 _NO_STAGES: Mapping[str, float] = MappingProxyType({})
@@ -59,8 +60,9 @@ def write_results(
     several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
-    beside the image. `chosen` are the options that were asked for, where it is known who set them; `stage_seconds` are
-    the stages before the reconstruction, in their order. The source's name stands in the report alone.
+    beside the image; where it has weights, `weights.safetensors`. `chosen` are the options that were asked for, where
+    it is known who set them; `stage_seconds` are the stages before the reconstruction, in their order. The source's
+    name stands in the report alone.
 
     Args:
         single_dicoms: DICOM images of a slice each too, into the folder `dicom`; see `write_dicom`.
@@ -123,7 +125,8 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
         frames=scan.frames,
         caption=_caption(reconstruction),
     )
-    return [image, *niftis, *dicoms, *maps, preview]
+    weights = write_weights(reconstruction, folder / "weights.safetensors")
+    return [image, *niftis, *dicoms, *maps, *weights, preview]
 
 
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:

@@ -16,9 +16,12 @@ from raki.errors import PermanentError
 from raki.manifest import MANIFEST
 from raki.options import NAMES, Chosen, choose
 from raki.results.provenance import software_versions
+from raki.results.weights import read_weights
 
 PROVENANCE = "provenance.json"
-ARRAYS = (".h5", ".nii.gz")
+ADDED_SINCE = ("weights",)
+"""Options that results of an earlier raki don't name."""
+ARRAYS = (".h5", ".nii.gz", ".safetensors")
 
 
 class DamagedResult(PermanentError):
@@ -51,7 +54,9 @@ class EarlierResult:
         """
         try:
             options = self.facts["options"]
-            return choose({"provenance": {name: options[name]["value"] for name in NAMES}})
+            # An option that the result's raki didn't know yet was as it is by default.
+            known = [name for name in NAMES if name in options or name not in ADDED_SINCE]
+            return choose({"provenance": {name: options[name]["value"] for name in known}})
         except (TypeError, LookupError, ValueError) as error:
             raise DamagedResult(
                 f"the options of the result can't be read from its {PROVENANCE} ({error}); raki needs a result that "
@@ -87,7 +92,10 @@ def read_result(path: Path) -> EarlierResult:
 
 
 def differences(earlier: Path, now: Path) -> dict[str, str]:
-    """By the names of the files with images and maps in either folder: how what they hold differs; empty where not."""
+    """By the names of the files with images, maps or weights in either folder: how these differ; empty where not.
+
+    Of weights it names the images whose kernels differ.
+    """
     names = {path.name for folder in (earlier, now) for path in folder.iterdir() if path.name.endswith(ARRAYS)}
     return {name: _difference(earlier / name, now / name) for name in sorted(names)}
 
@@ -95,12 +103,30 @@ def differences(earlier: Path, now: Path) -> dict[str, str]:
 def _difference(then: Path, now: Path) -> str:
     if not (then.exists() and now.exists()):
         return "only then" if then.exists() else "only now"
-    before, after = _arrays(then), _arrays(now)
+    if then.suffix == ".safetensors":
+        return _difference_of_weights(_weights(then), _weights(now))
+    return _difference_of_arrays(_arrays(then), _arrays(now))
+
+
+def _difference_of_weights(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> str:
+    """By image, all that differ."""
+    names = sorted(before.keys() | after.keys())
+    found = {
+        name: _difference_of_arrays(before[name], after[name]) for name in names if name in before and name in after
+    }
+    return "; ".join(
+        f"{name}: {found[name]}" if name in found else f"{name} only {'then' if name in before else 'now'}"
+        for name in names
+        if found.get(name, "other")
+    )
+
+
+def _difference_of_arrays(before: np.ndarray, after: np.ndarray) -> str:
     if before.shape != after.shape:
         return f"{before.shape} then, {after.shape} now"
     if before.tobytes() == after.tobytes():
         return ""
-    apart = np.abs(before.astype(np.float64) - after)
+    apart = np.abs(np.subtract(before, after, dtype=np.result_type(before, np.float64)))
     top = float(np.nanmax(np.abs(before))) or 1.0
     return (
         f"{np.count_nonzero(before != after)} of {before.size} values, by {float(np.nanmax(apart)) / top:.1e} at most"
@@ -117,6 +143,13 @@ def _arrays(path: Path) -> np.ndarray:
         raise DamagedResult(
             f"{path.name} can't be read ({type(error).__name__}); raki needs it as it was written"
         ) from None
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return read_weights(path)[0]
+    except (OSError, ValueError):
+        raise DamagedResult(f"{path.name} can't be read; raki needs it as it was written") from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:
