@@ -20,7 +20,7 @@ COMBINATIONS = ("rss", "adaptive")
 
 # More coils than any receiver has; seeds that every generator of random numbers takes.
 LARGEST = {"coils": 1024, "seed": (1 << 32) - 1}
-SWITCHES = ("maps", "weights")
+SWITCHES = ("maps", "weights", "quantities")
 LARGEST_FILE_BYTES = 16 << 10
 _TABLE = "reconstruction"
 _PLACE = f"the scan's {OPTIONS_FILE}"
@@ -48,6 +48,8 @@ class Options:
     """Whether maps of g-factor and standard error are made, of a method that makes them."""
     weights: bool = False
     """Whether the weights of the kernels stand beside the images, of a method that has one."""
+    quantities: bool = False
+    """Whether phase, signal-to-noise and maps are DICOM series too, in true units."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

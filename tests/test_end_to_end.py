@@ -142,7 +142,7 @@ def test_a_key_that_there_is_not_gets_its_sentence_on_the_share(with_options, ra
     scan = with_options.wait_for_end("Irrtum/kopf.h5")
     assert (scan.state, scan.failure_class) == (State.FAILED, "WrongOptions")
     assert (
-        "reconstruction.metod, which is no option; those are method, combine, coils, seed, maps, weights"
+        "reconstruction.metod, which is no option; those are method, combine, coils, seed, maps, weights, quantities"
         in scan.failure
     )
     folder = with_options.wait_for_results("Irrtum/kopf")

@@ -31,6 +31,7 @@ VALUES = st.fixed_dictionaries(
         "seed": st.integers(0, LARGEST["seed"]),
         "maps": st.booleans(),
         "weights": st.booleans(),
+        "quantities": st.booleans(),
     },
 )
 

@@ -122,7 +122,14 @@ class Job:
         reconstruction: Reconstruction,
     ) -> None:
         source = Source(name=record.shown_name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
-        files = write_results(reconstruction, folder, source=source, chosen=chosen, scan_id=record.scan_id)
+        files = write_results(
+            reconstruction,
+            folder,
+            source=source,
+            chosen=chosen,
+            scan_id=record.scan_id,
+            quantities=chosen.options.quantities,
+        )
         files += self._cost(record, reconstruction, folder)
         stage.publish(record, files, outcome="reconstructed", remarks=reconstruction.scan.remarks)
 
@@ -132,7 +139,7 @@ class Job:
         cost = scan_cost(
             HourlyPrices.from_json(self._settings.hourly_usd),
             worker_s=(ended - began).total_seconds() if began and ended and ended > began else None,
-            gpu_s=sum(reconstruction.seconds.values()),
+            gpu_s=float(sum(reconstruction.seconds.values())),
             gpu=gpu_name(),
             scan_id=record.scan_id,
         )

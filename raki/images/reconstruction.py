@@ -38,6 +38,7 @@ def reconstruct(
     device: str | None = None,
     with_maps: bool = True,
     with_weights: bool = False,
+    with_phase: bool = False,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Reconstruct a prepared scan by `method`, and by zero-filling and GRAPPA for comparison.
@@ -54,6 +55,7 @@ def reconstruct(
         device: a torch device; by default a CUDA device where there is one, else the processor.
         with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
         with_weights: whether the weights of the kernels are kept, of a method that has one.
+        with_phase: whether there are phase images too, of the coils' adaptive combination.
 
     Raises:
         ValueError: an unknown method or combination, more virtual coils than coils, or the readout is still
@@ -80,7 +82,7 @@ def reconstruct(
         started = perf_counter()
         of_method = name == method
         try:
-            images[name], fill_report = _filled_images(
+            images[name], phase, fill_report = _filled_images(
                 filled,
                 name,
                 combine,
@@ -88,6 +90,7 @@ def reconstruct(
                 device=device,
                 with_maps=with_maps and of_method,
                 with_weights=with_weights and of_method,
+                with_phase=with_phase and of_method,
                 report=report,
             )
         except NoCalibration:
@@ -103,6 +106,7 @@ def reconstruct(
         n_virtual_coils=n_virtual_coils,
         images=images,
         maps=_maps(fill_report, scan.geometry),
+        phase=phase,
         weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
         scan=_summary(scan, fill_report),
@@ -137,6 +141,7 @@ def reconstruct_as(
         device=device,
         with_maps=options.maps,
         with_weights=options.weights,
+        with_phase=options.quantities,
         progress=progress,
     )
 
@@ -186,14 +191,23 @@ def _filled_images(
     device: str,
     with_maps: bool,
     with_weights: bool,
+    with_phase: bool,
     report: Progress,
-) -> tuple[Volume, FillReport]:
-    """Images by one method. A slice is read, filled and combined before it is let go: no volume of coils is held."""
+) -> tuple[Volume, Volume | None, FillReport]:
+    """Images by one method, and their phase where it is wanted.
+
+    A slice is read, filled and combined before it is let go: no volume of coils is held.
+    """
     kspace, acs = scan.kspace, scan.acs
     images = np.empty((len(kspace), *scan.geometry.matrix), np.float32)
+    phase = np.empty_like(images) if with_phase else None
+    magnitude = root_sum_of_squares if combine == "rss" else _adaptive_magnitude
 
     def take(index: int, filled: Complex64[Tensor, "coil pe ro"]) -> None:
-        images[index] = _combine(filled, scan.geometry, combine)
+        coil_images = _coil_images(filled, scan.geometry)
+        images[index] = magnitude(coil_images).numpy()
+        if phase is not None:
+            phase[index] = adaptive_combination(coil_images).angle().numpy()
 
     fill_report = complete_slices(
         len(kspace),
@@ -210,7 +224,7 @@ def _filled_images(
         with_weights=with_weights,
         progress=lambda fraction: report(method, fraction),
     )
-    return images, fill_report
+    return images, phase, fill_report
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -218,13 +232,10 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _combine(
-    kspace: Complex64[Tensor, "coil pe ro"], geometry: Geometry, combine: str
-) -> Float32[np.ndarray, "row column"]:
-    """The image of one slice, cut out of the encoded field of view where phase-encode is oversampled."""
+def _coil_images(kspace: Complex64[Tensor, "coil pe ro"], geometry: Geometry) -> Complex64[Tensor, "coil row column"]:
+    """The coils' images of one slice, cut out of the encoded field of view where phase-encode is oversampled."""
     encoded = geometry.encoded_rows, geometry.matrix[1]
-    magnitude = root_sum_of_squares if combine == "rss" else _adaptive_magnitude
-    return magnitude(to_image(fit_matrix(kspace, encoded))[centre(encoded, geometry.matrix)]).numpy()
+    return to_image(fit_matrix(kspace, encoded))[centre(encoded, geometry.matrix)]
 
 
 def _adaptive_magnitude(images: Complex64[Tensor, "coil pe ro"]) -> Float32[Tensor, "pe ro"]:

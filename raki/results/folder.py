@@ -11,6 +11,7 @@ from typing import Any
 from raki.images import Reconstruction
 from raki.options import Chosen
 from raki.results.dicom import write_dicom
+from raki.results.dicom_quantities import write_dicom_quantities
 from raki.results.dicom_volume import write_dicom_volume
 from raki.results.image_files import write_ismrmrd_image, write_niftis
 from raki.results.one_run import in_place_of_the_last
@@ -52,6 +53,7 @@ def write_results(
     scan_id: str | None = None,
     stage_seconds: Mapping[str, float] = _NO_STAGES,
     single_dicoms: bool = False,
+    quantities: bool = False,
 ) -> list[Path]:
     """Write `image.h5`, `image.nii.gz`, `image.dcm`, `preview.png`, `report.html`, `provenance.json`, `manifest.json`.
 
@@ -66,6 +68,8 @@ def write_results(
 
     Args:
         single_dicoms: DICOM images of a slice each too, into the folder `dicom`; see `write_dicom`.
+        quantities: phase, signal-to-noise and maps as DICOM series too, as far as there are such; see
+            `write_dicom_quantities`.
 
     Returns:
         The files but the manifest.
@@ -91,6 +95,8 @@ def write_results(
 
     def write(room: Path) -> list[Path]:
         files = _write_images(reconstruction, room, facts, source)
+        if quantities:
+            files += write_dicom_quantities(reconstruction, room, source_sha256=source.sha256)
         if single_dicoms:
             files += write_dicom(reconstruction, room / "dicom", source_sha256=source.sha256)
         report, facts_json = room / "report.html", room / "provenance.json"

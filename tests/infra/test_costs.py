@@ -538,7 +538,7 @@ def test_the_cost_of_a_scan_is_what_the_formulas_say_of_its_own_seconds(architec
     deployment = Deployment.from_context({"raki:worker_architecture": architecture})
     prices = read_prices().numbers
     found = scan_cost(
-        HourlyPrices.from_json(hourly_prices(deployment)), worker_s=180, gpu_s=600, gpu=gpu, scan_id="an-id"
+        HourlyPrices.from_json(hourly_prices(deployment)), worker_s=180.0, gpu_s=600.0, gpu=gpu, scan_id="an-id"
     )
     hourly = getattr(prices, f"{hour}_xlarge_hour")
     worker = formulas.fargate(formulas.Task(**WORKER, architecture=architecture), 3, prices)
@@ -552,8 +552,8 @@ def test_the_cost_of_a_scan_is_what_the_formulas_say_of_its_own_seconds(architec
 def test_a_scan_on_a_machine_of_no_known_price_has_no_cost():
     prices = HourlyPrices.from_json(hourly_prices(Deployment.from_context({})))
     for gpu in (None, "NVIDIA H200", "NVIDIA L40S"):
-        assert scan_cost(prices, worker_s=1, gpu_s=1, gpu=gpu, scan_id="an-id") is None
-    cost = scan_cost(prices, worker_s=None, gpu_s=60, gpu="NVIDIA L4", scan_id="an-id")
+        assert scan_cost(prices, worker_s=1.0, gpu_s=1.0, gpu=gpu, scan_id="an-id") is None
+    cost = scan_cost(prices, worker_s=None, gpu_s=60.0, gpu="NVIDIA L4", scan_id="an-id")
     assert (cost["decompress"], cost["total_with_spot"]) == (None, cost["gpu_spot"])
 
 

@@ -189,7 +189,7 @@ def _leave_out_the_work(monkeypatch):
         reconstruct,
         "reconstruct_within",
         lambda _chosen, scan, _progress: SimpleNamespace(
-            seconds={}, images={}, maps={}, weights=(), image=scan.read(), scan=SimpleNamespace(remarks=())
+            seconds={}, images={}, maps={}, weights=(), phase=None, image=scan.read(), scan=SimpleNamespace(remarks=())
         ),
     )
 
