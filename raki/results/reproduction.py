@@ -69,6 +69,29 @@ class EarlierResult:
             entry["name"] for entry in self.manifest["files"] if _digest(self.folder / entry["name"]) != entry["sha256"]
         ]
 
+    def dicom_files(self, *, single: bool = False) -> list[Path]:
+        """The DICOM files of the result: of all slices in one, or `single` ones, of a slice each.
+
+        Raises:
+            DamagedResult: there are none, or one is missing or other than the manifest says.
+        """
+        folder = Path("dicom") if single else Path()
+        listed = [entry for entry in self.manifest["files"] if Path(entry["name"]).match("*.dcm")]
+        wanted = [entry for entry in listed if Path(entry["name"]).parent == folder]
+        if not wanted:
+            raise DamagedResult(
+                "the result has no single DICOM images; `raki reconstruct --dicom` writes them"
+                if single
+                else "the result has no DICOM images; raki needs a result that `raki reconstruct` or the service wrote"
+            )
+        for entry in wanted:
+            if _digest(self.folder / entry["name"]) != entry["sha256"]:
+                raise DamagedResult(
+                    f"{entry['name']} is missing or not what the manifest says, and nothing was sent; raki needs the "
+                    "folder of one run, as it was written"
+                )
+        return [self.folder / entry["name"] for entry in wanted]
+
     def other_software(self) -> Iterator[str]:
         """What has another version now, as "torch 2.13.0 then, 2.14.0 now"."""
         then = self.facts.get("software", {})
