@@ -34,7 +34,7 @@ def send(
         from raki.results.sending import Destination, tls_context
         from raki.results.sending import send as send_files
     except ModuleNotFoundError as error:
-        if error.name != "pynetdicom":
+        if (error.name or "").partition(".")[0] != "pynetdicom":
             raise
         raise NotInstalled("this needs the package pynetdicom: pip install 'raki-mri[pacs]'") from None
     try:
