@@ -24,6 +24,8 @@ SMALLEST_PATCH = 3
 # this part of the way to the farthest; more of them where a place would have fewer samples than it takes.
 OUTER_FROM = 0.75
 SAMPLES_A_PLACE = 48
+# Of the points of a plane.
+OUTER_POINTS = 0.1
 # Parts of the readout, overlapping by half, and positions across the field of view that each is transformed to.
 N_PARTS, N_POSITIONS = 3, 16
 FEWEST_SAMPLES = 4
@@ -69,7 +71,7 @@ class NoiseLevel:
         )
 
 
-def estimate_noise(kspace: SliceKSpace, acs: SliceAcs, acquired: Bool[Tensor, " pe"]) -> NoiseLevel:
+def estimate_noise(kspace: SliceKSpace, acs: SliceAcs, acquired: Bool[Tensor, "pe _"]) -> NoiseLevel:
     """The noise level of a slice, from its outer k-space and its ACS; 0 only where the samples hold none.
 
     Outer k-space is believed up to four times what patches say, and patches beyond. On measured scans without a noise
@@ -77,11 +79,12 @@ def estimate_noise(kspace: SliceKSpace, acs: SliceAcs, acquired: Bool[Tensor, " 
     white noise within 1.25.
 
     Args:
-        kspace: lines that were not acquired are not read.
+        kspace: samples that were not acquired are not read.
         acs: a part of it, or a scan of its own at the same level.
-        acquired: lines of `kspace`.
+        acquired: samples of `kspace`; whole lines where it has one column.
     """
-    levels = outer_kspace_levels(kspace, acquired)
+    of_lines = acquired.shape[1] == 1
+    levels = outer_kspace_levels(kspace, acquired[:, 0]) if of_lines else outer_point_levels(kspace, acquired)
     outer = float(levels.square().mean().sqrt())
     patches = estimate_sigma(acs)
     if bool((levels > 0).all()):
@@ -142,6 +145,21 @@ def outer_kspace_levels(kspace: SliceKSpace, acquired: Bool[Tensor, " pe"]) -> F
     n_samples = len(lines) * lines.shape[1] * n_ro / SAMPLES_OF_READOUT_A_PLACE
     chosen = _at_lowest_shared_level(places.sum(dim=0), math.exp(2 * SPREAD * math.hypot(n_samples**-0.5, RIPPLE)))
     return places[:, chosen].mean(dim=1).sqrt()
+
+
+def outer_point_levels(kspace: SliceKSpace, acquired: Bool[Tensor, "pe ro"]) -> Float64[Tensor, " coil"]:
+    """Root mean square of each coil at the acquired points farthest from the brightest one: no less than its noise.
+
+    Of a plane of two phase-encode directions, in which single points were acquired.
+    """
+    places = acquired.to(kspace.device).nonzero()
+    samples = kspace[:, places[:, 0], places[:, 1]].to(torch.complex128)
+    energy = samples.abs().square()
+    size = torch.tensor(kspace.shape[1:], device=kspace.device)
+    distance = ((places - places[energy.sum(dim=0).argmax()]) / size).square().sum(dim=1)
+    n_outer = max(FEWEST_SAMPLES, round(OUTER_POINTS * len(places)))
+    outer = distance.argsort(descending=True, stable=True)[:n_outer]
+    return energy[:, outer].mean(dim=1).sqrt()
 
 
 def _outer_lines(kspace: SliceKSpace, acquired: Bool[Tensor, " pe"]) -> Complex128[Tensor, "coil line received"]:

@@ -3,34 +3,32 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import ismrmrd
 import numpy as np
 from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan
 from raki.formats.acquisitions import Acquisitions
 from raki.formats.epi.trains import straightened
+from raki.formats.receivers import read_noise, without_dead_coils
 from raki.formats.sorting.announced import without_slices_as_partitions
-from raki.formats.sorting.coils import about_dead
 from raki.formats.sorting.encodings import Encoded, in_one_encoding
 from raki.formats.sorting.lines import Layout, lay_out
 from raki.formats.sorting.marks import NOT_IMAGE, grouped, has_flag
 from raki.formats.sorting.phase import aligned
 from raki.formats.sorting.places import Lines
-from raki.formats.sorting.selection import OneAfterAnother, Selected
+from raki.formats.sorting.selection import OneAfterAnother
 from raki.formats.sorting.understanding import understand
+from raki.formats.sorting.volume import is_volume
+from raki.formats.volume_reader import sorted_volume
 from raki.scan import LazySlices, Scan
-from raki.scan.arrays import LineMask, NoiseScan
+from raki.scan.arrays import LineMask
 from raki.scan.geometry import UNKNOWN_SPACING_MM, Geometry
 from raki.scan.header import parse_header, require_supported
 
 # A file whose samples fill less of the announced k-space than this is not believed: it would only use up memory.
 LEAST_FILLED = 1 / 256
-# Enough for a covariance of any number of coils to a fraction of a per cent; some scanners record far more.
-MOST_NOISE_SAMPLES = 1 << 18
 
 Series = Int[np.ndarray, " acquisition"]
-NoiseOfSome = Complex64[np.ndarray, "alive sample"]
 
 
 def sorted_scan(acquisitions: Acquisitions) -> Scan:
@@ -50,11 +48,13 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
     encoding, about_slices = without_slices_as_partitions(encoded.encoding, encoded.heads[is_image])
     require_supported(encoding)
     cut_from = getattr(acquisitions, "cut_from", None)
+    if is_volume(encoded.heads, encoding):
+        return sorted_volume(_of_one(encoded), encoding, (*beside, *encoded.remarks, *about_slices))
     understood = understand(_straightened(encoded), encoding, cut_from=cut_from)
     acquisitions, encoding = understood.acquisitions, understood.encoding
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
-    noise, dwell_ratio, about_noise = _read_noise(acquisitions, is_image, len(understood.measured.of_coils))
-    acquisitions, noise, about_coils = _without_dead_coils(acquisitions, understood.measured.of_coils, noise)
+    noise, dwell_ratio, about_noise = read_noise(acquisitions, is_image, len(understood.measured.of_coils))
+    acquisitions, noise, about_coils = without_dead_coils(acquisitions, understood.measured.of_coils, noise)
     heads = acquisitions.heads
     layout = lay_out(heads, encoding)
     _require_filled(heads[is_image], layout)
@@ -82,6 +82,13 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
             *_about_thickness(layout.geometry, layout.shape[0] // len(layout.frames)),
         ),
     )
+
+
+def _of_one(encoded: Encoded) -> Acquisitions:
+    """Image and reference in a row."""
+    if encoded.reference is None:
+        return encoded.image
+    return OneAfterAnother([encoded.image, encoded.reference], encoded.image.header_xml)
 
 
 def _straightened(encoded: Encoded) -> Acquisitions:
@@ -163,20 +170,6 @@ class _SliceReader:
         return kspace
 
 
-def _without_dead_coils(
-    acquisitions: Acquisitions, energies: np.ndarray, noise: NoiseScan | None
-) -> tuple[Acquisitions, NoiseOfSome | None, tuple[str, ...]]:
-    """The same with the coils alone that recorded something, noise included, and a sentence where some didn't."""
-    dead = energies <= 0
-    if noise is not None:
-        dead = dead | ~noise.any(axis=1)
-    if not dead.any():
-        return acquisitions, noise, ()
-    alive = np.flatnonzero(~dead)
-    fewer = Selected(acquisitions, np.arange(len(acquisitions.heads)), coils=alive, n_coils=len(dead))
-    return fewer, None if noise is None else noise[alive], about_dead(dead)
-
-
 def _about_direction(geometry: Geometry, lines: np.ndarray) -> tuple[str, ...]:
     if not geometry.is_oriented:
         return (
@@ -195,28 +188,3 @@ def _about_thickness(geometry: Geometry, n_slices: int) -> tuple[str, ...]:
         "The header gives a slice thickness of 0: it is left empty in DICOM images, "
         f"and NIfTI, which needs one, has {instead} mm.",
     )
-
-
-def _read_noise(
-    acquisitions: Acquisitions, is_image: np.ndarray, n_coils: int
-) -> tuple[NoiseScan | None, float, tuple[str, ...]]:
-    """The noise acquisitions one after the other, the image's dwell time over theirs, and what there is to say."""
-    heads = acquisitions.heads
-    is_noise = has_flag(heads, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
-    if not is_noise.any():
-        return None, 1.0, ()
-    found = np.unique(heads["active_channels"][is_noise])
-    if found.tolist() != [n_coils]:
-        said = f"was recorded with {found[-1]} coils, the image with {n_coils}"
-        return None, 1.0, (f"The noise scan was not used, and the coils not decorrelated: it {said}.",)
-    dwell_us, noise_dwell_us = heads["sample_time_us"][is_image][0], heads["sample_time_us"][is_noise]
-    is_same = np.isclose(heads["sample_time_us"], noise_dwell_us[0], rtol=0, atol=0, equal_nan=True)
-    same_dwell = np.flatnonzero(is_noise & is_same)
-    n_before = np.cumsum(heads["number_of_samples"][same_dwell].astype(int)) - heads["number_of_samples"][same_dwell]
-    noise = np.concatenate(list(acquisitions.samples(same_dwell[n_before < MOST_NOISE_SAMPLES])), axis=1)
-    if not noise.any():
-        return None, 1.0, ("The noise scan was not used, and the coils not decorrelated: it holds nothing but zeros.",)
-    if not (dwell_us > 0 and noise_dwell_us[0] > 0):
-        said = "The dwell time of image or noise isn't given: the noise is taken as recorded at the image's."
-        return noise, 1.0, (said,)
-    return noise, float(dwell_us) / float(noise_dwell_us[0]), ()

@@ -1,7 +1,7 @@
 """From a prepared scan to images: fill k-space by each method shown, transform, combine the coils."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -13,11 +13,12 @@ from torch import Tensor
 from raki.coils import adaptive_combination, coil_covariance, principal_compression, root_sum_of_squares
 from raki.errors import NoCalibration
 from raki.images.mirrored import about_mirrored
-from raki.images.resampling import centre, fit_matrix, on_image_matrix
+from raki.images.resampling import Grid, as_slices, centre, fit_matrix, image_grid, on_image_matrix
 from raki.images.result import Reconstruction, ScanSummary
 from raki.kspace import FillReport, complete_slices, find_method
 from raki.options import COMBINATIONS, Chosen
-from raki.scan import Geometry, Scan, each_slice
+from raki.planning import PointSampling, SlicePlan, plans_of, plans_of_planes
+from raki.scan import Scan, each_slice
 from raki.scan.arrays import Volume
 from raki.scan.fourier import to_image
 
@@ -105,7 +106,7 @@ def reconstruct(
         combination=combine,
         n_virtual_coils=n_virtual_coils,
         images=images,
-        maps=_maps(fill_report, scan.geometry),
+        maps=_maps(fill_report, scan),
         phase=phase,
         weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
@@ -198,13 +199,13 @@ def _filled_images(
 
     A slice is read, filled and combined before it is let go: no volume of coils is held.
     """
-    kspace, acs = scan.kspace, scan.acs
-    images = np.empty((len(kspace), *scan.geometry.matrix), np.float32)
+    kspace, acs, grid = scan.kspace, scan.acs, image_grid(scan)
+    images = np.empty((len(kspace), *grid.matrix), np.float32)
     phase = np.empty_like(images) if with_phase else None
     magnitude = root_sum_of_squares if combine == "rss" else _adaptive_magnitude
 
     def take(index: int, filled: Complex64[Tensor, "coil pe ro"]) -> None:
-        coil_images = _coil_images(filled, scan.geometry)
+        coil_images = _coil_images(filled, grid)
         images[index] = magnitude(coil_images).numpy()
         if phase is not None:
             phase[index] = adaptive_combination(coil_images).angle().numpy()
@@ -214,8 +215,8 @@ def _filled_images(
         lambda index: _tensor(kspace[index]),
         take,
         method,
-        sampled=_tensor(scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image),
-        load_acs=None if acs is None else lambda index: _tensor(acs[index % scan.n_slices]),
+        plans=_plans(scan),
+        load_acs=None if acs is None else lambda index: _tensor(acs[index % len(acs)]),
         # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
         noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),
         seed=seed,
@@ -224,7 +225,13 @@ def _filled_images(
         with_weights=with_weights,
         progress=lambda fraction: report(method, fraction),
     )
-    return images, phase, fill_report
+    return as_slices(images, scan), None if phase is None else as_slices(phase, scan), fill_report
+
+
+def _plans(scan: Scan) -> Sequence[SlicePlan]:
+    if scan.slab:
+        return plans_of_planes(scan.sampled, len(scan.kspace))
+    return plans_of(scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image, len(scan.kspace))
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -232,24 +239,24 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _coil_images(kspace: Complex64[Tensor, "coil pe ro"], geometry: Geometry) -> Complex64[Tensor, "coil row column"]:
+def _coil_images(kspace: Complex64[Tensor, "coil pe ro"], grid: Grid) -> Complex64[Tensor, "coil row column"]:
     """The coils' images of one slice, cut out of the encoded field of view where phase-encode is oversampled."""
-    encoded = geometry.encoded_rows, geometry.matrix[1]
-    return to_image(fit_matrix(kspace, encoded))[centre(encoded, geometry.matrix)]
+    return to_image(fit_matrix(kspace, grid.encoded))[centre(grid.encoded, grid.matrix)]
 
 
 def _adaptive_magnitude(images: Complex64[Tensor, "coil pe ro"]) -> Float32[Tensor, "pe ro"]:
     return adaptive_combination(images).abs()
 
 
-def _maps(filled: FillReport, geometry: Geometry) -> dict[str, Volume]:
+def _maps(filled: FillReport, scan: Scan) -> dict[str, Volume]:
     if not filled.maps:
         return {}
-    return {
-        "g_factor": np.stack([on_image_matrix(maps.g_factor.numpy(), geometry) for maps in filled.maps]),
-        "standard_error": np.stack([on_image_matrix(maps.standard_error.numpy(), geometry) for maps in filled.maps]),
-        "structure_kept": np.stack([on_image_matrix(maps.structure_kept.numpy(), geometry) for maps in filled.maps]),
-    }
+    grid = image_grid(scan)
+
+    def on_images(name: str) -> Volume:
+        return as_slices(np.stack([on_image_matrix(getattr(maps, name).numpy(), grid) for maps in filled.maps]), scan)
+
+    return {name: on_images(name) for name in ("g_factor", "standard_error", "structure_kept")}
 
 
 def _require_ready(scan: Scan, method: str, combine: str) -> None:
@@ -264,14 +271,16 @@ def _require_ready(scan: Scan, method: str, combine: str) -> None:
 
 
 def _summary(scan: Scan, filled: FillReport) -> ScanSummary:
-    _, n_coils, _, n_ro = scan.kspace.shape
+    n_coils, n_ro = scan.kspace.shape[1], scan.geometry.matrix[1] if scan.slab else scan.kspace.shape[-1]
     sampling = filled.sampling
     return ScanSummary(
         n_slices=scan.n_slices,
         frames=scan.frames,
         n_coils=n_coils,
         n_ro=n_ro,
-        sampled=scan.lines_of(0),
+        sampled=scan.lines_of(0).any(axis=1) if scan.slab else scan.lines_of(0),
+        points=scan.sampled if scan.slab else None,
+        cell=(sampling.cell.n_pe, sampling.cell.n_pe2) if isinstance(sampling, PointSampling) else None,
         encoded_lines=sampling.filled_lines() if sampling.acceleration > 1 else sampling.acquired_range,
         acceleration=sampling.acceleration,
         net_acceleration=sampling.net_acceleration,

@@ -2,25 +2,55 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
-from raki.scan import Geometry
+from raki.scan import Scan
+from raki.scan.arrays import Volume
 
 
-def on_image_matrix(pixels: Float32[np.ndarray, "pe ro"], geometry: Geometry) -> Float32[np.ndarray, "row column"]:
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The pixels of the images that k-space is transformed to, one by one."""
+
+    encoded: tuple[int, int]
+    """Of the encoded field of view."""
+    matrix: tuple[int, int]
+    """Of them the images: rows and columns about the centre; of a 3-D scan, whose images are planes at first, rows and
+    slices."""
+
+
+def image_grid(scan: Scan) -> Grid:
+    """That of a scan's slices, or of the planes of a 3-D scan."""
+    geometry = scan.geometry
+    if scan.slab:
+        return Grid(
+            encoded=(geometry.encoded_rows, scan.slab.n_encoded), matrix=(geometry.matrix[0], scan.slab.n_slices)
+        )
+    return Grid(encoded=(geometry.encoded_rows, geometry.matrix[1]), matrix=geometry.matrix)
+
+
+def as_slices(images: Volume, scan: Scan) -> Volume:
+    """Images as slices of the scan: those of a 3-D scan are planes across its readout, and become slices along it."""
+    if not scan.slab:
+        return images
+    planes = images.reshape(len(scan.frames), -1, *images.shape[1:])
+    return np.ascontiguousarray(planes.transpose(0, 3, 2, 1)).reshape(-1, images.shape[1], planes.shape[1])
+
+
+def on_image_matrix(pixels: Float32[np.ndarray, "pe ro"], grid: Grid) -> Float32[np.ndarray, "row column"]:
     """A smooth map on the pixels of the k-space's own matrix, on those of the image: linear between pixels.
 
     The same centre and cut as the images have. Values stay as they are, a standard error's too: `fit_matrix` leaves a
     pixel the noise of one k-space sample, and an error that k-space holds as evenly as noise likewise. One that sits at
     the centre of k-space is larger in a cropped matrix, by at most sqrt(old size / new size).
     """
-    encoded = geometry.encoded_rows, geometry.matrix[1]
-    rows, columns = (_between(*sizes) for sizes in zip(pixels.shape, encoded, strict=True))
-    return (rows @ pixels @ columns.T)[centre(encoded, geometry.matrix)]
+    rows, columns = (_between(*sizes) for sizes in zip(pixels.shape, grid.encoded, strict=True))
+    return (rows @ pixels @ columns.T)[centre(grid.encoded, grid.matrix)]
 
 
 def _between(n_old: int, n_new: int) -> Float32[np.ndarray, "new old"]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from raki.kspace import CrossValidation, KernelWeights, TrainingPoint
 from raki.scan import Frame, Geometry
-from raki.scan.arrays import LineMask, Volume
+from raki.scan.arrays import LineMask, PointMask, Volume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,10 @@ class ScanSummary:
     n_ro: int
     sampled: LineMask
     """Lines that were acquired of the first image; where the others have other ones, a remark says so."""
+    points: PointMask | None = None
+    """Of a 3-D scan: acquired points of both phase-encode directions, lines by partitions; None of a 2-D one."""
+    cell: tuple[int, int] | None = None
+    """Of a 3-D scan: R along phase-encode and along the partitions; `acceleration` is their product."""
     encoded_lines: tuple[int, int]
     """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
     (zero-padding, partial Fourier) and stay zero."""

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Complex64
 from torch import Tensor
 
-from raki.errors import DamagedScan, NoCalibration
+from raki.errors import DamagedScan, NoCalibration, UnsupportedScan
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
 from raki.kspace.others import filled_by
 from raki.kspace.sampling import LinesBySlice, SampledLines, lines_by_slice
 from raki.kspace.uncertainty import UncertaintyMaps
-from raki.planning import Method, Sampling, SlicePlan, find_method, plans_of, slice_kernel
-from raki.scan.arrays import LineMask
+from raki.planning import Method, PointSampling, Sampling, SlicePlan, find_method, methods, plans_of, slice_kernel
+from raki.scan.arrays import LineMask, PointMask
 from raki.scan.fourier import KSpace
 
 LoadSlice = Callable[[int], Complex64[Tensor, "coil line ro"]]
@@ -28,7 +28,7 @@ TakeSlice = Callable[[int, Complex64[Tensor, "coil pe ro"]], None]
 class FillReport:
     """How the k-space of a scan was filled: what a report says about it."""
 
-    sampling: Sampling
+    sampling: Sampling | PointSampling
     training_curve: tuple[TrainingPoint, ...]
     """Mean over the slices; empty where nothing was trained."""
     cross_validation: CrossValidation | None
@@ -90,7 +90,7 @@ def complete(
         slices.__getitem__,
         result.__setitem__,
         method,
-        sampled=lines_by_slice(slices) if sampled is None else sampled,
+        plans=plans_of((lines_by_slice(slices) if sampled is None else sampled).cpu().numpy(), len(slices)),
         load_acs=None if separate is None else separate.__getitem__,
         noise=noise,
         seed=seed,
@@ -108,7 +108,7 @@ def complete_slices(
     take: TakeSlice,
     method: str = "raki",
     *,
-    sampled: SampledLines | LinesBySlice,
+    plans: Sequence[SlicePlan],
     load_acs: LoadSlice | None = None,
     noise: Complex64[Tensor, "coil sample"] | None = None,
     seed: int = 0,
@@ -123,12 +123,14 @@ def complete_slices(
 
     Args:
         load: reads one slice, axes `coil pe ro`; called once for each, from several threads.
+        plans: of each slice, which lines were acquired and how the others are filled; or which points, of the planes of
+            a 3-D scan, whose second phase-encode direction stands where a slice has the readout.
         take: is handed each slice as it was filled, on the CPU, in no certain order and from several threads.
         load_acs: reads one slice of a separate calibration scan.
     """
     wanted = find_method(method)
-    plans = plans_of(sampled.cpu().numpy(), n_slices)
     sampling = plans[0].sampling
+    _require_fills(wanted, sampling)
     settings = FillSettings(
         device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
         seed=seed,
@@ -197,12 +199,12 @@ class _ScanToFill:
         acs = _find_acs(whole, plan.sampling, separate) if plan.sampling.acceleration > 1 else whole
         filled, report = filled_by(self.method, whole, acs, plan.sampling, self.settings)
         self.take(index, _where(plan.acquired, measured, filled))
-        is_inside = self.load_acs is None and bool(measured.any())
+        is_inside, of_lines = self.load_acs is None and bool(measured.any()), isinstance(plan.sampling, Sampling)
         return replace(
             report,
             n_coils=len(measured),
             n_acs_lines=acs.shape[-2],
-            brightest_line=int(measured.abs().square().sum(dim=(0, 2)).argmax()) if is_inside else None,
+            brightest_line=int(measured.abs().square().sum(dim=(0, 2)).argmax()) if is_inside and of_lines else None,
         )
 
     def _restores(self, plan: SlicePlan) -> bool:
@@ -255,7 +257,25 @@ def _slice_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(n_threads)
 
 
-def _find_acs(measured: Tensor, sampling: Sampling, acs: Tensor | None) -> Tensor:
+def _require_fills(method: Method, sampling: Sampling | PointSampling) -> None:
+    """Raises UnsupportedScan where a method knows lines only, and points are missing."""
+    if isinstance(sampling, PointSampling) and sampling.acceleration > 1 and not method.fills_points:
+        able = [name for name, each in methods().items() if each.fills_points]
+        raise UnsupportedScan(
+            f"{method.name} fills lines, as 2-D scans have them, and this scan skips points of two phase-encode "
+            f"directions (it is 3-D): choose one of {', '.join(able)}"
+        )
+
+
+def _find_acs(measured: Tensor, sampling: Sampling | PointSampling, acs: Tensor | None) -> Tensor:
+    if isinstance(sampling, PointSampling):
+        found = measured[:, *sampling.acs_block()] if acs is None else acs
+        if obstacle := next(find_method("grappa").obstacles(sampling, *found.shape[1:]), None):
+            raise NoCalibration(
+                f"points of two phase-encode directions were skipped, and calibrating {obstacle}: acquire them, or "
+                "pass a separate calibration scan as acs"
+            )
+        return found
     needed = slice_kernel(measured.shape[-1]).n_lines_needed(sampling.acceleration)
     if acs is None:
         first, stop = sampling.acs_lines or (0, 0)
@@ -274,6 +294,8 @@ def _notes(
 ) -> tuple[str, ...]:
     sampling = plans[0].sampling
     has_losses = any(plan.first is not None for plan in plans)
+    if isinstance(sampling, PointSampling) and sampling.acceleration == 1:
+        return ("Of the two phase-encode directions no point is missing: nothing was filled.",)
     if sampling.acceleration == 1 and has_losses and method is not wanted:
         return ("Lines that were lost among the acquired ones were filled by GRAPPA; no other line is missing.",)
     if sampling.acceleration == 1:
@@ -285,9 +307,10 @@ def _notes(
     return () if cross_validation is None else cross_validation.warnings + cross_validation.notes()
 
 
-def _where(lines: LineMask, these: Tensor, others: Tensor | int = 0) -> Tensor:
-    """Some lines of one array, and the rest of another."""
-    return torch.where(torch.from_numpy(lines)[:, None], these, others)
+def _where(samples: LineMask | PointMask, these: Tensor, others: Tensor | int = 0) -> Tensor:
+    """Some lines of one array, or points, and the rest of another."""
+    mask = torch.from_numpy(samples)
+    return torch.where(mask[:, None] if mask.ndim == 1 else mask, these, others)
 
 
 def _check_finite(measured: Tensor, which: str) -> None:

@@ -5,15 +5,19 @@ from functools import reduce
 
 import torch
 
+from raki.errors import NoCalibration
 from raki.kspace.linear_fit import KernelWeights, LinearFilling, NormalEquations, calibrate
 from raki.kspace.measured import unit_scale
 from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.patches import Examples, acs_examples, magnitude
-from raki.planning import Kernel, Sampling
+from raki.kspace.points import acs_point_examples
+from raki.planning import Cell, Kernel, PointSampling, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 # Candidates. Exact data choose the least ridge and noise the largest (tests/kspace/test_grappa.py).
 READOUT_SAMPLES = (5, 9)
+# Of a plane of two phase-encode directions: acquired points of each of the two lines.
+POINTS_OF_A_LINE = (2, 3, 5)
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
 # Of an ACS that is too short to choose by.
 USUAL_RIDGE = 1e-3
@@ -26,53 +30,72 @@ JUDGED_FLOOR = 0.1
 
 
 def fill_by_grappa(
-    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling | PointSampling, settings: FillSettings
 ) -> tuple[SliceKSpace, SliceReport]:
     """GRAPPA, its kernel and regularisation chosen by cross-validation; returns the filled k-space on the CPU.
 
     Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
     scale = unit_scale(acs)
-    filling = calibrated_grappa((acs / scale).to(settings.device), sampling.acceleration)
+    filling = calibrated_grappa((acs / scale).to(settings.device), sampling.gap)
     filled = filling.fill((kspace / scale).to(settings.device), sampling)
-    weights = KernelWeights.of(filling, sampling.acceleration, "grappa") if settings.with_weights else None
+    weights = KernelWeights.of(filling, sampling.gap, "grappa") if settings.with_weights else None
     return filled.cpu() * scale, SliceReport(weights=weights)
 
 
-def calibrated_grappa(acs: SliceAcs, acceleration: int) -> LinearFilling:
+def calibrated_grappa(acs: SliceAcs, gap: int | Cell) -> LinearFilling:
     """The kernel, and its fit to the whole ACS, whose width, row weighting and ridge predict held-out ACS lines best.
 
     Two lines; cross-validation over blocks of ACS lines. One eigendecomposition serves all ridges. `acs` is scaled to
-    a peak of about 1. An ACS that is too short to hold lines out gets the narrow kernel and a usual ridge.
+    a peak of about 1, `gap` is that of its sampling. An ACS that is too short to hold lines out gets the narrow kernel
+    and a usual ridge.
 
     Raises:
         NoCalibration: the ACS is too short for any kernel.
 
     Griswold et al. 2002, Magn Reson Med 47:1202-1210, doi:10.1002/mrm.10171.
     """
-    candidates = dict(_candidates(acs, acceleration))
+    candidates = dict(_candidates(acs, gap))
     narrowest = next(iter(candidates))
     if len(candidates[narrowest].sources) < N_FOLDS:
         return LinearFilling(kernel=narrowest, fit=calibrate(candidates[narrowest], ridge=USUAL_RIDGE))
     # The widest kernel must not be judged on other samples than the rest.
-    widest = max(kernel.n_ro for kernel in candidates)
+    widest = max(kernel.n_ro for kernel in candidates) if isinstance(gap, int) else 0
     errors = {
         (kernel, row_floor, ridge): error
         for kernel, examples in candidates.items()
         for row_floor in ROW_FLOORS
-        for ridge, error in _held_out_errors(examples, row_floor, (widest - kernel.n_ro) // 2)
+        for ridge, error in _held_out_errors(examples, row_floor, max(0, widest - kernel.n_ro) // 2)
     }
     kernel, row_floor, ridge = min(errors, key=errors.__getitem__)
     return LinearFilling(kernel=kernel, fit=calibrate(candidates[kernel], ridge=ridge, row_floor=row_floor))
 
 
-def _candidates(acs: SliceAcs, acceleration: int) -> Iterator[tuple[Kernel, Examples]]:
+def _candidates(acs: SliceAcs, gap: int | Cell) -> Iterator[tuple[Kernel, Examples]]:
     """The narrowest kernel always, or why not; wider ones where the readout has room for them."""
+    if isinstance(gap, Cell):
+        yield from _point_candidates(acs, gap)
+        return
     n_ro = acs.shape[-1]
     for n_samples in READOUT_SAMPLES:
         kernel = Kernel(n_pe=2, n_ro=min(n_samples, n_ro // 4 * 2 + 1))
         if n_samples == READOUT_SAMPLES[0] or kernel.n_ro == n_samples:
-            yield kernel, acs_examples(acs, kernel, acceleration)
+            yield kernel, acs_examples(acs, kernel, gap)
+
+
+def _point_candidates(acs: SliceAcs, cell: Cell) -> Iterator[tuple[Kernel, Examples]]:
+    """The narrowest kernel always, or why not; wider ones where the calibration block has room for them."""
+    for n_points in POINTS_OF_A_LINE:
+        kernel = Kernel(n_pe=2, n_ro=n_points)
+        try:
+            examples = acs_point_examples(acs, kernel, cell)
+        except NoCalibration:
+            if n_points == POINTS_OF_A_LINE[0]:
+                raise
+            continue
+        n_features = len(acs) * kernel.n_pe * kernel.n_ro
+        if n_points == POINTS_OF_A_LINE[0] or examples.flat().sources.shape[0] >= n_features:
+            yield kernel, examples
 
 
 def _held_out_errors(examples: Examples, row_floor: float | None, margin: int) -> list[tuple[float, float]]:

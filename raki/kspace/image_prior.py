@@ -17,16 +17,7 @@ from raki.kspace.linear_fit import LinearFilling
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.mistakes import noise_to_explain_mistakes, white_noise
 from raki.kspace.sparsity import CombinedImage, shrunk
-from raki.scan.fourier import (
-    CoilImages,
-    SliceKSpace,
-    columns_to_image,
-    columns_to_kspace,
-    from_columns,
-    to_columns,
-    to_image,
-    to_kspace,
-)
+from raki.scan.fourier import COLUMNS, PLANES, CoilImages, SliceKSpace, to_image, to_kspace
 
 # All constants were chosen on the tuning scans of benchmarks/README.md.
 # Sixty steps come out the same.
@@ -94,8 +85,8 @@ class SparseFilling:
         """`filled`, if `filled` is the slice as the linear filling fills it.
 
         Minimises ‖w(y - F S z)‖² + a penalty on the details of z by accelerated proximal steps, where w² is 1 for
-        acquired lines and TRUST_IN_FILLING for linearly filled ones, which y holds. Lines are whole along the readout,
-        so that transforms run along phase-encode only.
+        acquired samples and TRUST_IN_FILLING for linearly filled ones, which y holds. Where these are lines, whole
+        along the readout, transforms run along phase-encode only.
 
         Beck and Teboulle 2009, SIAM J Imaging Sci 2:183-202, doi:10.1137/080716542; Lustig et al. 2007, Magn Reson Med
         58:1182-1195, doi:10.1002/mrm.21391.
@@ -104,20 +95,22 @@ class SparseFilling:
         combined = _combined(self.model.sensitivities, images)
         outside = self._kept_outside(images - self.model.sensitivities * combined, combined)
         shown = images - outside
-        maps, weights = to_columns(self.model.sensitivities), to_columns(_line_weights(measured))
-        phase = to_columns(_smooth_phase(_combined(self.model.sensitivities, shown)))
-        wanted = columns_to_kspace(to_columns(shown))
+        weights = _weights(measured)
+        to = COLUMNS if weights.shape[1] == 1 else PLANES
+        maps, weights = to.corner(self.model.sensitivities), to.corner(weights)
+        phase = to.corner(_smooth_phase(_combined(self.model.sensitivities, shown)))
+        wanted = to.kspace(to.corner(shown))
         threshold = self.strength * self.model.sigma
-        image = extrapolated = to_columns(combined)
+        image = extrapolated = to.corner(combined)
         momentum = 1.0
         for _ in range(N_STEPS):
-            errors = (wanted - columns_to_kspace(maps * extrapolated)).mul_(weights)
-            moved = extrapolated + _combined(maps, columns_to_image(errors))
+            errors = (wanted - to.kspace(maps * extrapolated)).mul_(weights)
+            moved = extrapolated + _combined(maps, to.image(errors))
             before, image = image, shrunk(moved, threshold, phase)
             faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             extrapolated = image + (momentum - 1) / faster * (image - before)
             momentum = faster
-        made = to_kspace(self.model.sensitivities * from_columns(image) + outside)
+        made = to_kspace(self.model.sensitivities * to.centred(image) + outside)
         # What the linear filling left empty was never meant to be acquired: lines beyond the lattice, a partial echo.
         return measured.keeping_known(torch.where(filled != 0, made, 0))
 
@@ -136,10 +129,10 @@ class SparseFilling:
         return outside * standing_out.maximum(seen * as_strong).clamp(min=0)
 
 
-def _line_weights(measured: MeasuredSlice) -> Float32[Tensor, "pe 1"]:
-    """1 for acquired lines, TRUST_IN_FILLING for filled ones, 0 for those never meant to be acquired."""
-    weights = torch.zeros(measured.sampling.n_pe, 1, device=measured.kspace.device)
-    weights[slice(*measured.sampling.filled_lines())] = TRUST_IN_FILLING
+def _weights(measured: MeasuredSlice) -> Float32[Tensor, "pe _"]:
+    """1 for acquired samples, TRUST_IN_FILLING for filled ones, 0 for those never meant to be acquired."""
+    meant = torch.from_numpy(measured.sampling.meant_points()).to(measured.kspace.device)
+    weights = torch.where(meant, TRUST_IN_FILLING, 0.0)
     weights[measured.known] = 1
     return weights
 

@@ -6,14 +6,16 @@ A fit is linear in the sources; it is held as an eigendecomposition, so that one
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
-from jaxtyping import Complex64, Float32
+from jaxtyping import Complex64, Float32, Int
 from torch import Tensor
 
 from raki.kspace.convolution import fill_linearly
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.patches import Examples, Sources, Targets, magnitude
-from raki.planning import Kernel, Sampling
+from raki.kspace.points import fill_points
+from raki.planning import Cell, Kernel, PointSampling, Sampling
 from raki.scan.fourier import SliceKSpace
 
 
@@ -50,8 +52,10 @@ class LinearFilling:
     kernel: Kernel
     fit: LinearFit
 
-    def fill(self, kspace: SliceKSpace, sampling: Sampling) -> SliceKSpace:
-        """The gaps of a zero-filled k-space filled; acquired lines inside a gap are overwritten."""
+    def fill(self, kspace: SliceKSpace, sampling: Sampling | PointSampling) -> SliceKSpace:
+        """The gaps of a zero-filled k-space filled; acquired samples inside a gap are overwritten."""
+        if isinstance(sampling, PointSampling):
+            return fill_points(kspace, sampling, self.kernel, self.fit.coefficients)
         return fill_linearly(kspace, sampling, self.kernel, self.fit.coefficients)
 
     def filled(self, measured: MeasuredSlice) -> SliceKSpace:
@@ -65,17 +69,26 @@ class KernelWeights:
 
     filled_by: str
     """The method, or of a method that chooses the rung, that filled the slice."""
-    kernel: Kernel
-    acceleration: int
+    sources: Int[np.ndarray, "source 2"]
+    """Where the neighbours lie, from the acquired sample before the gap: in lines, and in samples of the readout; in a
+    plane of a 3-D scan in lines and partitions."""
+    targets: Int[np.ndarray, "missing 2"]
+    """Where the missing samples lie."""
     coefficients: Complex64[Tensor, "feature target"]
-    """On the CPU. A feature is a coil, a line and a readout sample; a target a coil and a line of the gap; the last
-    of these runs fastest. Dimensionless: they are the same in every unit of the k-space."""
+    """On the CPU. A feature is a coil and a source, a target a coil and a missing sample; the last runs fastest.
+    Dimensionless: they are the same in every unit of the k-space."""
 
     @classmethod
-    def of(cls, filling: "LinearFilling", acceleration: int, filled_by: str) -> "KernelWeights":
-        """Those of a filling, without what it was calibrated from."""
-        coefficients = filling.fit.coefficients.cpu()
-        return cls(filled_by=filled_by, kernel=filling.kernel, acceleration=acceleration, coefficients=coefficients)
+    def of(cls, filling: LinearFilling, gap: int | Cell, filled_by: str) -> "KernelWeights":
+        """Those of a filling, without what it was calibrated from. `gap` is that of its sampling."""
+        kernel, coefficients = filling.kernel, filling.fit.coefficients.cpu()
+        if isinstance(gap, Cell):
+            sources, targets = gap.taps(kernel), gap.targets()
+        else:
+            lines = gap * (kernel.first_tap() + np.arange(kernel.n_pe))
+            sources = np.array([(line, sample - kernel.n_ro // 2) for line in lines for sample in range(kernel.n_ro)])
+            targets = np.array([(line, 0) for line in range(1, gap)])
+        return cls(filled_by=filled_by, sources=sources, targets=targets, coefficients=coefficients)
 
 
 @dataclass(frozen=True, kw_only=True)

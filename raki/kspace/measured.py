@@ -9,7 +9,7 @@ from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.coils import NoiseLevel, estimate_noise
-from raki.planning import Sampling
+from raki.planning import PointSampling, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 
@@ -20,11 +20,11 @@ class MeasuredSlice:
     kspace: SliceKSpace
     """Zero where nothing was acquired."""
     acs: SliceAcs
-    known: Bool[Tensor, " pe"]
-    """Acquired lines."""
+    known: Bool[Tensor, "pe _"]
+    """Acquired samples; whole lines where it has one column."""
     acs_inside: bool
     """Whether `acs` is a part of `kspace`, and not a scan of its own."""
-    sampling: Sampling
+    sampling: Sampling | PointSampling
     sigma: float
     """Standard deviation of the noise of a complex sample."""
     noise_level: NoiseLevel | None = None
@@ -32,7 +32,7 @@ class MeasuredSlice:
 
     def keeping_known(self, filled: SliceKSpace) -> SliceKSpace:
         """`filled` with acquired lines as they came."""
-        return torch.where(self.known[:, None], self.kspace, filled)
+        return torch.where(self.known, self.kspace, filled)
 
 
 @runtime_checkable
@@ -45,14 +45,17 @@ class Filling(Protocol):
 
 
 def measured_slice(
-    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, *, sigma: float | None, device: torch.device
+    kspace: SliceKSpace,
+    acs: SliceAcs,
+    sampling: Sampling | PointSampling,
+    *,
+    sigma: float | None,
+    device: torch.device,
 ) -> MeasuredSlice:
     """A slice on the device that it is filled on; the arrays have a peak of about 1 (see `unit_scale`)."""
-    known = torch.zeros(sampling.n_pe, dtype=torch.bool)
-    known[sampling.lattice_lines()] = True
-    first, stop = sampling.acs_lines or (0, 0)
-    known[first:stop] = True
-    inside = stop > first and acs.shape == kspace[:, first:stop].shape and torch.equal(acs, kspace[:, first:stop])
+    known = torch.from_numpy(sampling.known_points())
+    block = kspace[:, *sampling.acs_block()]
+    inside = block.numel() > 0 and acs.shape == block.shape and torch.equal(acs, block)
     estimated = estimate_noise(kspace.to(device), acs.to(device), known) if sigma is None else None
     return MeasuredSlice(
         # Sums depend on the order of memory: contiguous, so that equal samples give equal bits.

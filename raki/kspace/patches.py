@@ -36,6 +36,12 @@ class Examples:
         """The examples of the chosen lines."""
         return Examples(sources=self.sources[chosen], targets=self.targets[chosen])
 
+    def and_also(self, others: "Examples") -> "Examples":
+        """These examples and others; of both, rows are one axis."""
+        return Examples(
+            sources=torch.cat([self.sources, others.sources]), targets=torch.cat([self.targets, others.targets])
+        )
+
     def flat(self) -> "Examples":
         """The same examples as one axis of rows."""
         return Examples(sources=self.sources.flatten(0, -2), targets=self.targets.flatten(0, -2))

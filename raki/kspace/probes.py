@@ -16,7 +16,7 @@ from raki.coils import Image, root_sum_of_squares
 from raki.kspace.image_prior import CoilModel
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.sparsity import CombinedImage
-from raki.planning import Sampling
+from raki.planning import PointSampling, Sampling
 from raki.scan.fourier import SliceKSpace, to_image, to_kspace
 
 N_PROBES = 64
@@ -48,7 +48,7 @@ class Probes:
 
     def put_into(self, measured: MeasuredSlice) -> MeasuredSlice:
         """The slice as it had been acquired with them."""
-        return replace(measured, kspace=measured.kspace + torch.where(measured.known[:, None], self.kspace, 0))
+        return replace(measured, kspace=measured.kspace + torch.where(measured.known, self.kspace, 0))
 
     def kept(self, with_probes: SliceKSpace, without: SliceKSpace) -> Float32[Tensor, " probe"]:
         """The part of each that is shown, by the slice filled with and without them."""
@@ -68,7 +68,7 @@ class Probes:
         return torch.where(weights > LEAST_NEAR, mean, values.mean())
 
 
-def put_probes(filled: SliceKSpace, model: CoilModel, sampling: Sampling, *, seed: int) -> Probes:
+def put_probes(filled: SliceKSpace, model: CoilModel, sampling: Sampling | PointSampling, *, seed: int) -> Probes:
     """Points of one pixel, in phase with what is around them, seen by the coils as their sensitivities say.
 
     At most N_PROBES, spread at random over the object; none where the image is dark throughout.
@@ -86,24 +86,22 @@ def put_probes(filled: SliceKSpace, model: CoilModel, sampling: Sampling, *, see
     rows, columns = places[:, 0], places[:, 1]
     amplitudes = (amplitudes * size[rows, columns]).maximum(VISIBLE * model.noise[rows, columns] / 2**0.5)
     points[rows, columns] = amplitudes * torch.sgn(around[rows, columns])
-    kspace = torch.zeros_like(filled)
-    lines = slice(*sampling.filled_lines())
-    kspace[:, lines] = to_kspace(maps * points)[:, lines]
+    meant = torch.from_numpy(sampling.meant_points()).to(filled.device)
+    kspace = torch.where(meant, to_kspace(maps * points), 0)
     response = (_magnitude(filled + kspace) - _magnitude(filled))[rows, columns]
     # Where the pixel itself is dark or of another phase, adding a point doesn't brighten it: nothing to measure by.
     seen = response > LEAST_RESPONSE * points.abs()[rows, columns]
     return Probes(places=places[seen], kspace=kspace, response=response[seen])
 
 
-def _spread(candidates: Int64[Tensor, "candidate 2"], sampling: Sampling) -> Int64[Tensor, "probe 2"]:
+def _spread(candidates: Int64[Tensor, "candidate 2"], sampling: Sampling | PointSampling) -> Int64[Tensor, "probe 2"]:
     """The first of the candidates that keep their distance, also from the fold-over of each other."""
-    period = sampling.n_pe / sampling.acceleration
     chosen: list[tuple[int, int]] = []
     for row, column in candidates[: 8 * N_PROBES].tolist():
         if len(chosen) == N_PROBES:
             break
-        folded = ((abs(row - other) % period, abs(column - beside)) for other, beside in chosen)
-        if all(max(min(pe, period - pe), ro) >= LEAST_DISTANCE_PIXELS for pe, ro in folded):
+        apart = (sampling.fold_distance(row - other, column - beside) for other, beside in chosen)
+        if all(distance >= LEAST_DISTANCE_PIXELS for distance in apart):
             chosen.append((row, column))
     return torch.tensor(chosen, dtype=torch.int64, device=candidates.device).reshape(-1, 2)
 

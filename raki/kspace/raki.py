@@ -20,7 +20,7 @@ from raki.kspace.mistakes import relative_mistakes
 from raki.kspace.probes import Probes, put_probes
 from raki.kspace.self_calibration import self_calibrated, self_calibrating_kernel
 from raki.kspace.uncertainty import UncertaintyMaps, assess, survival_of
-from raki.planning import Sampling
+from raki.planning import PointSampling, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 PLAIN_GRAPPA, LINEAR, SPARSE = "grappa", "raki_linear", "raki"
@@ -54,7 +54,7 @@ class Rung:
 
 
 def fill_by_raki(
-    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling | PointSampling, settings: FillSettings
 ) -> tuple[SliceKSpace, SliceReport]:
     """The best rung of the ladder: joint sparsity where it is approved of; returns the filled k-space on the CPU.
 
@@ -64,14 +64,18 @@ def fill_by_raki(
 
 
 def fill_by_raki_linear(
-    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings
+    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling | PointSampling, settings: FillSettings
 ) -> tuple[SliceKSpace, SliceReport]:
     """The ladder without its last rung: linear in the acquired samples; returns the filled k-space on the CPU."""
     return _fill(kspace, acs, sampling, settings, ())
 
 
 def _fill(
-    kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings, strengths: tuple[float, ...]
+    kspace: SliceKSpace,
+    acs: SliceAcs,
+    sampling: Sampling | PointSampling,
+    settings: FillSettings,
+    strengths: tuple[float, ...],
 ) -> tuple[SliceKSpace, SliceReport]:
     scale = unit_scale(acs, kspace)
     sigma = None if settings.sigma is None else settings.sigma / scale
@@ -80,7 +84,7 @@ def _fill(
     if settings.with_maps:
         report = replace(report, maps=_maps(rung, measured, scale, settings.seed))
     if settings.with_weights:
-        report = replace(report, weights=KernelWeights.of(rung.linear, sampling.acceleration, rung.name))
+        report = replace(report, weights=KernelWeights.of(rung.linear, sampling.gap, rung.name))
     estimated = measured.noise_level.scaled(scale) if measured.noise_level else None
     return rung.filled.cpu() * scale, replace(report, sigma=measured.sigma * scale, noise_level=estimated)
 
@@ -89,7 +93,7 @@ def climbed(
     measured: MeasuredSlice, *, seed: int, strengths: tuple[float, ...] = STRENGTHS
 ) -> tuple[Rung, SliceReport]:
     """The highest rung that the slice approves of, and why; everything in the units of the slice."""
-    grappa = calibrated_grappa(measured.acs, measured.sampling.acceleration)
+    grappa = calibrated_grappa(measured.acs, measured.sampling.gap)
     filled_by_grappa = grappa.filled(measured)
     linear, filled, errors = _better_linear(measured, grappa, filled_by_grappa, seed)
     model = coil_model(measured, filled, linear, seed)

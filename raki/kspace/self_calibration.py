@@ -6,12 +6,15 @@ missing. Many thousand examples, faint ones among them, leave a fit of a few hun
 Its own mistakes are in those examples as well, but spread over all of k-space, where nothing keeps them alike.
 """
 
+import numpy as np
 import torch
 
+from raki.errors import NoCalibration
 from raki.kspace.linear_fit import LinearFilling, calibrate
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.patches import Examples, acs_examples, examples_at
-from raki.planning import Kernel, slice_kernel
+from raki.kspace.points import acs_point_examples, point_examples_at
+from raki.planning import Kernel, PointSampling, slice_kernel
 from raki.scan.fourier import SliceKSpace
 
 # More rounds change little (benchmarks/README.md).
@@ -24,6 +27,10 @@ ROW_FLOOR = 3e-3
 # the arithmetic.
 N_WIDE_LINES = 4
 FEW_COILS = 12
+# Of a plane of two phase-encode directions, the widest first; more unknowns than these cost more than they tell.
+NARROW_POINT_KERNEL = Kernel(n_pe=2, n_ro=3)
+POINT_KERNELS = (Kernel(n_pe=4, n_ro=4), Kernel(n_pe=4, n_ro=3), Kernel(n_pe=2, n_ro=4))
+MOST_POINT_FEATURES = 256
 
 
 def self_calibrated(measured: MeasuredSlice, start: LinearFilling, kernel: Kernel, *, seed: int) -> LinearFilling:
@@ -44,6 +51,8 @@ def self_calibrated(measured: MeasuredSlice, start: LinearFilling, kernel: Kerne
 
 def self_calibrating_kernel(measured: MeasuredSlice) -> Kernel:
     """Four lines where the coils are few and the filled lines are enough for it, else two."""
+    if isinstance(measured.sampling, PointSampling):
+        return _point_kernel(measured, measured.sampling)
     narrow = slice_kernel(min(measured.acs.shape[-1], measured.kspace.shape[-1]))
     wide = Kernel(n_pe=N_WIDE_LINES, n_ro=narrow.n_ro)
     first, stop = measured.sampling.filled_lines()
@@ -56,6 +65,8 @@ def self_calibrating_kernel(measured: MeasuredSlice) -> Kernel:
 
 def _examples(measured: MeasuredSlice, filled: SliceKSpace, kernel: Kernel, generator: torch.Generator) -> Examples:
     """Places chosen at random over the filled lines; and all of the ACS where it is no part of them."""
+    if isinstance(measured.sampling, PointSampling):
+        return _point_examples(measured, measured.sampling, filled, kernel, generator)
     acceleration = measured.sampling.acceleration
     n_coils, _, n_ro = filled.shape
     first, stop = measured.sampling.filled_lines()
@@ -67,7 +78,34 @@ def _examples(measured: MeasuredSlice, filled: SliceKSpace, kernel: Kernel, gene
     examples = examples_at(filled, lines, samples, kernel, acceleration)
     if measured.acs_inside or measured.acs.shape[-2] < kernel.n_lines_needed(acceleration):
         return examples
-    separate = acs_examples(measured.acs, kernel, acceleration).flat()
-    return Examples(
-        sources=torch.cat([examples.sources, separate.sources]), targets=torch.cat([examples.targets, separate.targets])
-    )
+    return examples.and_also(acs_examples(measured.acs, kernel, acceleration).flat())
+
+
+def _point_kernel(measured: MeasuredSlice, sampling: PointSampling) -> Kernel:
+    """As far as the coils are few and the plane has examples for it."""
+    for kernel in POINT_KERNELS:
+        n_features = len(measured.kspace) * kernel.n_pe * kernel.n_ro
+        n_places = len(_places(sampling, kernel))
+        if n_places >= EXAMPLES_PER_FEATURE * n_features and n_features <= MOST_POINT_FEATURES:
+            return kernel
+    return NARROW_POINT_KERNEL
+
+
+def _places(sampling: PointSampling, kernel: Kernel) -> np.ndarray:
+    return sampling.fitting(np.concatenate([sampling.cell.taps(kernel), sampling.cell.targets()]))
+
+
+def _point_examples(
+    measured: MeasuredSlice, sampling: PointSampling, filled: SliceKSpace, kernel: Kernel, generator: torch.Generator
+) -> Examples:
+    """Places chosen at random over the filled area; and all of the calibration block where it is no part of it."""
+    places = torch.from_numpy(_places(sampling, kernel))
+    n_wanted = EXAMPLES_PER_FEATURE * len(filled) * kernel.n_pe * kernel.n_ro
+    chosen = places[torch.randperm(len(places), generator=generator)[:n_wanted]].to(filled.device)
+    examples = point_examples_at(filled, chosen, kernel, sampling.cell)
+    if measured.acs_inside:
+        return examples
+    try:
+        return examples.and_also(acs_point_examples(measured.acs, kernel, sampling.cell).flat())
+    except NoCalibration:
+        return examples

@@ -31,6 +31,7 @@ from raki.kspace.measured import Filling, MeasuredSlice
 from raki.kspace.mistakes import LEAST_PROBE, white_noise
 from raki.kspace.patches import sources_at
 from raki.kspace.probes import Probes
+from raki.planning import PointSampling
 from raki.scan.fourier import CoilImages, SliceKSpace, to_image
 
 SliceImage = Float32[Tensor, "pe ro"]
@@ -122,11 +123,11 @@ def assess(
     if sampling.acceleration == 1:
         raise ValueError("R is 1: every line was acquired, and there is no filling to assess; it needs R of 2 or more")
     signal = _signal_direction(filled)
-    first, stop = sampling.filled_lines()
-    n_filled, n_known = stop - first, int(measured.known.sum())
+    meant = sampling.meant_points()
+    n_filled, n_known = int(meant.sum()), int(measured.known.sum())
     noise = _noise(filled, measured, filling, linear, signal, sigma=sigma, n_replicas=n_replicas, seed=seed)
     # Unitary transform; the half of the noise that is in phase with the signal.
-    per_line = 1 / (2 * sampling.n_pe)
+    per_line = 1 / (2 * meant.size)
     taken = _in_phase(filled - linear.filled(measured), signal).square()
     risk = (_smooth(taken) + sigma**2 * (2 * noise.shared - noise.linear)).maximum(sigma**2 * noise.shared.clamp(min=0))
     unknowable = max(sigma, measured.sigma) ** 2 * per_line * (n_filled - n_known)
@@ -153,7 +154,7 @@ def _noise(
     """From replicas: the slice with noise added, filled again."""
     level = max(sigma, LEAST_PROBE * float(filled.abs().square().mean().sqrt())) or 1.0
     generator = torch.Generator().manual_seed(seed)
-    in_gap = ~measured.known[:, None]
+    in_gap = ~measured.known
     passed_on, by_linear, shared = (torch.zeros_like(signal[0].real) for _ in range(3))
     for _ in range(n_replicas):
         noise = white_noise(measured, level, generator)
@@ -180,7 +181,12 @@ def _faded(filled: SliceKSpace, survival: Survival) -> SliceImage:
 
 
 def _border_errors(filled: SliceKSpace, measured: MeasuredSlice, linear: LinearFilling) -> Iterator[SliceKSpace]:
-    """Mistakes in predicting from one side as many lines as were filled beyond either end of the lattice."""
+    """Mistakes in predicting from one side as many lines as were filled beyond either end of the lattice.
+
+    None of a lattice of points, whose border is a small part of them.
+    """
+    if isinstance(measured.sampling, PointSampling):
+        return
     lattice, gaps = measured.sampling.lattice_lines(), measured.sampling.gaps()
     if len(lattice) < 2:
         return

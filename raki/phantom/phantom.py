@@ -7,7 +7,7 @@ image shows Gibbs ringing and partial volume as a measured one does, and no reco
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Complex64
+from jaxtyping import Complex64, Float64
 
 from raki.phantom.anatomy import draw_head
 from raki.phantom.coil_array import sensitivities
@@ -38,9 +38,18 @@ def phantom_slices(
     n_slices: int, n_coils: int, matrix: int, seed: int, *, readout_oversampling: int = 1
 ) -> Iterator[Complex64[np.ndarray, "coil pe ro"]]:
     """The slices of `phantom_kspace`, one at a time."""
+    return phantom_planes(
+        slice_positions_mm(n_slices), n_coils, matrix, seed, readout_oversampling=readout_oversampling
+    )
+
+
+def phantom_planes(
+    positions_mm: Float64[np.ndarray, " plane"], n_coils: int, matrix: int, seed: int, *, readout_oversampling: int = 1
+) -> Iterator[Complex64[np.ndarray, "coil pe ro"]]:
+    """k-space of the head in axial planes at these positions, one at a time, as `phantom_kspace` has its slices."""
     n_fine = FINER * matrix
     grid_mm = (np.arange(n_fine) - n_fine // 2) * FOV_MM / n_fine
-    for z_mm in slice_positions_mm(n_slices):
+    for z_mm in positions_mm:
         head = draw_head(grid_mm.astype(np.float32), float(z_mm), seed)
         maps = sensitivities(grid_mm, grid_mm, float(z_mm), n_coils)
         yield np.stack([_sample(head * coil_map, matrix, readout_oversampling) for coil_map in maps])

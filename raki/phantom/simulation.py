@@ -54,16 +54,15 @@ def simulate_scan(
     >>> Path("scan.h5").exists()
     True
     """
-    if not path.name.endswith((".h5", ".tar", ".tar.gz", ".tgz")):
-        raise ValueError(f"a raw scan is written as .h5, .tar, .tar.gz or .tgz, not as '{path.suffix}'")
+    require_known_ending(path)
     rng = np.random.default_rng(seed)
-    mixing = noise_level * _noise_mixing(n_coils, rng)
+    mixing = noise_level * noise_mixing(n_coils, rng)
     lines, flags = sampled_lines(matrix, acceleration, n_acs_lines)
     header_xml = xsd.ToXML(scan_header(n_slices, n_coils, matrix, acceleration))
 
     def acquired() -> Iterator[Batch]:
         if noise_level > 0:
-            yield _noise_acquisitions(mixing, 2 * matrix, rng)
+            yield noise_acquisitions(mixing, 2 * matrix, rng)
         slices = phantom_slices(n_slices, n_coils, matrix, seed, readout_oversampling=READOUT_OVERSAMPLING)
         for n_done, kspace in enumerate(slices):
             noise = np.tensordot(mixing, complex_noise(rng, kspace.shape), axes=1)
@@ -71,13 +70,24 @@ def simulate_scan(
             if progress:
                 progress((n_done + 1) / n_slices)
 
+    write_raw(header_xml, acquired(), path)
+
+
+def write_raw(header_xml: str, acquired: Iterator[Batch], path: Path) -> None:
+    """Writes acquisitions as an ISMRMRD file, or that file in an archive if the name asks for one."""
     if path.suffix == ".h5":
-        write_hdf5(header_xml, counted(acquired()), path)
+        write_hdf5(header_xml, counted(acquired), path)
         return
     with whole_file(path) as packed:
         raw = packed.with_name("scan.h5")
-        write_hdf5(header_xml, counted(acquired()), raw)
+        write_hdf5(header_xml, counted(acquired), raw)
         _pack(raw, packed)
+
+
+def require_known_ending(path: Path) -> None:
+    """Raises ValueError unless a raw scan can be written under this name."""
+    if not path.name.endswith((".h5", ".tar", ".tar.gz", ".tgz")):
+        raise ValueError(f"a raw scan is written as .h5, .tar, .tar.gz or .tgz, not as '{path.suffix}'")
 
 
 def bytes_needed(*, n_slices: int, n_coils: int, matrix: int, acceleration: int, n_acs_lines: int) -> tuple[int, int]:
@@ -148,18 +158,18 @@ def scan_header(n_slices: int, n_coils: int, matrix: int, acceleration: int) -> 
     )
 
 
-def _noise_mixing(n_coils: int, rng: np.random.Generator) -> np.ndarray:
+def noise_mixing(n_coils: int, rng: np.random.Generator) -> np.ndarray:
     """A matrix that turns white noise into the coils' noise: correlated, some channels a little noisier."""
     level = rng.uniform(0.85, 1.15, n_coils)
     level /= np.sqrt(np.mean(level**2))
     return (level[:, None] * np.linalg.cholesky(noise_correlation(n_coils))).astype(np.complex64)
 
 
-def _noise_acquisitions(mixing: np.ndarray, n_samples: int, rng: np.random.Generator) -> Batch:
+def noise_acquisitions(mixing: np.ndarray, n_samples: int, rng: np.random.Generator) -> Batch:
     """Acquisitions without excitation. A longer dwell time lets in less noise; so does the receiver's filter."""
     scale = np.sqrt(NOISE_BANDWIDTH_RATIO * DWELL_TIME_US / NOISE_DWELL_TIME_US)
     noise = scale * np.tensordot(mixing, complex_noise(rng, (len(mixing), N_NOISE_ACQUISITIONS, n_samples)), axes=1)
-    heads = _heads(N_NOISE_ACQUISITIONS, len(mixing), n_samples)
+    heads = axial_heads(N_NOISE_ACQUISITIONS, len(mixing), n_samples)
     heads["flags"] = flag_bits(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
     heads["sample_time_us"] = NOISE_DWELL_TIME_US
     return heads, noise.transpose(1, 0, 2)
@@ -170,7 +180,7 @@ def _image_acquisitions(
 ) -> Batch:
     """The acquired lines of one slice, in the order of time."""
     n_coils, _, n_samples = kspace.shape
-    heads = _heads(len(lines), n_coils, n_samples)
+    heads = axial_heads(len(lines), n_coils, n_samples)
     heads["flags"] = flags
     heads["flags"][0] |= flag_bits(ismrmrd.ACQ_FIRST_IN_SLICE)
     heads["flags"][-1] |= flag_bits(ismrmrd.ACQ_LAST_IN_SLICE)
@@ -183,7 +193,7 @@ def _image_acquisitions(
     return heads, kspace[:, lines].transpose(1, 0, 2)
 
 
-def _heads(n_acquisitions: int, n_coils: int, n_samples: int) -> np.ndarray:
+def axial_heads(n_acquisitions: int, n_coils: int, n_samples: int) -> np.ndarray:
     """Heads of axial lines, the readout from right to left."""
     heads = np.zeros(n_acquisitions, HEAD)
     heads["version"] = 1

@@ -8,7 +8,8 @@ from raki.planning.kernel import ADVISED_ACS_LINES, Kernel, kernel_obstacle, sli
 from raki.planning.known import IRAKI_FIELD, IRAKI_GRAPPA_KERNEL, RAKI2019_FIELD, extended_lines
 from raki.planning.machine import default_device, n_cores
 from raki.planning.method import Method, loaded_when_called
-from raki.planning.plan import SlicePlan, plans_of
+from raki.planning.plan import SlicePlan, plans_of, plans_of_planes
+from raki.planning.points import Cell, PointSampling, find_point_sampling
 from raki.planning.registry import find_method, methods, origin_of
 from raki.planning.sampling import Sampling, find_sampling, shifted
 
@@ -18,13 +19,16 @@ __all__ = [
     "IRAKI_FIELD",
     "IRAKI_GRAPPA_KERNEL",
     "RAKI2019_FIELD",
+    "Cell",
     "Kernel",
     "Method",
+    "PointSampling",
     "Sampling",
     "SlicePlan",
     "default_device",
     "extended_lines",
     "find_method",
+    "find_point_sampling",
     "find_sampling",
     "kernel_obstacle",
     "loaded_when_called",
@@ -33,6 +37,7 @@ __all__ = [
     "off_centre_warning",
     "origin_of",
     "plans_of",
+    "plans_of_planes",
     "shifted",
     "slice_kernel",
 ]

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from raki.planning.kernel import Kernel, kernel_obstacle, slice_kernel
+import numpy as np
+
+from raki.planning.kernel import ADVISED_ACS_LINES, Kernel, kernel_obstacle, slice_kernel
 from raki.planning.method import Method, loaded_when_called
+from raki.planning.points import PointSampling
 from raki.planning.sampling import Sampling
 
 # What the published networks see through their layers. RAKI and residual RAKI: the acquired line before the gap, and
@@ -13,6 +16,8 @@ RAKI2019_FIELD = Kernel(n_pe=3, n_ro=7)
 IRAKI_FIELD = Kernel(n_pe=4, n_ro=11)
 IRAKI_GRAPPA_KERNEL = Kernel(n_pe=2, n_ro=5)
 N_EXTENDED_LINES = 65
+# Of a plane of two phase-encode directions: two acquired points of each of two lines.
+NARROWEST_OF_POINTS = Kernel(n_pe=2, n_ro=2)
 
 
 def extended_lines(sampling: Sampling) -> tuple[int, int]:
@@ -23,22 +28,44 @@ def extended_lines(sampling: Sampling) -> tuple[int, int]:
     return max(first, lattice[0]), min(first + N_EXTENDED_LINES, lattice[-1] + 1)
 
 
-def _nothing(_sampling: Sampling, _n_lines: int, _n_ro: int) -> Iterator[str]:
+def _nothing(_sampling: Sampling | PointSampling, _n_lines: int, _n_ro: int) -> Iterator[str]:
     return iter(())
 
 
-def _kernels(*kernels: Kernel) -> Callable[[Sampling, int, int], Iterator[str]]:
+def _kernels(*kernels: Kernel) -> Callable[[Sampling | PointSampling, int, int], Iterator[str]]:
     return partial(_obstacles, kernels)
 
 
-def _obstacles(kernels: tuple[Kernel, ...], sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
+def _obstacles(
+    kernels: tuple[Kernel, ...], sampling: Sampling | PointSampling, n_lines: int, n_ro: int
+) -> Iterator[str]:
     """Too few lines for the least kernel, which all begin with, or for those of the method."""
+    if isinstance(sampling, PointSampling):
+        yield from point_obstacle(kernels, sampling, n_lines, n_ro)
+        return
     for kernel in (slice_kernel(n_ro), *kernels):
         yield from kernel_obstacle(kernel, sampling, n_lines, n_ro)
 
 
-def _obstacles_of_iraki(sampling: Sampling, n_lines: int, n_ro: int) -> Iterator[str]:
+def point_obstacle(kernels: tuple[Kernel, ...], sampling: PointSampling, n_lines: int, n_points: int) -> Iterator[str]:
+    """As `kernel_obstacle`, for a calibration block of so many lines of so many points."""
+    if kernels:
+        yield "fills lines, as 2-D scans have them; this scan skips points of two phase-encode directions (it is 3-D)"
+        return
+    cell = sampling.cell
+    offsets = np.concatenate([cell.taps(NARROWEST_OF_POINTS), cell.targets()])
+    needed = (offsets.max(axis=0) - offsets.min(axis=0) + 1).tolist()
+    if n_lines < needed[0] or n_points < needed[1]:
+        yield (
+            f"needs a calibration block of at least {needed[0]} x {needed[1]} points at R={cell.n_pe} x {cell.n_pe2}, "
+            f"{ADVISED_ACS_LINES} of each or more are advised; there are {n_lines} x {n_points}"
+        )
+
+
+def _obstacles_of_iraki(sampling: Sampling | PointSampling, n_lines: int, n_ro: int) -> Iterator[str]:
     yield from _obstacles((IRAKI_GRAPPA_KERNEL,), sampling, n_lines, n_ro)
+    if isinstance(sampling, PointSampling):
+        return
     first, stop = extended_lines(sampling)
     needed = IRAKI_FIELD.n_lines_needed(sampling.acceleration)
     if stop - first < needed or n_ro < IRAKI_FIELD.n_ro:
@@ -52,6 +79,7 @@ ZERO_FILLED = Method(
     name="zero_filled",
     label="Zero-filled",
     fill=loaded_when_called("raki.kspace.zero_filled:leave_zero"),
+    fills_points=True,
     obstacles=_nothing,
     seconds_a_slice=0.0,
 )
@@ -59,6 +87,7 @@ GRAPPA = Method(
     name="grappa",
     label="GRAPPA",
     fill=loaded_when_called("raki.kspace.grappa:fill_by_grappa"),
+    fills_points=True,
     obstacles=_kernels(),
     seconds_a_slice=0.2,
 )
@@ -66,6 +95,7 @@ RAKI_LINEAR = Method(
     name="raki_linear",
     label="RAKI, linear",
     fill=loaded_when_called("raki.kspace.raki:fill_by_raki_linear"),
+    fills_points=True,
     obstacles=_kernels(),
     seconds_a_slice=2.0,
 )
@@ -73,6 +103,7 @@ RAKI = Method(
     name="raki",
     label="RAKI",
     fill=loaded_when_called("raki.kspace.raki:fill_by_raki"),
+    fills_points=True,
     obstacles=_kernels(),
     seconds_a_slice=5.0,
 )

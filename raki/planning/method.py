@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from raki.planning.points import PointSampling
 from raki.planning.sampling import Sampling
 
 Fill = Callable[..., tuple[Any, Any]]
@@ -20,8 +21,10 @@ class Method:
     label: str
     """As a report calls it: "GRAPPA"."""
     fill: Fill
-    obstacles: Callable[[Sampling, int, int], Iterator[str]]
+    obstacles: Callable[[Sampling | PointSampling, int, int], Iterator[str]]
     """What keeps it from filling a sampling with so many ACS lines of so many samples, as ends of a sentence."""
+    fills_points: bool = False
+    """Whether it fills planes of two phase-encode directions too, in which points are skipped and not lines (3-D)."""
     seconds_a_slice: float
     """About, with 16 coils and 256 x 256 samples on two cores; methods are listed in this order."""
 

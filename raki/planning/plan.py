@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from raki.errors import UnsupportedScan
+from raki.planning.points import PointSampling, find_point_sampling
 from raki.planning.sampling import Sampling, find_sampling
-from raki.scan.arrays import LineMask, LinesByImage
+from raki.scan.arrays import LineMask, LinesByImage, PointMask
 from raki.scan.pattern import MOST_ACCELERATION, find_pattern, lattice_and_acs, without_losses
 
 # Of a slice that is sampled more densely than the others: so many of its lines serve as its calibration block.
@@ -18,19 +19,28 @@ MOST_DENSE_ACS = 32
 class SlicePlan:
     """Which lines of a slice were acquired, and how those between them are filled."""
 
-    acquired: LineMask
+    acquired: LineMask | PointMask
     """They are put back at the end, whatever was filled."""
-    regular: LineMask
+    regular: LineMask | PointMask
     """The lines that a method works on: acquired ones of one regular pattern, and those of it that were lost."""
-    sampling: Sampling
-    """Of the regular lines."""
+    sampling: Sampling | PointSampling
+    """Of the regular lines, or of the points of a plane of two phase-encode directions."""
     first: tuple[LineMask, Sampling] | None = None
     """Where lines of the pattern were lost: fewer lines, regular too, from which these are filled beforehand."""
 
     @property
-    def lost(self) -> LineMask:
+    def lost(self) -> LineMask | PointMask:
         """Lines of the regular pattern that have to be filled before it is one."""
         return self.regular & ~self.acquired
+
+
+def plans_of_planes(acquired: PointMask, n_planes: int) -> Sequence[SlicePlan]:
+    """A plan for each readout position of a 3-D scan, all alike.
+
+    Raises:
+        UnsupportedScan: no point was acquired, or they aren't one lattice with one block.
+    """
+    return [SlicePlan(acquired=acquired, regular=acquired, sampling=find_point_sampling(acquired))] * n_planes
 
 
 def plans_of(sampled: LineMask | LinesByImage, n_slices: int) -> Sequence[SlicePlan]:
@@ -68,6 +78,7 @@ def _plan(sampled: LineMask) -> SlicePlan:
 def _brought_to(plan: SlicePlan, acceleration: int) -> SlicePlan:
     """The same slice filled from fewer of its lines, as its neighbours are, so that what is told of all holds of it."""
     found = plan.sampling
+    assert isinstance(found, Sampling)
     if found.acceleration == acceleration:
         return plan
     if acceleration % found.acceleration or acceleration > MOST_ACCELERATION:

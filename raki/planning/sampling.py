@@ -4,9 +4,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Bool
 
 from raki.errors import UnsupportedScan
 from raki.scan.arrays import LineMask
+
+SampledRows = Bool[np.ndarray, "pe 1"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,11 @@ class Sampling:
     acs_lines: tuple[int, int] | None
     """The longest run of neighbouring acquired lines, or None where no two acquired lines are neighbours."""
     n_acquired: int
+
+    @property
+    def gap(self) -> int:
+        """What is missing after an acquired line: R - 1 lines, told by R."""
+        return self.acceleration
 
     @property
     def n_acs_lines(self) -> int:
@@ -52,6 +60,47 @@ class Sampling:
         gaps = self.gaps()
         first, stop = self.acquired_range
         return max(0, min(first, gaps[0] + 1)), min(self.n_pe, max(stop, gaps[-1] + self.acceleration))
+
+    def acs_block(self) -> tuple[slice, slice]:
+        """Where the ACS is inside the k-space."""
+        return slice(*(self.acs_lines or (0, 0))), slice(None)
+
+    def known_points(self) -> SampledRows:
+        """Acquired lines, of every sample."""
+        known = np.zeros((self.n_pe, 1), bool)
+        known[self.lattice_lines()] = True
+        known[slice(*(self.acs_lines or (0, 0)))] = True
+        return known
+
+    def meant_points(self) -> SampledRows:
+        """Lines that were acquired, and those to fill."""
+        meant = np.zeros((self.n_pe, 1), bool)
+        meant[slice(*self.filled_lines())] = True
+        return meant
+
+    def points_outside_acs(self) -> SampledRows:
+        """Acquired lines that are no part of the ACS."""
+        outside = np.zeros((self.n_pe, 1), bool)
+        outside[self.lattice_lines()] = True
+        outside[slice(*(self.acs_lines or (0, 0)))] = False
+        return outside
+
+    def judged_points(self) -> SampledRows:
+        """Acquired lines outside the ACS that lie within the lattice half a gap farther."""
+        lattice = self.farther().lattice_lines()
+        judged = self.points_outside_acs()
+        judged[: lattice[0] + 1] = judged[lattice[-1] :] = False
+        return judged
+
+    def farther(self) -> "Sampling":
+        """The lattice half a gap farther: seen from its lines the acquired ones are what is missing."""
+        return shifted(self, self.acceleration // 2)
+
+    def fold_distance(self, rows: float, columns: float) -> float:
+        """Pixels between two points so far apart, or between one and the nearest fold-over of the other."""
+        period = self.n_pe / self.acceleration
+        folded = abs(rows) % period
+        return max(min(folded, period - folded), abs(columns))
 
     def lattice_lines(self) -> list[int]:
         """The every-R-th lines inside the acquired range, all of them acquired."""

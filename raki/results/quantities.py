@@ -89,7 +89,8 @@ def signal_to_noise(reconstruction: Reconstruction) -> Volume:
     Kellman and McVeigh 2005, Magn Reson Med 54:1439-1447, doi:10.1002/mrm.20713.
     """
     scan, g_factor = reconstruction.scan, reconstruction.maps["g_factor"]
-    first, stop = scan.encoded_lines
-    n_filled = stop - first
-    deviation = g_factor * np.float32(n_filled / np.sqrt(2 * scan.sampled.size * scan.sampled.sum()))
+    known = scan.sampled if scan.points is None else scan.points
+    n_known = int(known.sum())
+    n_filled = np.ptp(scan.encoded_lines) if scan.points is None else scan.net_acceleration * n_known
+    deviation = g_factor * np.float32(n_filled / np.sqrt(2 * known.size * n_known))
     return np.divide(reconstruction.result, deviation, out=np.zeros_like(reconstruction.result), where=deviation > 0)

@@ -1,10 +1,10 @@
 """`weights.safetensors`: the kernels that filled the images, for whoever asks what an image was made with.
 
-One tensor for each image, `image_0001` and on, complex64, with axes source coil, source line, readout sample, filled
-coil, line of the gap; a missing sample is the sum of its neighbours times these. The neighbours are the acquired lines
-`first_line`, `first_line + 1` and on, counted in steps of R from the one before the gap, and readout samples centred on
-the missing one, in k-space as it was filled: whitened, and of virtual coils where the coils were compressed. What joint
-sparsity made of it after the kernel is no weight; `filled_by` says where it did.
+One tensor for each image, `image_0001` and on (of a 3-D scan for each readout position, `plane_0001` and on): complex64
+with axes source coil, source, coil, missing sample. A missing sample is the sum of its neighbours times these. Where
+sources and missing samples lie, in lines and readout samples (3-D: partitions) from the acquired sample before the gap,
+stands in the head. K-space is as it was filled: whitened, and of virtual coils where the coils were compressed. What
+joint sparsity made of it after the kernel is no weight; `filled_by` says where it did.
 
 Hugging Face, safetensors: a head in JSON, then the numbers; nothing in it is run.
 """
@@ -23,9 +23,9 @@ from raki.images import Reconstruction
 from raki.kspace import KernelWeights
 
 SCHEMA = "raki.weights/1"
-AXES = "source_coil source_line readout_sample coil gap_line"
+AXES = "source_coil source coil missing"
 
-Weights = Complex64[np.ndarray, "source_coil source_line readout_sample coil gap_line"]
+Weights = Complex64[np.ndarray, "source_coil source coil missing"]
 
 
 def write_weights(reconstruction: Reconstruction, path: Path) -> list[Path]:
@@ -38,12 +38,13 @@ def write_weights(reconstruction: Reconstruction, path: Path) -> list[Path]:
     """
     if not reconstruction.weights:
         return []
-    tensors = {f"image_{number:04d}": _as_array(each) for number, each in enumerate(reconstruction.weights, 1)}
+    kind = "image" if reconstruction.scan.points is None else "plane"
+    tensors = {f"{kind}_{number:04d}": _as_array(each) for number, each in enumerate(reconstruction.weights, 1)}
     head = {
         "schema": SCHEMA,
         "method": reconstruction.method,
         "axes": AXES,
-        "images": {name: _facts(each) for name, each in zip(tensors, reconstruction.weights, strict=True)},
+        "kernels": {name: _facts(each) for name, each in zip(tensors, reconstruction.weights, strict=True)},
     }
     # One key alone: of several the library promises no order.
     path.write_bytes(save(tensors, {"raki": json.dumps(head)}))
@@ -65,14 +66,15 @@ def read_weights(path: Path) -> tuple[dict[str, Weights], dict[str, Any]]:
 
 
 def _as_array(weights: KernelWeights) -> Weights:
-    kernel, n_lines = weights.kernel, weights.acceleration - 1
-    by_axis = weights.coefficients.numpy().reshape(-1, kernel.n_pe, kernel.n_ro, weights.coefficients.shape[1])
-    return np.ascontiguousarray(by_axis.reshape(*by_axis.shape[:3], -1, n_lines))
+    n_sources, n_missing = len(weights.sources), len(weights.targets)
+    n_features, n_targets = weights.coefficients.shape
+    shape = (n_features // n_sources, n_sources, n_targets // n_missing, n_missing)
+    return np.ascontiguousarray(weights.coefficients.numpy().reshape(shape))
 
 
 def _facts(weights: KernelWeights) -> Mapping[str, Any]:
     return {
         "filled_by": weights.filled_by,
-        "acceleration": weights.acceleration,
-        "first_line": weights.kernel.first_tap(),
+        "sources": weights.sources.tolist(),
+        "missing": weights.targets.tolist(),
     }

@@ -10,7 +10,7 @@ from raki.scan.geometry import Geometry, Place
 from raki.scan.interpolation import cubic_weights
 from raki.scan.pattern import lattice_and_acs
 from raki.scan.profiles import to_lines, to_profiles
-from raki.scan.scan import Scan
+from raki.scan.scan import Scan, Slab
 from raki.scan.slices import (
     ChangedLines,
     LazySlices,
@@ -32,6 +32,7 @@ __all__ = [
     "LinesOfSlice",
     "Place",
     "Scan",
+    "Slab",
     "SliceOfKSpace",
     "Slices",
     "cubic_weights",

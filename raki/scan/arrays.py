@@ -10,5 +10,7 @@ from jaxtyping import Bool, Complex64, Float32
 ScanKSpace = Complex64[np.ndarray, "slice coil pe ro"]
 NoiseScan = Complex64[np.ndarray, "coil sample"]
 LineMask = Bool[np.ndarray, " pe"]
+PointMask = Bool[np.ndarray, "pe pe2"]
+"""Of a plane of two phase-encode directions, in 3-D scans."""
 LinesByImage = Bool[np.ndarray, "image pe"]
 Volume = Float32[np.ndarray, "slice row column"]

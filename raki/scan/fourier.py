@@ -1,5 +1,8 @@
 """Between k-space and image as tensors: DC at index `n // 2`, and a transform that keeps the energy."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Complex64, Shaped
 from torch import Tensor
@@ -49,3 +52,37 @@ def columns_to_kspace(columns: Complex64[Tensor, "*any ro pe"]) -> Complex64[Ten
 def columns_to_image(columns: Complex64[Tensor, "*any ro pe"]) -> Complex64[Tensor, "*any ro pe"]:
     """Unitary inverse DFT of columns along phase-encode."""
     return torch.fft.ifft(columns, norm="ortho")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transforms:
+    """Transforms of images that lie as the FFT wants them, so that repeating them copies and shifts nothing."""
+
+    corner: Callable[[Tensor], Tensor]
+    """From the middle at index `n // 2` to index 0; of images, or of a mask of the k-space."""
+    centred: Callable[[Tensor], Tensor]
+    """The inverse."""
+    kspace: Callable[[Tensor], Tensor]
+    image: Callable[[Tensor], Tensor]
+
+
+def _to_corner(images: Shaped[Tensor, "*any pe ro"]) -> Shaped[Tensor, "*any pe ro"]:
+    return torch.fft.ifftshift(images, dim=IN_PLANE).contiguous()
+
+
+def _from_corner(images: Shaped[Tensor, "*any pe ro"]) -> Shaped[Tensor, "*any pe ro"]:
+    return torch.fft.fftshift(images, dim=IN_PLANE)
+
+
+def _plane_to_kspace(images: Complex64[Tensor, "*any pe ro"]) -> Complex64[Tensor, "*any pe ro"]:
+    return torch.fft.fft2(images, norm="ortho")
+
+
+def _plane_to_image(kspace: Complex64[Tensor, "*any pe ro"]) -> Complex64[Tensor, "*any pe ro"]:
+    return torch.fft.ifft2(kspace, norm="ortho")
+
+
+COLUMNS = Transforms(corner=to_columns, centred=from_columns, kspace=columns_to_kspace, image=columns_to_image)
+"""Along phase-encode alone, where lines are whole along the readout; the axes change places."""
+PLANES = Transforms(corner=_to_corner, centred=_from_corner, kspace=_plane_to_kspace, image=_plane_to_image)
+"""Of both axes."""

@@ -54,19 +54,15 @@ def parse_header(xml: str) -> xsd.ismrmrdHeader:
 
 
 def require_supported(encoding: xsd.encodingType) -> None:
-    """Raises UnsupportedScan, with the reason, unless the header describes a Cartesian 2-D scan of single slices."""
+    """Raises UnsupportedScan, with the reason, unless the header describes a Cartesian scan, of slices or of a slab."""
     trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
     if trajectory not in ("cartesian", "epi"):
         raise UnsupportedScan(f"the trajectory is '{trajectory}'; raki reconstructs Cartesian and EPI scans only")
-    n_ro, n_pe, n_partitions = matrix_size(encoding.encodedSpace)
+    n_ro, n_pe, _ = matrix_size(encoding.encodedSpace)
     if n_ro == 1 or n_pe == 1:
         raise UnsupportedScan(
             f"the encoded matrix is {n_ro} x {n_pe} (readout x phase-encode), a spectrum or a projection and no image, "
             "as in spectroscopy; raki reconstructs images, which need more than one sample along both"
-        )
-    if n_partitions > 1:
-        raise UnsupportedScan(
-            f"the scan is 3-D, kspace_encode_step_2 counts {n_partitions} partitions; raki reconstructs 2-D scans only"
         )
     multiband = encoding.parallelImaging.multiband if encoding.parallelImaging else None
     if multiband is not None and multiband.multiband_factor != 1:
@@ -101,6 +97,19 @@ def centre_line(encoding: xsd.encodingType) -> int:
     if limits is None:
         return matrix_size(encoding.encodedSpace)[1] // 2
     return limit("centre line", limits.center)
+
+
+def centre_partition(encoding: xsd.encodingType) -> int:
+    """The kspace_encode_step_2 of the partition through the centre of k-space; the middle where the header is silent.
+
+    Raises:
+        DamagedScan: the header gives a centre that no partition can have.
+    """
+    n_partitions = matrix_size(encoding.encodedSpace)[2]
+    limits = encoding.encodingLimits.kspace_encoding_step_2 if encoding.encodingLimits else None
+    if limits is None or (limits.center == 0 and limits.maximum == 0):
+        return n_partitions // 2
+    return limit("centre partition", limits.center)
 
 
 def announced_slices(encoding: xsd.encodingType) -> int:

@@ -3,10 +3,12 @@
     /            attributes: format = "raki prepared scan", version, noise_dwell_ratio, readout_oversampling,
                  prewhitened and acs_lines (left out where there are none)
     kspace       complex64, the acquired lines only, a chunk a slice, each with a checksum; attributes: axes
-                 "slice coil line ro", dc (the centre's index along ro), unit
+                 "slice coil line ro", dc (the centre's index along ro), unit. Of a 3-D scan the acquired points of each
+                 readout position, axes "x coil point"
     acs          calibration lines that were acquired apart, likewise; left out where there are none
     frames       integers, axes "frame counter"; attribute: counters
-    sampled      bool, axes "pe"; as many are true as kspace has lines, and in the same order
+    sampled      bool, axes "pe"; as many are true as kspace has lines, and in the same order. Of a 3-D scan "pe pe2"
+    slab         n_slices and n_encoded of `raki.scan.scan.Slab`; left out where the scan is 2-D
     sampled_by_image  bool, axes "image pe": which of these lines each image has; left out where all have all
     noise        complex64, axes "coil sample"; left out where none was recorded
     geometry     a group whose attributes are the fields of `raki.scan.scan.Geometry`, lengths in mm, patient axes LPS
@@ -31,16 +33,16 @@ import h5py
 import numpy as np
 
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
-from raki.scan.arrays import LineMask
+from raki.scan.arrays import LineMask, PointMask
 from raki.scan.frames import COUNTERS, Frame
 from raki.scan.geometry import Geometry, Place
 from raki.scan.hdf5_members import is_elsewhere, own_member
-from raki.scan.scan import Scan
+from raki.scan.scan import Scan, Slab
 from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
 from raki.whole_file import whole_file
 
 FORMAT = "raki prepared scan"
-VERSION = 6
+VERSION = 7
 PLACE = tuple(field.name for field in fields(Place))
 
 
@@ -99,6 +101,7 @@ def _read(file: h5py.File) -> Scan:
         header_xml=_text(file["header_xml"]),
         prewhitened=bool(_attribute(file, "prewhitened")),
         remarks=tuple(map(str, json.loads(_text(file["remarks"])))),
+        slab=_slab(file),
         frames=tuple(Frame(**dict(zip(COUNTERS, map(int, counters), strict=True))) for counters in file["frames"][:]),
     )
     _require_agreement(scan)
@@ -111,10 +114,15 @@ def _require_agreement(scan: Scan) -> None:
     first, end = scan.acs_lines or (0, 0)
     of_images, acs, noise = scan.sampled_by_image, scan.acs, scan.noise
     agree = (
+        (sampled_axes := scan.sampled.ndim) == (2 if scan.slab else 1),
+        sampled_axes == 1 or (scan.sampled_by_image is None and scan.acs_lines is None),
+        scan.slab is None or (n_images == len(scan.frames) * scan.geometry.matrix[1]),
+        scan.slab is None or 0 < scan.slab.n_slices <= scan.slab.n_encoded,
         n_images > 0 and n_images % len(scan.frames) == 0,
         0 <= first <= end <= n_pe,
         of_images is None or (of_images.dtype == bool and of_images.shape == (n_images, n_pe)),
-        acs is None or (acs.shape[1], acs.shape[3]) == (n_coils, n_ro),
+        acs is None or acs.shape[1] == n_coils,
+        acs is None or (acs.shape[3] <= n_ro if scan.slab else acs.shape[3] == n_ro),
         noise is None or (noise.dtype == np.complex64 and noise.ndim == 2 and noise.shape[0] == n_coils),
     )
     if not all(agree):
@@ -131,26 +139,36 @@ def _text(stored: h5py.Dataset) -> str:
     return bytes(stored[:]).decode()
 
 
-def _stored(lines: h5py.Dataset, sampled: LineMask) -> LazySlices:
-    n_slices, n_coils, n_lines, n_ro = lines.shape
-    if lines.dtype != np.complex64 or sampled.dtype != bool or sampled.ndim != 1 or n_lines != sampled.sum():
+def _slab(file: h5py.File) -> Slab | None:
+    if "slab" not in file:
+        return None
+    n_slices, n_encoded = (int(n) for n in file["slab"][:])
+    return Slab(n_slices=n_slices, n_encoded=n_encoded)
+
+
+def _stored(lines: h5py.Dataset, sampled: LineMask | PointMask) -> LazySlices:
+    n_slices, n_coils, n_lines, *n_ro = lines.shape
+    is_sound = lines.dtype == np.complex64 and sampled.dtype == bool and sampled.ndim + len(n_ro) == 2
+    if not is_sound or n_lines != sampled.sum():
         raise ValueError("the lines of the prepared scan aren't those that it says were acquired")
 
     def load(index: int) -> LinesOfSlice:
         with _damage_is_named():
             return lines[index]
 
-    return LazySlices((n_slices, n_coils, len(sampled), n_ro), load, sampled)
+    return LazySlices((n_slices, n_coils, *sampled.shape, *n_ro), load, sampled)
 
 
-def _write_kspace(file: h5py.File, name: str, kspace: Slices, sampled: LineMask, unit: str) -> None:
+def _write_kspace(file: h5py.File, name: str, kspace: Slices, sampled: LineMask | PointMask, unit: str) -> None:
     n_slices, n_coils, _, n_ro = kspace.shape
-    shape = (n_slices, n_coils, int(sampled.sum()), n_ro)
+    of_points = sampled.ndim == 2
+    shape = (n_slices, n_coils, int(sampled.sum()), *(() if of_points else (n_ro,)))
     lines = file.create_dataset(name, shape, np.complex64, chunks=(1, *shape[1:]), fletcher32=True)
     for index, of_slice in enumerate(lines_of_slices(kspace, sampled)):
         lines[index] = of_slice
-    lines.attrs["axes"] = _fixed("slice coil line ro")
-    lines.attrs["dc"] = n_ro // 2
+    lines.attrs["axes"] = _fixed("x coil point" if of_points else "slice coil line ro")
+    if not of_points:
+        lines.attrs["dc"] = n_ro // 2
     lines.attrs["unit"] = _fixed(unit)
 
 
@@ -164,7 +182,9 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
     file["frames"] = [[getattr(frame, name) for name in COUNTERS] for frame in scan.frames]
     file["frames"].attrs["counters"] = _fixed(" ".join(COUNTERS))
     file["sampled"] = scan.sampled
-    file["sampled"].attrs["axes"] = _fixed("pe")
+    file["sampled"].attrs["axes"] = _fixed("pe pe2" if scan.slab else "pe")
+    if scan.slab:
+        file["slab"] = [scan.slab.n_slices, scan.slab.n_encoded]
     if scan.sampled_by_image is not None:
         file["sampled_by_image"] = scan.sampled_by_image
         file["sampled_by_image"].attrs["axes"] = _fixed("image pe")

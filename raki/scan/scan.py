@@ -2,15 +2,25 @@
 
 from dataclasses import dataclass, replace
 
-from raki.scan.arrays import LineMask, LinesByImage, NoiseScan
+from raki.scan.arrays import LineMask, LinesByImage, NoiseScan, PointMask
 from raki.scan.frames import ONE_FRAME, Frame
 from raki.scan.geometry import Geometry
 from raki.scan.slices import AcsSlices, Slices, in_memory
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slab:
+    """The slices that a 3-D scan's partitions make, about the centre of the slab that was encoded."""
+
+    n_slices: int
+    """Of the image."""
+    n_encoded: int
+    """That the encoded slab would have at their distance: more, where partitions are oversampled."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scan:
-    """One Cartesian multi-slice 2-D scan, sorted.
+    """One Cartesian scan, sorted: of several slices, or of a slab (3-D).
 
     `kspace` holds zero where nothing was acquired. `sampled` marks the phase-encode lines that were acquired, of any
     image. `acs_lines` are the first and one past the last line of the fully sampled
@@ -18,10 +28,16 @@ class Scan:
     excitation, or None. `header_xml` is the ISMRMRD header as read.
 
     Where there are several frames, the first axis counts the slices of the first frame, then those of the next.
+
+    A 3-D scan has been transformed along its readout, where the positions know nothing of each other: `kspace` has axes
+    `x coil pe pe2`, a plane of both phase-encode directions for each position, `sampled` marks points of it, and
+    `acs` has axes `x coil acs_line acs_point`. Its slices are those of `slab`.
+
+    Brau et al. 2008, Magn Reson Med 59:382-395, doi:10.1002/mrm.21481 (hybrid space).
     """
 
     kspace: Slices
-    sampled: LineMask
+    sampled: LineMask | PointMask
     sampled_by_image: LinesByImage | None = None
     """Which lines were acquired of each image, where that differs; None where it is `sampled` for all."""
     acs_lines: tuple[int, int] | None
@@ -34,7 +50,10 @@ class Scan:
     readout_oversampling: float
     """Readout samples acquired over those kept for the image, 2.0 on most scanners; 1.0 once removed."""
     geometry: Geometry
+    """Of the images, whose slices are the partitions of a 3-D scan."""
     header_xml: str
+    slab: Slab | None = None
+    """None where the scan is 2-D."""
     prewhitened: bool = False
     frames: tuple[Frame, ...] = ONE_FRAME
     remarks: tuple[str, ...] = ()
@@ -43,9 +62,9 @@ class Scan:
     @property
     def n_slices(self) -> int:
         """Slices of one frame."""
-        return len(self.kspace) // len(self.frames)
+        return self.slab.n_slices if self.slab else len(self.kspace) // len(self.frames)
 
-    def lines_of(self, image: int) -> LineMask:
+    def lines_of(self, image: int) -> LineMask | PointMask:
         """The lines that were acquired of an image."""
         return self.sampled if self.sampled_by_image is None else self.sampled_by_image[image]
 

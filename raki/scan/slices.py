@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Complex64
 
-from raki.scan.arrays import LineMask, ScanKSpace
+from raki.scan.arrays import LineMask, PointMask, ScanKSpace
 
 SliceOfKSpace = Complex64[np.ndarray, "coil pe ro"]
-LinesOfSlice = Complex64[np.ndarray, "coil line ro"]
-ChangedLines = Complex64[np.ndarray, "changed_coil line changed_ro"]
+LinesOfSlice = Complex64[np.ndarray, "coil ..."]
+"""Acquired lines, axes `coil line ro`; of a plane of a 3-D scan its acquired points, `coil point`."""
+ChangedLines = Complex64[np.ndarray, "changed_coil ..."]
 
 N_SLICES_AHEAD = 1
 
@@ -30,11 +31,11 @@ class LazySlices:
     """
 
     shape: tuple[int, int, int, int]
-    """Axes `slice coil pe ro`."""
+    """Axes `slice coil pe ro`; of a 3-D scan `x coil pe pe2`, see `raki.scan.Scan`."""
     load: Callable[[int], LinesOfSlice]
     """Reads the acquired lines of one slice."""
-    sampled: LineMask | None = None
-    """Which lines these are; None for all."""
+    sampled: LineMask | PointMask | None = None
+    """Which lines these are, or which points of a plane; None for all."""
     change: Callable[[LinesOfSlice], ChangedLines] = _unchanged
     """What is done to the lines of a slice after they are read."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -90,7 +91,7 @@ ChangedSlices = Complex64[np.ndarray, "slice changed_coil pe changed_ro"] | Lazy
 
 def each_slice(
     kspace: Slices,
-    sampled: LineMask,
+    sampled: LineMask | PointMask,
     change: Callable[[LinesOfSlice], ChangedLines],
     *,
     n_coils: int | None = None,
@@ -111,7 +112,7 @@ def each_slice(
     return changed
 
 
-def lines_of_slices(kspace: Slices, sampled: LineMask) -> Iterator[LinesOfSlice]:
+def lines_of_slices(kspace: Slices, sampled: LineMask | PointMask) -> Iterator[LinesOfSlice]:
     """The acquired lines of every slice, in the order of the slices."""
     if isinstance(kspace, LazySlices) and kspace.sampled is not None and np.array_equal(kspace.sampled, sampled):
         return kspace.each_lines()

@@ -43,7 +43,7 @@ def level_of(kspace, acceleration=4, n_acs_lines=24, lines=None):
     n_pe = kspace.shape[-2]
     lines = acquired(n_pe, acceleration, n_acs_lines) if lines is None else lines
     middle = slice(n_pe // 2 - n_acs_lines // 2, n_pe // 2 + n_acs_lines // 2)
-    return estimate_noise(torch.where(lines[:, None], kspace, torch.nan), kspace[:, middle], lines)
+    return estimate_noise(torch.where(lines[:, None], kspace, torch.nan), kspace[:, middle], lines[:, None])
 
 
 def about(sigma, within=TRUE_WITHIN):

@@ -16,7 +16,7 @@ from tests.kspace.simulated_slices import complex_noise, full_slice, image_error
 
 def linear_and_model(measured):
     """The slice as GRAPPA fills it, and what is known from that."""
-    grappa = calibrated_grappa(measured.acs, measured.sampling.acceleration)
+    grappa = calibrated_grappa(measured.acs, measured.sampling.gap)
     filled = grappa.filled(measured)
     return filled, coil_model(measured, filled, grappa, seed=0)
 

@@ -31,7 +31,7 @@ def highest(measured):
 
 
 def grappa_of(measured):
-    return calibrated_grappa(measured.acs, measured.sampling.acceleration)
+    return calibrated_grappa(measured.acs, measured.sampling.gap)
 
 
 def fading(filling, part):

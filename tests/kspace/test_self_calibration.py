@@ -32,7 +32,7 @@ def noisy_head(sigma=0.002):
 
 
 def started(measured):
-    return calibrated_grappa(measured.acs, measured.sampling.acceleration)
+    return calibrated_grappa(measured.acs, measured.sampling.gap)
 
 
 def self_made(measured, *, n_lines=None, seed=0):

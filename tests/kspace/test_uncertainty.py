@@ -166,7 +166,7 @@ def full():
 
 
 def grappa_of(measured):
-    return calibrated_grappa(measured.acs, measured.sampling.acceleration)
+    return calibrated_grappa(measured.acs, measured.sampling.gap)
 
 
 def assessed(measured, filling, *, sigma=SIGMA, part=1.0, seed=1, n_replicas=4) -> UncertaintyMaps:

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 import raki
-from raki.kspace import complete
+from raki.kspace import KernelWeights, complete
+from raki.kspace.grappa import calibrated_grappa
+from raki.kspace.points import gathered
 from raki.phantom.phantom import phantom_kspace
+from raki.planning import Cell
 from raki.results import Source, write_results
 from raki.results.reproduction import differences
 from raki.results.weights import read_weights, write_weights
@@ -49,17 +52,31 @@ def test_a_missing_sample_is_the_sum_of_its_neighbours_times_the_weights(undersa
     kspace, acquired = undersampled
     assert list(weights) == ["image_0001", "image_0002"]
     for index, (name, kernel) in enumerate(weights.items()):
-        facts = head["images"][name]
-        n_coils, n_lines, n_samples, _, n_missing = kernel.shape
-        assert (n_coils, n_missing, facts["acceleration"]) == (4, 2, 3)
-        before, column = 37, 20  # the last acquired line before the gap of lines 38 and 39
-        assert acquired[before]
-        assert not acquired[before + 1]
-        lines = before + 3 * (facts["first_line"] + np.arange(n_lines))
-        samples = column + np.arange(n_samples) - n_samples // 2
-        sources = kspace[index][:, lines][:, :, samples].numpy()
-        made = np.einsum("clr,clrdm->dm", sources, kernel)
-        np.testing.assert_allclose(made, filled[index][:, before + 1 : before + 3, column], rtol=2e-3, atol=1e-4)
+        place = np.array((37, 20))  # on the last acquired line before the gap of lines 38 and 39
+        assert acquired[37]
+        assert not acquired[38]
+        lines, samples = (place + head["kernels"][name]["sources"]).T
+        made = np.einsum("cs,csdm->dm", kspace[index][:, lines, samples].numpy(), kernel)
+        lines, samples = (place + head["kernels"][name]["missing"]).T
+        assert lines.tolist() == [38, 39]
+        np.testing.assert_allclose(made, filled[index][:, lines, samples], rtol=2e-3, atol=1e-4)
+
+
+def test_of_a_3d_scan_the_weights_are_those_of_points_in_a_plane(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    plane = torch.randn((4, 24, 24), generator=generator, dtype=torch.complex64)
+    cell = Cell(n_pe=2, n_pe2=2, shift=1)
+    filling = calibrated_grappa(plane, cell)
+    some = a_result((KernelWeights.of(filling, cell, "grappa"),))
+    some = replace(some, scan=replace(some.scan, points=np.ones((24, 24), dtype=bool)))
+    (path,) = write_weights(some, tmp_path / "weights.safetensors")
+    weights, head = read_weights(path)
+    place = torch.tensor([[12, 10]])
+    expected = filling.fit.predict(gathered(plane, place, cell.taps(filling.kernel)).flatten(1)).unflatten(1, (4, 3))[0]
+    rows, columns = (place.numpy() + head["kernels"]["plane_0001"]["sources"]).T
+    made = np.einsum("cs,csdm->dm", plane[:, rows, columns].numpy(), weights["plane_0001"])
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
+    assert head["kernels"]["plane_0001"]["missing"] == [[0, 1], [1, 0], [1, 1]]
 
 
 def test_a_file_says_which_rung_filled_each_image_and_the_same_weights_are_the_same_bytes(filled_by, tmp_path):
@@ -69,7 +86,7 @@ def test_a_file_says_which_rung_filled_each_image_and_the_same_weights_are_the_s
     head = read_weights(path)[1]
     assert path.read_bytes() == again.read_bytes()
     assert (head["schema"], head["method"]) == ("raki.weights/1", "raki")
-    assert {facts["filled_by"] for facts in head["images"].values()} <= {"grappa", "raki_linear", "raki"}
+    assert {facts["filled_by"] for facts in head["kernels"].values()} <= {"grappa", "raki_linear", "raki"}
 
 
 def test_weights_are_kept_only_where_they_were_asked_for_and_a_kernel_filled(undersampled, tmp_path):
@@ -117,6 +134,6 @@ def test_weights_come_with_the_reconstruction_that_was_asked_for_them(tmp_path):
     raki.simulate_scan(tmp_path / "scan.h5", n_slices=1, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
     scan = raki.preprocess(raki.read_scan(tmp_path / "scan.h5"))
     (weights,) = raki.reconstruct(scan, method="raki_linear", device="cpu", with_weights=True).weights
-    assert weights.acceleration == 2
+    assert weights.targets.tolist() == [[1, 0]]
     assert weights.coefficients.shape[1] == 4
     assert raki.reconstruct(scan, method="raki_linear", device="cpu").weights == ()

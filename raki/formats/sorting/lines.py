@@ -53,7 +53,7 @@ def lay_out(heads: np.ndarray, encoding: xsd.encodingType) -> Layout:
         encoding: the part of the ISMRMRD header that the image lines refer to.
 
     Raises:
-        UnsupportedScan: one line alone, partitions or compressed lines, or images of different lines without a pattern.
+        UnsupportedScan: one line alone or compressed lines, or images of different lines without a pattern.
         DamagedScan: lines or samples outside the encoded matrix, coils that come and go.
     """
     apart = acquired_apart(heads, encoding)
@@ -62,7 +62,7 @@ def lay_out(heads: np.ndarray, encoding: xsd.encodingType) -> Layout:
     require_supported_lines(heads[is_image])
     n_ro, n_pe, _ = matrix_size(encoding.encodedSpace)
     spatial, examples = _order_slices(heads[image])
-    frames, frame_of = _frames(heads[image])
+    frames, frame_of = frames_of(heads[image])
     n_slices = len(examples)
     shape = (len(frames) * n_slices, number_of_coils(heads[is_image]), n_pe, n_ro)
     lines = lines_at(heads, image, frame_of * n_slices + spatial, shape, encoding)
@@ -98,13 +98,7 @@ def _kinds(frames: tuple[Frame, ...]) -> Int[np.ndarray, " frame"]:
 
 
 def require_supported_lines(heads: np.ndarray) -> None:
-    """Raises UnsupportedScan for partitions, one line alone or compressed samples."""
-    n_partitions = len(np.unique(heads["idx"]["kspace_encode_step_2"]))
-    if n_partitions > 1:
-        raise UnsupportedScan(
-            f"the scan has {n_partitions} partitions (it is 3-D), counted by 'kspace_encode_step_2'; raki reconstructs "
-            "2-D scans only"
-        )
+    """Raises UnsupportedScan for one line alone or compressed samples."""
     lines = np.unique(heads["idx"]["kspace_encode_step_1"])
     if len(lines) == 1:
         raise UnsupportedScan(
@@ -154,7 +148,7 @@ def _order_slices(heads: np.ndarray) -> tuple[Places, Places]:
     return np.argsort(order)[slices.ravel()], examples[order]
 
 
-def _frames(heads: np.ndarray) -> tuple[tuple[Frame, ...], Places]:
+def frames_of(heads: np.ndarray) -> tuple[tuple[Frame, ...], Places]:
     """The combinations of counters that were found, in ascending order, and which of them each acquisition is of."""
     counters = np.stack([heads["idx"][name] for name in COUNTERS], axis=1)
     found, frame_of = np.unique(counters, axis=0, return_inverse=True)

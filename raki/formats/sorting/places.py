@@ -52,11 +52,11 @@ def lines_at(
         )
     n_recorded = np.zeros((n_slices, n_pe), int)
     np.add.at(n_recorded, (slices, lines), 1)
-    first_samples = _first_samples(heads[indices], n_ro)
-    return Lines(indices=indices, slices=slices, lines=lines, first_samples=first_samples, n_recorded=n_recorded)
+    first = first_samples(heads[indices], n_ro)
+    return Lines(indices=indices, slices=slices, lines=lines, first_samples=first, n_recorded=n_recorded)
 
 
-def _first_samples(heads: np.ndarray, n_ro: int) -> Places:
+def first_samples(heads: np.ndarray, n_ro: int) -> Places:
     """Where the kept samples of each line begin, so that the echo's centre comes to n_ro // 2 (asymmetric echo)."""
     before, after = heads["discard_pre"].astype(int), heads["discard_post"].astype(int)
     n_kept = heads["number_of_samples"].astype(int) - before - after

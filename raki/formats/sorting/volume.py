@@ -1,0 +1,274 @@
+"""Where each acquisition of a 3-D scan belongs: its point in the plane of both phase-encode directions."""
+
+from dataclasses import dataclass
+
+import ismrmrd
+import numpy as np
+from ismrmrd import xsd
+from jaxtyping import Int
+
+from raki.errors import DamagedScan, UnsupportedScan
+from raki.formats.sorting.lines import frames_of, number_of_coils, require_supported_lines
+from raki.formats.sorting.marks import APART, NOT_IMAGE, calibration_only, has_flag
+from raki.formats.sorting.placement import image_geometry
+from raki.formats.sorting.places import first_samples
+from raki.scan import Frame, Geometry, Slab
+from raki.scan.arrays import PointMask
+from raki.scan.header import centre_line, centre_partition, field_of_view_mm, matrix_size
+
+# Far more than any interpolation.
+MOST_SLICES_PER_PARTITION = 8
+# Of the calibration points among those of the image: so many, and the calibration is a scan of its own.
+MOST_REPEATED = 0.5
+
+OfEachLine = Int[np.ndarray, " line"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Where some acquisitions belong: for each of them its frame, its point and its first sample."""
+
+    indices: OfEachLine
+    """Of the acquisitions in the file."""
+    frames: OfEachLine
+    points: OfEachLine
+    """In the flattened plane `pe pe2`."""
+    first_samples: OfEachLine
+    n_recorded: Int[np.ndarray, "frame pe pe2"]
+    """How often each point was recorded; averages are more than one."""
+
+    @property
+    def n_averages(self) -> int:
+        """The smallest number of recordings of a point that was recorded at all."""
+        return int(self.n_recorded[self.n_recorded > 0].min())
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeLayout:
+    """The shape of a sorted 3-D scan, and where each acquisition belongs in it."""
+
+    n_coils: int
+    n_ro: int
+    """Samples of a whole readout."""
+    frames: tuple[Frame, ...]
+    image: Points
+    sampled: PointMask
+    acs: Points | None
+    """Calibration points that were acquired apart from the image."""
+    block: tuple[int, int, int, int]
+    """Of these: first and one past the last line, first and one past the last point."""
+    geometry: Geometry
+    slab: Slab
+    remarks: tuple[str, ...]
+
+
+def is_volume(heads: np.ndarray, encoding: xsd.encodingType) -> bool:
+    """Whether the lines are counted by partitions, of which the header has several."""
+    lines = heads[~has_flag(heads, *NOT_IMAGE)]
+    n_found = len(np.unique(lines["idx"]["kspace_encode_step_2"]))
+    return n_found > 1 or matrix_size(encoding.encodedSpace)[2] > 1
+
+
+def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayout:
+    """Finds the point of each image acquisition.
+
+    Args:
+        heads: ISMRMRD heads of all acquisitions, at least one of the image.
+        encoding: the part of the ISMRMRD header that the image lines refer to.
+
+    Raises:
+        UnsupportedScan: several slabs, compressed samples, echo trains, or frames that sample different points.
+        DamagedScan: points or samples outside the encoded matrix, the centre of k-space missing.
+    """
+    is_image = ~has_flag(heads, *NOT_IMAGE)
+    _require_supported(heads[is_image], encoding)
+    apart = _acquired_apart(heads, encoding)
+    image = np.flatnonzero(is_image & ~apart)
+    frames, frame_of = frames_of(heads[image])
+    found = _points(heads, image, frame_of, len(frames), encoding)
+    frames, found, about_frames = _whole_frames(frames, found)
+    acs, block = None, (0, 0, 0, 0)
+    if apart.any():
+        acs, block = _calibration(heads, np.flatnonzero(apart), encoding)
+    geometry, slab = _geometry(heads[image[:1]], encoding)
+    return VolumeLayout(
+        n_coils=number_of_coils(heads[is_image]),
+        n_ro=matrix_size(encoding.encodedSpace)[0],
+        frames=frames,
+        image=found,
+        sampled=found.n_recorded[0] > 0,
+        acs=acs,
+        block=block,
+        geometry=geometry,
+        slab=slab,
+        remarks=(*about_frames, *_about_reach(found.n_recorded[0] > 0, encoding)),
+    )
+
+
+def _require_supported(lines: np.ndarray, encoding: xsd.encodingType) -> None:
+    require_supported_lines(lines)
+    n_slabs = len(np.unique(lines["idx"]["slice"]))
+    if n_slabs > 1:
+        raise UnsupportedScan(
+            f"the scan has {n_slabs} slabs of partitions; raki reconstructs 3-D scans of one slab: split the scan"
+        )
+    trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
+    if trajectory == "epi" or has_flag(lines, ismrmrd.ACQ_IS_REVERSE).any():
+        raise UnsupportedScan(
+            "the scan is 3-D and its lines are read in both directions (3-D EPI); raki reconstructs 3-D scans whose "
+            "lines all have one, and EPI in 2-D"
+        )
+    directions = np.stack([lines[name].astype(float) for name in ("read_dir", "phase_dir", "slice_dir", "position")])
+    if not np.isfinite(directions).all():
+        raise DamagedScan("a line has no position, or no direction; raki needs both as numbers: export the scan again")
+    if np.ptp(directions, axis=1).max() > 1.0:
+        raise UnsupportedScan(
+            "the slab moves while it is measured (positions or directions of its lines differ); raki needs one place "
+            "for all of a 3-D scan: switch prospective motion correction's head off, or split the scan"
+        )
+
+
+def _points(
+    heads: np.ndarray, indices: OfEachLine, frames: OfEachLine, n_frames: int, encoding: xsd.encodingType
+) -> Points:
+    n_ro, n_pe, n_pe2 = matrix_size(encoding.encodedSpace)
+    lines = heads["idx"]["kspace_encode_step_1"][indices].astype(int) - centre_line(encoding) + n_pe // 2
+    partitions = heads["idx"]["kspace_encode_step_2"][indices].astype(int) - centre_partition(encoding) + n_pe2 // 2
+    for name, found, n in (("phase-encode lines", lines, n_pe), ("partitions", partitions, n_pe2)):
+        if found.min() < 0 or found.max() >= n:
+            raise DamagedScan(
+                f"{name} {found.min()} to {found.max()} were found, the header announces 0 to {n - 1}; matrix, centre "
+                "and counters must agree: convert the scan again"
+            )
+    n_recorded = np.zeros((n_frames, n_pe, n_pe2), int)
+    np.add.at(n_recorded, (frames, lines, partitions), 1)
+    return Points(
+        indices=indices,
+        frames=frames,
+        points=lines * n_pe2 + partitions,
+        first_samples=first_samples(heads[indices], n_ro),
+        n_recorded=n_recorded,
+    )
+
+
+def _acquired_apart(heads: np.ndarray, encoding: xsd.encodingType) -> np.ndarray:
+    """Calibration points of a scan of their own: where the header says so, or where they repeat those of the image."""
+    only = calibration_only(heads)
+    image = ~has_flag(heads, *NOT_IMAGE) & ~only
+    if not only.any() or not image.any():
+        return np.zeros(len(heads), bool)
+    serves_both = has_flag(heads, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING).any()
+    mode = encoding.parallelImaging.calibrationMode if encoding.parallelImaging else None
+    if mode in APART and not serves_both:
+        return only
+    places = heads["idx"]["kspace_encode_step_1"].astype(int) << 16 | heads["idx"]["kspace_encode_step_2"]
+    repeated = np.isin(places[only], places[image]).mean()
+    return only if repeated > MOST_REPEATED / 2 and not serves_both else np.zeros(len(heads), bool)
+
+
+def _whole_frames(frames: tuple[Frame, ...], found: Points) -> tuple[tuple[Frame, ...], Points, tuple[str, ...]]:
+    """Without the last frame where it was stopped; refuses frames that sample different points."""
+    acquired = found.n_recorded > 0
+    same = np.array([(of_frame == acquired[0]).all() for of_frame in acquired])
+    if same.all():
+        return frames, found, ()
+    is_part = (acquired[-1] & ~acquired[0]).sum() == 0
+    if not same[:-1].all() or not is_part:
+        raise UnsupportedScan(
+            f"{int((~same).sum())} of {len(frames)} frames sample other points than the first; raki needs the same of "
+            "each frame of a 3-D scan: split the scan"
+        )
+    kept = found.frames < len(frames) - 1
+    rest = Points(
+        indices=found.indices[kept],
+        frames=found.frames[kept],
+        points=found.points[kept],
+        first_samples=found.first_samples[kept],
+        n_recorded=found.n_recorded[:-1],
+    )
+    n_found, n_whole = int(acquired[-1].sum()), int(acquired[0].sum())
+    said = f"The last of {len(frames)} frames was left out: it has {n_found} of {n_whole} lines, the scan was stopped."
+    return frames[:-1], rest, (said,)
+
+
+def _calibration(
+    heads: np.ndarray, indices: OfEachLine, encoding: xsd.encodingType
+) -> tuple[Points, tuple[int, int, int, int]]:
+    """The first frame of a calibration scan, and the rectangle that it fills."""
+    _, frame_of = frames_of(heads[indices])
+    first = indices[frame_of == 0]
+    points = _points(heads, first, np.zeros(len(first), int), 1, encoding)
+    acquired = points.n_recorded[0] > 0
+    lines, columns = np.flatnonzero(acquired.any(axis=1)), np.flatnonzero(acquired.any(axis=0))
+    block = int(lines[0]), int(lines[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    n_missing = int((~acquired[block[0] : block[1], block[2] : block[3]]).sum())
+    if n_missing:
+        raise UnsupportedScan(
+            f"{n_missing} of the {block[1] - block[0]} x {block[3] - block[2]} points of the calibration scan are "
+            "missing; raki needs a block of all points: take one that is fully sampled"
+        )
+    return points, block
+
+
+def _about_reach(acquired: PointMask, encoding: xsd.encodingType) -> tuple[str, ...]:
+    """A sentence where the header announces points farther out than those that were found.
+
+    Raises:
+        DamagedScan: the centre of k-space lies outside of them.
+    """
+    limits = encoding.encodingLimits
+    axes = (
+        ("lines", acquired.any(axis=1), centre_line(encoding), limits and limits.kspace_encoding_step_1),
+        ("partitions", acquired.any(axis=0), centre_partition(encoding), limits and limits.kspace_encoding_step_2),
+    )
+    said = []
+    for name, found, centre, announced in axes:
+        places = np.flatnonzero(found) + centre - len(found) // 2
+        if not places[0] <= centre <= places[-1]:
+            raise DamagedScan(
+                f"{name} {places[0]} to {places[-1]} were found, and the centre of k-space is {centre} by the header: "
+                "the scan was stopped before it, or the header is wrong; raki needs the centre: copy the file again "
+                "if the scanner's is longer, or convert it again"
+            )
+        if announced is None or not isinstance(announced.minimum, int) or not isinstance(announced.maximum, int):
+            continue
+        step = int(np.diff(places).max(initial=1))
+        if places[0] - announced.minimum >= step or announced.maximum - places[-1] >= step:
+            said.append(
+                f"The header announces {name} {announced.minimum} to {announced.maximum}, and {name} {places[0]} to "
+                f"{places[-1]} were found: partial Fourier or zero-filling, or the scan was stopped. What is missing "
+                "stays empty."
+            )
+    return tuple(said)
+
+
+def _geometry(heads: np.ndarray, encoding: xsd.encodingType) -> tuple[Geometry, Slab]:
+    """Slices about the centre of the slab, as many and as thick as the header has them."""
+    in_plane = image_geometry(heads, encoding)
+    _, _, n_partitions = matrix_size(encoding.encodedSpace)
+    _, _, n_slices = matrix_size(encoding.reconSpace)
+    encoded_mm, slab_mm = field_of_view_mm(encoding.encodedSpace)[2], field_of_view_mm(encoding.reconSpace)[2]
+    encoded_mm, slab_mm = encoded_mm or slab_mm or float(n_partitions), slab_mm or encoded_mm or float(n_partitions)
+    if n_slices == 1:  # converters leave it unset
+        n_slices = max(1, round(n_partitions * slab_mm / encoded_mm))
+    n_encoded = max(1, round(n_slices * encoded_mm / slab_mm))
+    if n_encoded < n_slices or n_encoded > MOST_SLICES_PER_PARTITION * n_partitions:
+        raise DamagedScan(
+            f"the header asks for {n_slices} slices over {slab_mm:g} mm of {n_partitions} partitions over "
+            f"{encoded_mm:g} mm; raki shows what was encoded and no more: correct the header's reconSpace"
+        )
+    spacing_mm = encoded_mm / n_encoded
+    direction = np.array(in_plane.slice_direction)
+    x, y, z = (float(value) for value in np.array(in_plane.position_mm) - direction * spacing_mm * (n_slices // 2))
+    geometry = Geometry(
+        fov_mm=(in_plane.fov_mm[0], in_plane.fov_mm[1], spacing_mm),
+        matrix=in_plane.matrix,
+        phase_oversampling=in_plane.phase_oversampling,
+        slice_spacing_mm=spacing_mm,
+        read_direction=in_plane.read_direction,
+        phase_direction=in_plane.phase_direction,
+        slice_direction=in_plane.slice_direction,
+        position_mm=(x, y, z),
+        is_oriented=in_plane.is_oriented,
+    )
+    return geometry, Slab(n_slices=n_slices, n_encoded=n_encoded)

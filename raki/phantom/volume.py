@@ -1,0 +1,140 @@
+"""A raw 3-D scan of the phantom: partitions of one slab, undersampled in both phase-encode directions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+from ismrmrd import xsd
+from jaxtyping import Complex64
+
+from raki.formats.acquisitions import flag_bits
+from raki.formats.ismrmrd.hdf5_writer import Batch
+from raki.phantom.phantom import phantom_planes
+from raki.phantom.simulation import (
+    DWELL_TIME_US,
+    READOUT_OVERSAMPLING,
+    axial_heads,
+    complex_noise,
+    noise_acquisitions,
+    noise_mixing,
+    require_known_ending,
+    scan_header,
+    write_raw,
+)
+from raki.scan.arrays import PointMask
+
+SLAB_MIDDLE_MM = 16.0
+
+
+def simulate_volume(
+    path: Path,
+    *,
+    n_partitions: int = 32,
+    partition_mm: float = 2.0,
+    n_coils: int = 12,
+    matrix: int = 96,
+    acceleration: tuple[int, int] = (2, 2),
+    shift: int = 0,
+    n_acs: int = 24,
+    elliptical: bool = False,
+    partial_fourier: tuple[float, float] = (1.0, 1.0),
+    n_slices: int | None = None,
+    noise_level: float = 0.05,
+    seed: int = 0,
+) -> None:
+    """Writes a raw 3-D scan of the phantom, as `raki.simulate_scan` writes a 2-D one.
+
+    The slab is excited as a box: nothing lies outside of its partitions.
+
+    Args:
+        n_partitions: phase-encoding steps along the slab, each `partition_mm` thick.
+        acceleration: along phase-encode and along the partitions.
+        shift: partitions by which each next acquired line is displaced (CAIPIRINHA).
+        n_acs: lines and partitions of the fully sampled block in the centre, as many as there are at most.
+        elliptical: whether the corners are left out.
+        partial_fourier: of each direction, the part that is acquired.
+        n_slices: of the image, about the middle of the slab; by default all (no slice oversampling).
+        noise_level: as of `raki.simulate_scan`.
+
+    Raises:
+        ValueError: the name has another ending.
+    """
+    require_known_ending(path)
+    rng = np.random.default_rng(seed)
+    mixing = noise_level * noise_mixing(n_coils, rng)
+    acquired, calibrates = sampled_points(
+        (matrix, n_partitions), acceleration, shift, n_acs, elliptical=elliptical, partial_fourier=partial_fourier
+    )
+    header = scan_header(1, n_coils, matrix, acceleration[0])
+    _as_volume(header.encoding[0], n_partitions, partition_mm, acceleration[1], n_slices or n_partitions)
+
+    def lines() -> Iterator[Batch]:
+        if noise_level > 0:
+            yield noise_acquisitions(mixing, 2 * matrix, rng)
+        kspace = volume_kspace(n_partitions, partition_mm, n_coils, matrix, seed)
+        for partition in np.flatnonzero(acquired.any(axis=0)):
+            here = np.flatnonzero(acquired[:, partition])
+            samples = kspace[partition][:, here]
+            noise = np.tensordot(mixing, complex_noise(rng, samples.shape), axes=1)
+            heads = axial_heads(len(here), n_coils, samples.shape[-1])
+            heads["flags"] = calibrates[here, partition]
+            heads["sample_time_us"] = DWELL_TIME_US
+            heads["position"][:, 2] = SLAB_MIDDLE_MM
+            heads["idx"]["kspace_encode_step_1"], heads["idx"]["kspace_encode_step_2"] = here, partition
+            yield heads, (samples + noise).astype(np.complex64).transpose(1, 0, 2)
+
+    write_raw(xsd.ToXML(header), lines(), path)
+
+
+def volume_kspace(
+    n_partitions: int, partition_mm: float, n_coils: int, matrix: int, seed: int
+) -> Complex64[np.ndarray, "pe2 coil pe ro"]:
+    """Noise-free, fully sampled k-space of a slab of the head, DC at n // 2 of all axes, the readout oversampled."""
+    z_mm = SLAB_MIDDLE_MM + partition_mm * (np.arange(n_partitions) - n_partitions // 2)
+    planes = phantom_planes(z_mm, n_coils, matrix, seed, readout_oversampling=READOUT_OVERSAMPLING)
+    slices = np.stack(list(planes))
+    along = np.fft.fft(np.fft.ifftshift(slices, axes=0), axis=0, norm="ortho")
+    return np.fft.fftshift(along, axes=0).astype(np.complex64)
+
+
+def sampled_points(
+    shape: tuple[int, int],
+    acceleration: tuple[int, int],
+    shift: int,
+    n_acs: int,
+    *,
+    elliptical: bool = False,
+    partial_fourier: tuple[float, float] = (1.0, 1.0),
+) -> tuple[PointMask, np.ndarray]:
+    """The acquired points, and of each the ISMRMRD flags that say whether it calibrates."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    middle = shape[0] // 2, shape[1] // 2
+    lattice_row, beside = np.divmod(rows - middle[0], acceleration[0])
+    on_lattice = (beside == 0) & ((columns - middle[1] - shift * lattice_row) % acceleration[1] == 0)
+    # Early lines are left out, as scanners do.
+    on_lattice &= rows >= round((1 - partial_fourier[0]) * shape[0])
+    on_lattice &= columns >= round((1 - partial_fourier[1]) * shape[1])
+    if elliptical:
+        on_lattice &= ((rows - middle[0]) / (shape[0] / 2)) ** 2 + ((columns - middle[1]) / (shape[1] / 2)) ** 2 <= 1
+    block = np.zeros(shape, bool)
+    sides = [
+        slice(at - min(n_acs, n) // 2, at - min(n_acs, n) // 2 + min(n_acs, n))
+        for at, n in zip(middle, shape, strict=True)
+    ]
+    block[tuple(sides)] = True
+    flags = np.zeros(shape, np.uint64)
+    flags[block & on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+    flags[block & ~on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+    return block | on_lattice, flags
+
+
+def _as_volume(
+    encoding: xsd.encodingType, n_partitions: int, partition_mm: float, acceleration: int, n_slices: int
+) -> None:
+    for space, n in ((encoding.encodedSpace, n_partitions), (encoding.reconSpace, n_slices)):
+        space.matrixSize.z, space.fieldOfView_mm.z = n, n * partition_mm
+    encoding.encodingLimits.kspace_encoding_step_2 = xsd.limitType(
+        minimum=0, maximum=n_partitions - 1, center=n_partitions // 2
+    )
+    encoding.parallelImaging.accelerationFactor.kspace_encoding_step_2 = acceleration
