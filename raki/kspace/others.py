@@ -6,14 +6,18 @@ import torch
 
 from raki.errors import BrokenPlugin, RakiError
 from raki.kspace.method import FillSettings, SliceReport
-from raki.planning import Method, Sampling, origin_of
+from raki.planning import Method, PointSampling, Sampling, origin_of
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 LOG = logging.getLogger("raki.plugins")
 
 
 def filled_by(
-    method: Method, kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling, settings: FillSettings
+    method: Method,
+    kspace: SliceKSpace,
+    acs: SliceAcs,
+    sampling: Sampling | PointSampling,
+    settings: FillSettings,
 ) -> tuple[SliceKSpace, SliceReport]:
     """The slice filled by a method, raki's own or another package's.
 

@@ -160,7 +160,7 @@ class PointSampling:
             acquired=self.acquired, cell=self.cell, offset=(row, column), block=self.block, meant=self.meant
         )
 
-    def fold_distance(self, rows: float, columns: float) -> float:
+    def fold_distance(self, rows: int, columns: int) -> float:
         """Pixels between two points so far apart, or between one and the nearest fold-over of the other."""
         n_rows, n_columns = self.acquired.shape
         return min(

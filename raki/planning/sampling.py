@@ -96,11 +96,11 @@ class Sampling:
         """The lattice half a gap farther: seen from its lines the acquired ones are what is missing."""
         return shifted(self, self.acceleration // 2)
 
-    def fold_distance(self, rows: float, columns: float) -> float:
+    def fold_distance(self, rows: int, columns: int) -> float:
         """Pixels between two points so far apart, or between one and the nearest fold-over of the other."""
         period = self.n_pe / self.acceleration
         folded = abs(rows) % period
-        return max(min(folded, period - folded), abs(columns))
+        return float(max(min(folded, period - folded), abs(columns)))
 
     def lattice_lines(self) -> list[int]:
         """The every-R-th lines inside the acquired range, all of them acquired."""

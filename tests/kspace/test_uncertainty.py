@@ -86,7 +86,7 @@ def test_the_g_factor_of_a_linear_filling_is_its_propagated_noise(linear):
     measured, filling = linear.measured, linear.filling
     images = to_image(filling.filled(measured))
     direction = (images / root_sum_of_squares(images)).conj()
-    places = [(coil, pe, ro) for coil in range(2) for pe in measured.known.nonzero().flatten() for ro in range(6)]
+    places = [(coil, pe, ro) for coil in range(2) for pe in measured.known[:, 0].nonzero().flatten() for ro in range(6)]
     variance = torch.zeros(images.shape[1:])
     for place in places:
         impulse = torch.zeros_like(measured.kspace)
@@ -312,7 +312,7 @@ def test_lines_that_were_never_meant_to_be_acquired_count_in_neither_map(full):
     measured = replace(
         measured,
         kspace=torch.where(sampled[:, None], full, 0),
-        known=sampled,
+        known=sampled[:, None],
         sampling=find_sampling(sampled),
     )
     first, stop = measured.sampling.filled_lines()
