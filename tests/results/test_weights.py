@@ -68,7 +68,7 @@ def test_of_a_3d_scan_the_weights_are_those_of_points_in_a_plane(tmp_path):
     cell = Cell(n_pe=2, n_pe2=2, shift=1)
     filling = calibrated_grappa(plane, cell)
     some = a_result((KernelWeights.of(filling, cell, "grappa"),))
-    some = replace(some, scan=replace(some.scan, points=np.ones((24, 24), dtype=bool)))
+    some = replace(some, scan=replace(some.scan, points=np.ones((32, 24), dtype=bool)))
     (path,) = write_weights(some, tmp_path / "weights.safetensors")
     weights, head = read_weights(path)
     place = torch.tensor([[12, 10]])
