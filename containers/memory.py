@@ -26,9 +26,12 @@ SHARE_BESIDE = 0.1
 
 
 def is_large(reconstruction: Reconstruction) -> bool:
-    """Whether its images take too much memory for another scan to be computed beside them."""
-    volumes = (*reconstruction.images.values(), *reconstruction.maps.values())
-    return sum(volume.nbytes for volume in volumes) > SHARE_BESIDE * memory_limit()
+    """Whether its images and weights take too much memory for another scan to be computed beside them."""
+    volumes = [*reconstruction.images.values(), *reconstruction.maps.values()]
+    if reconstruction.phase is not None:
+        volumes.append(reconstruction.phase)
+    n_bytes = sum(volume.nbytes for volume in volumes)
+    return n_bytes + sum(each.coefficients.nbytes for each in reconstruction.weights) > SHARE_BESIDE * memory_limit()
 
 
 def extent_of(scan: Scan) -> Extent:

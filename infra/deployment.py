@@ -117,6 +117,8 @@ class Deployment(BaseModel):
     """Scans with fewer coils keep theirs."""
     seed: Annotated[int, _option("seed")] = DEFAULTS.seed
     maps: Annotated[bool, _option("maps")] = DEFAULTS.maps
+    weights: Annotated[bool, _option("weights")] = DEFAULTS.weights
+    quantities: Annotated[bool, _option("quantities")] = DEFAULTS.quantities
 
     # The computing
     scratch: Literal["nvme", "fsx-scratch", "fsx-persistent"] = "nvme"

@@ -18,6 +18,7 @@ from raki.commands.inspecting import inspect
 from raki.commands.operating import NotInstalled, cancel, logs, retry, show, status, submit
 from raki.commands.raw_files import CONSOLE
 from raki.commands.reproducing import reproduce
+from raki.commands.sending import send
 from raki.errors import RakiError
 from raki.plugins import OURS
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (reconstruct, inspect, compare, convert, deidentify, reidentify, reproduce, simulate)
+COMMANDS = (reconstruct, inspect, compare, convert, deidentify, reidentify, reproduce, send, simulate)
 for command in COMMANDS:
     app.command()(command)
 for of_the_operator in (status, show, logs, submit, retry, cancel):

@@ -20,6 +20,7 @@ COMBINATIONS = ("rss", "adaptive")
 
 # More coils than any receiver has; seeds that every generator of random numbers takes.
 LARGEST = {"coils": 1024, "seed": (1 << 32) - 1}
+SWITCHES = ("maps", "weights", "quantities")
 LARGEST_FILE_BYTES = 16 << 10
 _TABLE = "reconstruction"
 _PLACE = f"the scan's {OPTIONS_FILE}"
@@ -45,6 +46,10 @@ class Options:
     """Of the training: the same seed gives the same bits on the same device."""
     maps: bool = True
     """Whether maps of g-factor and standard error are made, of a method that makes them."""
+    weights: bool = False
+    """Whether the weights of the kernels stand beside the images, of a method that has one."""
+    quantities: bool = False
+    """Whether phase, signal-to-noise and maps are DICOM series too, in true units."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -61,7 +66,7 @@ def needed_instead(option: str, value: object) -> str | None:
         # A truth value is an int too, and means something else.
         fits = type(value) is int and 0 <= value <= LARGEST[option]
         return None if fits else f"a whole number from 0 to {LARGEST[option]} is needed"
-    if option == "maps":
+    if option in SWITCHES:
         return None if isinstance(value, bool) else "true or false is needed"
     choices = method_names() if option == "method" else COMBINATIONS
     return None if value in choices else f"one of {', '.join(choices)} is needed"

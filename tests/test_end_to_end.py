@@ -142,7 +142,10 @@ def test_a_scan_beside_a_raki_toml_is_reconstructed_as_that_says(with_options):
 def test_a_key_that_there_is_not_gets_its_sentence_on_the_share(with_options, raw):
     scan = with_options.wait_for_end("Irrtum/kopf.h5")
     assert (scan.state, scan.failure_class) == (State.FAILED, "WrongOptions")
-    assert "reconstruction.metod, which is no option; those are method, combine, coils, seed, maps" in scan.failure
+    assert (
+        "reconstruction.metod, which is no option; those are method, combine, coils, seed, maps, weights, quantities"
+        in scan.failure
+    )
     folder = with_options.wait_for_results("Irrtum/kopf")
     assert "reconstruction.metod" in (folder / "error.html").read_text()
     kept = with_options.client("s3").get_object(Bucket=with_options.output("RawBucket"), Key=scan.raw_key)["Body"]

@@ -30,6 +30,8 @@ VALUES = st.fixed_dictionaries(
         "coils": st.integers(0, LARGEST["coils"]),
         "seed": st.integers(0, LARGEST["seed"]),
         "maps": st.booleans(),
+        "weights": st.booleans(),
+        "quantities": st.booleans(),
     },
 )
 

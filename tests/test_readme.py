@@ -11,6 +11,7 @@ from infra.deployment import Deployment
 from raki.commands.operating import NotInstalled
 from raki.errors import PermanentError, TransientError
 from raki.kspace import methods
+from raki.results.sending import PacsRefused, PacsUnreachable
 from raki.service.deployment import NoDeployment
 from raki.service.operator import NotPossible, Refused
 from raki.service.scan_paths import AmbiguousScan, NoSuchFolder, NoSuchScan
@@ -28,6 +29,7 @@ PAGES = [
 RUN_ELSEWHERE = {
     ".venv/bin/raki local": "tests/test_end_to_end.py",
     ".venv/bin/raki local --once scan1.h5 scan2.tar.gz": "tests/commands/test_cli.py",
+    ".venv/bin/raki send out --to ARCHIVE@127.0.0.1:11112": "tests/results/test_sending.py",
 }
 
 
@@ -76,7 +78,17 @@ def test_the_code_runs():
 
 
 def test_every_exit_code_is_in_the_table():
-    of_the_operator = (NoDeployment, NoSuchScan, AmbiguousScan, NotPossible, Refused, NotInstalled, NoSuchFolder)
+    of_the_operator = (
+        NoDeployment,
+        NoSuchScan,
+        AmbiguousScan,
+        NotPossible,
+        Refused,
+        NotInstalled,
+        NoSuchFolder,
+        PacsUnreachable,
+        PacsRefused,
+    )
     for kind in [*PermanentError.__subclasses__(), TransientError, *of_the_operator]:
         assert re.search(rf"^\| {kind.exit_code} \| `{kind.__name__}` \|", FILES, re.MULTILINE), kind
 

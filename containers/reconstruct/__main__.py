@@ -1,5 +1,6 @@
 """Drains the reconstruct queue: trains and applies a network on each scan, writes its images, and ends."""
 
+import json
 import logging
 import os
 import time
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import boto3
+import torch
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
@@ -23,6 +25,7 @@ from raki.results import Source, write_results
 from raki.scan.prepared import open_prepared
 from raki.service import handover
 from raki.service.bookkeeping import Bookkeeping
+from raki.service.cost import HourlyPrices, scan_cost
 from raki.service.lanes import Device, Lane, Lanes
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
@@ -121,8 +124,32 @@ class Job:
         reconstruction: Reconstruction,
     ) -> None:
         source = Source(name=record.shown_name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
-        files = write_results(reconstruction, folder, source=source, chosen=chosen, scan_id=record.scan_id)
+        files = write_results(
+            reconstruction,
+            folder,
+            source=source,
+            chosen=chosen,
+            scan_id=record.scan_id,
+            quantities=chosen.options.quantities,
+        )
+        files += self._cost(record, reconstruction, folder)
         stage.publish(record, files, outcome="reconstructed", remarks=reconstruction.scan.remarks)
+
+    def _cost(self, record: ScanRecord, reconstruction: Reconstruction, folder: Path) -> list[Path]:
+        """Writes what the scan's computing costs, where it runs on a machine of known price."""
+        began, ended = (record.entered_at.get(state) for state in (State.DECOMPRESSING, State.PREPARED))
+        cost = scan_cost(
+            HourlyPrices.from_json(self._settings.hourly_usd),
+            worker_s=(ended - began).total_seconds() if began and ended and ended > began else None,
+            gpu_s=float(sum(reconstruction.seconds.values())),
+            gpu=gpu_name(),
+            scan_id=record.scan_id,
+        )
+        if cost is None:
+            return []
+        path = folder / "cost.json"
+        path.write_text(json.dumps(cost, indent=2) + "\n", encoding="utf-8")
+        return [path]
 
     def _prepared(self, request: ReconstructionRequested, scratch: Path, progress: Callable[[int], None]) -> Path:
         """The prepared scan as a file: where it is mounted already, or else downloaded."""
@@ -150,6 +177,11 @@ class Job:
             if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion"):
                 raise
             LOG.warning("a scan is gone before it was tagged", extra={"scan_id": scan_id})
+
+
+def gpu_name() -> str | None:
+    """What the machine's GPU calls itself; None where there is none."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.costs.hourly import hourly_prices
 from infra.deployment import Deployment
 from infra.functions import Handler
 from infra.log_groups import log_group
@@ -92,15 +93,18 @@ class Reconstruction(Construct):
                 "AWS_DEFAULT_REGION": Aws.REGION,  # which ECS tells tasks on Fargate only
                 "COILS": str(self._deployment.coils),
                 "COMBINE": self._deployment.combine,
+                "HOURLY_USD": hourly_prices(self._deployment),
                 "LEDGER_TABLE": storage.ledger.table_name,
                 "MAPS": "1" if self._deployment.maps else "0",
                 "METHOD": self._deployment.method,
                 "PREPARED_FOLDER": f"/fsx{FOLDER}" if self.scratch else NO_PREPARED_FOLDER,
+                "QUANTITIES": "1" if self._deployment.quantities else "0",
                 "RAW_BUCKET": storage.raw.bucket_name,
                 "RECONSTRUCT_DEAD_LETTERS_URL": storage.dead_letters["Reconstruct"].queue_url,
                 "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
                 "RESULTS_BUCKET": storage.results.bucket_name,
                 "SEED": str(self._deployment.seed),
+                "WEIGHTS": "1" if self._deployment.weights else "0",
             },
             gpu=1,
             image=image("reconstruct"),

@@ -58,6 +58,22 @@ MapsChoice = Annotated[
         show_default="maps",
     ),
 ]
+WeightsChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--weights/--no-weights",
+        help="Write the weights of the kernels, of a method that has one: `weights.safetensors`.",
+        show_default="no weights",
+    ),
+]
+QuantitiesChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--quantities/--no-quantities",
+        help="Phase, signal-to-noise and the maps as DICOM series too, in true units: `phase.dcm` and so on.",
+        show_default="no quantities",
+    ),
+]
 SeedChoice = Annotated[
     int | None,
     typer.Option(
@@ -76,6 +92,8 @@ def reconstruct(
     combine: CombinationChoice = None,
     coils: CoilsChoice = None,
     maps: MapsChoice = None,
+    weights: WeightsChoice = None,
+    quantities: QuantitiesChoice = None,
     dicom: Annotated[bool, typer.Option(help="Write DICOM images too, into the folder `dicom`.")] = False,
     seed: SeedChoice = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
@@ -92,6 +110,8 @@ def reconstruct(
         "combine": combine and combine.value,
         "coils": coils,
         "maps": maps,
+        "weights": weights,
+        "quantities": quantities,
         "seed": seed,
     }
     require_folder(output, file)
@@ -104,7 +124,14 @@ def reconstruct(
         chosen = choose({OPTIONS_FILE: read_options(own), "command line": said})
         result = reconstruct_as(chosen, scan, device=device, progress=show)
         show("writing", 0.0)
-        written = write_results(result, output, source=source, chosen=chosen, single_dicoms=dicom)
+        written = write_results(
+            result,
+            output,
+            source=source,
+            chosen=chosen,
+            single_dicoms=dicom,
+            quantities=chosen.options.quantities,
+        )
         show("writing", 1.0)
     for path in written:
         typer.echo(path)

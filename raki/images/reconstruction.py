@@ -38,6 +38,8 @@ def reconstruct(
     seed: int = 0,
     device: str | None = None,
     with_maps: bool = True,
+    with_weights: bool = False,
+    with_phase: bool = False,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Reconstruct a prepared scan by `method`, and by zero-filling and GRAPPA for comparison.
@@ -53,6 +55,8 @@ def reconstruct(
             all coils are used as they are.
         device: a torch device; by default a CUDA device where there is one, else the processor.
         with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
+        with_weights: whether the weights of the kernels are kept, of a method that has one.
+        with_phase: whether there are phase images too, of the coils' adaptive combination.
 
     Raises:
         ValueError: an unknown method or combination, more virtual coils than coils, or the readout is still
@@ -77,14 +81,22 @@ def reconstruct(
     seconds: dict[str, float] = {}
     for name in [*(other for other in COMPARED_WITH if other != method), method]:
         started = perf_counter()
-        maps_wanted = with_maps and name == method
+        of_method = name == method
         try:
-            images[name], fill_report = _filled_images(
-                filled, name, combine, seed=seed, device=device, with_maps=maps_wanted, report=report
+            images[name], phase, fill_report = _filled_images(
+                filled,
+                name,
+                combine,
+                seed=seed,
+                device=device,
+                with_maps=with_maps and of_method,
+                with_weights=with_weights and of_method,
+                with_phase=with_phase and of_method,
+                report=report,
             )
         except NoCalibration:
             # Zeros need no calibration, and what needs it can't be compared with.
-            if method != "zero_filled" or name == method:
+            if method != "zero_filled" or of_method:
                 raise
             continue
         seconds[name] = perf_counter() - started
@@ -95,6 +107,8 @@ def reconstruct(
         n_virtual_coils=n_virtual_coils,
         images=images,
         maps=_maps(fill_report, scan),
+        phase=phase,
+        weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
         scan=_summary(scan, fill_report),
         seed=seed,
@@ -127,6 +141,8 @@ def reconstruct_as(
         seed=options.seed,
         device=device,
         with_maps=options.maps,
+        with_weights=options.weights,
+        with_phase=options.quantities,
         progress=progress,
     )
 
@@ -168,14 +184,31 @@ def _combination_notes(combine: str, filled: FillReport) -> tuple[str, ...]:
 
 
 def _filled_images(
-    scan: Scan, method: str, combine: str, *, seed: int, device: str, with_maps: bool, report: Progress
-) -> tuple[Volume, FillReport]:
-    """Images by one method. A slice is read, filled and combined before it is let go: no volume of coils is held."""
+    scan: Scan,
+    method: str,
+    combine: str,
+    *,
+    seed: int,
+    device: str,
+    with_maps: bool,
+    with_weights: bool,
+    with_phase: bool,
+    report: Progress,
+) -> tuple[Volume, Volume | None, FillReport]:
+    """Images by one method, and their phase where it is wanted.
+
+    A slice is read, filled and combined before it is let go: no volume of coils is held.
+    """
     kspace, acs, grid = scan.kspace, scan.acs, image_grid(scan)
     images = np.empty((len(kspace), *grid.matrix), np.float32)
+    phase = np.empty_like(images) if with_phase else None
+    magnitude = root_sum_of_squares if combine == "rss" else _adaptive_magnitude
 
     def take(index: int, filled: Complex64[Tensor, "coil pe ro"]) -> None:
-        images[index] = _combine(filled, grid, combine)
+        coil_images = _coil_images(filled, grid)
+        images[index] = magnitude(coil_images).numpy()
+        if phase is not None:
+            phase[index] = adaptive_combination(coil_images).angle().numpy()
 
     fill_report = complete_slices(
         len(kspace),
@@ -189,9 +222,10 @@ def _filled_images(
         seed=seed,
         device=device,
         with_maps=with_maps,
+        with_weights=with_weights,
         progress=lambda fraction: report(method, fraction),
     )
-    return as_slices(images, scan), fill_report
+    return as_slices(images, scan), None if phase is None else as_slices(phase, scan), fill_report
 
 
 def _plans(scan: Scan) -> Sequence[SlicePlan]:
@@ -205,10 +239,9 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _combine(kspace: Complex64[Tensor, "coil pe ro"], grid: Grid, combine: str) -> Float32[np.ndarray, "row column"]:
-    """The image of one slice, cut out of the encoded field of view where phase-encode is oversampled."""
-    magnitude = root_sum_of_squares if combine == "rss" else _adaptive_magnitude
-    return magnitude(to_image(fit_matrix(kspace, grid.encoded))[centre(grid.encoded, grid.matrix)]).numpy()
+def _coil_images(kspace: Complex64[Tensor, "coil pe ro"], grid: Grid) -> Complex64[Tensor, "coil row column"]:
+    """The coils' images of one slice, cut out of the encoded field of view where phase-encode is oversampled."""
+    return to_image(fit_matrix(kspace, grid.encoded))[centre(grid.encoded, grid.matrix)]
 
 
 def _adaptive_magnitude(images: Complex64[Tensor, "coil pe ro"]) -> Float32[Tensor, "pe ro"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raki.kspace import CrossValidation, TrainingPoint
+from raki.kspace import CrossValidation, KernelWeights, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, PointMask, Volume
 
@@ -94,11 +94,20 @@ class Reconstruction:
     training_curve: tuple[TrainingPoint, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    phase: Volume | None = None
+    """Of the coils' adaptive combination, in radian from -pi to pi, on the pixels of the images; None where it wasn't
+    asked for."""
+    weights: tuple[KernelWeights, ...] = ()
+    """Of the kernel of each image, on the coils as they were filled: whitened, and compressed where they were; empty
+    where they weren't asked for or nothing was filled by a kernel."""
 
     def __post_init__(self) -> None:
         needed = (self.scan.n_images, *self.scan.geometry.matrix)
         named = {f"{method} images": volume for method, volume in self.images.items()}
-        for name, volume in {**named, **{f"{name} maps": volume for name, volume in self.maps.items()}}.items():
+        named |= {f"{name} maps": volume for name, volume in self.maps.items()}
+        if self.phase is not None:
+            named["phase images"] = self.phase
+        for name, volume in named.items():
             if volume.shape != needed:
                 raise ValueError(f"the {name} have shape {volume.shape}; the scan's geometry needs {needed}")
             n_bad = int(np.count_nonzero(~np.isfinite(volume)))

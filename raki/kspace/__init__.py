@@ -7,6 +7,7 @@ is told by `raki.planning`.
 from raki.kspace.arrays import complete_kspace
 from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import CrossValidation
+from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import Fill, FillSettings, SliceReport, TrainingPoint
 from raki.kspace.sampling import find_sampling
 from raki.planning import Kernel, Method, Sampling, find_method, methods
@@ -17,6 +18,7 @@ __all__ = [
     "FillReport",
     "FillSettings",
     "Kernel",
+    "KernelWeights",
     "Method",
     "Sampling",
     "SliceReport",

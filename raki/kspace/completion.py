@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raki.errors import DamagedScan, NoCalibration, UnsupportedScan
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
+from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
 from raki.kspace.others import filled_by
 from raki.kspace.sampling import LinesBySlice, SampledLines, lines_by_slice
@@ -35,6 +36,8 @@ class FillReport:
     """What the slices say of the choice; only of `raki` and its rungs, and where lines were missing."""
     maps: tuple[UncertaintyMaps, ...]
     """Of each slice, where they were asked for and lines were missing; only of `raki`."""
+    weights: tuple[KernelWeights, ...]
+    """Of each slice, where they were asked for and lines were missing; only of methods with a linear kernel."""
     notes: tuple[str, ...]
     """Sentences for the report."""
 
@@ -49,6 +52,7 @@ def complete(
     seed: int = 0,
     device: torch.device | str | None = None,
     with_maps: bool = False,
+    with_weights: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[KSpace, FillReport]:
     """Fill the missing lines of the acquired range, and those at the border of k-space within R of its ends.
@@ -69,6 +73,7 @@ def complete(
         device: where to compute; by default a GPU if there is one.
         with_maps: whether to make maps of noise amplification and uncertainty too (`raki` only); it takes about as long
             again as the filling.
+        with_weights: whether to keep the weights of the kernels too, of a method that has one.
         progress: called with the fraction of slices done, from 0 to 1.
 
     Raises:
@@ -92,6 +97,7 @@ def complete(
         seed=seed,
         device=device,
         with_maps=with_maps,
+        with_weights=with_weights,
         progress=progress,
     )
     return result.reshape(kspace.shape), report
@@ -109,6 +115,7 @@ def complete_slices(
     seed: int = 0,
     device: torch.device | str | None = None,
     with_maps: bool = False,
+    with_weights: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> FillReport:
     """`complete` for a scan of any size: only the slices at work are in memory.
@@ -130,6 +137,7 @@ def complete_slices(
         seed=seed,
         sigma=None if noise is None else float(noise.abs().square().mean().sqrt()),
         with_maps=with_maps,
+        with_weights=with_weights,
     )
     scan = _ScanToFill(
         load=load,
@@ -150,6 +158,7 @@ def complete_slices(
         training_curve=mean_curve([report.curve for report in reports if report.curve]),
         cross_validation=cross_validation,
         maps=tuple(report.maps for report in reports if report.maps is not None),
+        weights=tuple(report.weights for report in reports if report.weights is not None),
         notes=_notes(scan.method, wanted, plans, cross_validation),
     )
 

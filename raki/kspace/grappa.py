@@ -6,7 +6,7 @@ from functools import reduce
 import torch
 
 from raki.errors import NoCalibration
-from raki.kspace.linear_fit import LinearFilling, NormalEquations, calibrate
+from raki.kspace.linear_fit import KernelWeights, LinearFilling, NormalEquations, calibrate
 from raki.kspace.measured import unit_scale
 from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.patches import Examples, acs_examples, magnitude
@@ -39,7 +39,8 @@ def fill_by_grappa(
     scale = unit_scale(acs)
     filling = calibrated_grappa((acs / scale).to(settings.device), sampling.gap)
     filled = filling.fill((kspace / scale).to(settings.device), sampling)
-    return filled.cpu() * scale, SliceReport()
+    weights = KernelWeights.of(filling, sampling.gap, "grappa") if settings.with_weights else None
+    return filled.cpu() * scale, SliceReport(weights=weights)
 
 
 def calibrated_grappa(acs: SliceAcs, gap: int | Cell) -> LinearFilling:

@@ -6,15 +6,16 @@ A fit is linear in the sources; it is held as an eigendecomposition, so that one
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
-from jaxtyping import Complex64, Float32
+from jaxtyping import Complex64, Float32, Int
 from torch import Tensor
 
 from raki.kspace.convolution import fill_linearly
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.patches import Examples, Sources, Targets, magnitude
 from raki.kspace.points import fill_points
-from raki.planning import Kernel, PointSampling, Sampling
+from raki.planning import Cell, Kernel, PointSampling, Sampling
 from raki.scan.fourier import SliceKSpace
 
 
@@ -60,6 +61,34 @@ class LinearFilling:
     def filled(self, measured: MeasuredSlice) -> SliceKSpace:
         """The slice with its gaps filled, acquired lines as they came."""
         return measured.keeping_known(self.fill(measured.kspace, measured.sampling))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelWeights:
+    """The kernel that filled a slice, or that what filled it began with, and what it multiplies the neighbours by."""
+
+    filled_by: str
+    """The method, or of a method that chooses the rung, that filled the slice."""
+    sources: Int[np.ndarray, "source 2"]
+    """Where the neighbours lie, from the acquired sample before the gap: in lines, and in samples of the readout; in a
+    plane of a 3-D scan in lines and partitions."""
+    targets: Int[np.ndarray, "missing 2"]
+    """Where the missing samples lie."""
+    coefficients: Complex64[Tensor, "feature target"]
+    """On the CPU. A feature is a coil and a source, a target a coil and a missing sample; the last runs fastest.
+    Dimensionless: they are the same in every unit of the k-space."""
+
+    @classmethod
+    def of(cls, filling: LinearFilling, gap: int | Cell, filled_by: str) -> "KernelWeights":
+        """Those of a filling, without what it was calibrated from. `gap` is that of its sampling."""
+        kernel, coefficients = filling.kernel, filling.fit.coefficients.cpu()
+        if isinstance(gap, Cell):
+            sources, targets = gap.taps(kernel), gap.targets()
+        else:
+            lines = gap * (kernel.first_tap() + np.arange(kernel.n_pe))
+            sources = np.array([(line, sample - kernel.n_ro // 2) for line in lines for sample in range(kernel.n_ro)])
+            targets = np.array([(line, 0) for line in range(1, gap)])
+        return cls(filled_by=filled_by, sources=sources, targets=targets, coefficients=coefficients)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from raki.coils import NoiseLevel
+from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.planning import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
@@ -22,6 +23,8 @@ class FillSettings:
     """Standard deviation of the noise of a complex sample, in units of the k-space; None: it has to be estimated."""
     with_maps: bool = False
     """Whether maps of noise amplification and uncertainty are wanted, of a method that makes them."""
+    with_weights: bool = False
+    """Whether the weights of the kernel are wanted, of a method that has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class SliceReport:
     noise_level: NoiseLevel | None = None
     """Where that was estimated, how; in units of the k-space."""
     maps: UncertaintyMaps | None = None
+    weights: KernelWeights | None = None
     n_coils: int = 0
     n_acs_lines: int = 0
     brightest_line: int | None = None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raki.kspace.grappa import calibrated_grappa
 from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
-from raki.kspace.linear_fit import LinearFilling
+from raki.kspace.linear_fit import KernelWeights, LinearFilling
 from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, unit_scale
 from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.mistakes import relative_mistakes
@@ -83,6 +83,8 @@ def _fill(
     rung, report = climbed(measured, seed=settings.seed, strengths=strengths)
     if settings.with_maps:
         report = replace(report, maps=_maps(rung, measured, scale, settings.seed))
+    if settings.with_weights:
+        report = replace(report, weights=KernelWeights.of(rung.linear, sampling.gap, rung.name))
     estimated = measured.noise_level.scaled(scale) if measured.noise_level else None
     return rung.filled.cpu() * scale, replace(report, sigma=measured.sigma * scale, noise_level=estimated)
 

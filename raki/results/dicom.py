@@ -127,9 +127,9 @@ def _time(frame: Frame) -> tuple[int, int, int]:
     return frame.phase, frame.repetition, frame.set
 
 
-def stored(pixels: np.ndarray, slope: float) -> UInt16[np.ndarray, "row column"]:
-    """Pixels as they stand in the file."""
-    return np.clip(np.rint(pixels.astype(np.float64) / slope), 0, LARGEST_STORED).astype("<u2")
+def stored(pixels: np.ndarray, slope: float, intercept: float = 0.0) -> UInt16[np.ndarray, "row column"]:
+    """Pixels as they stand in the file: value = stored * slope + intercept."""
+    return np.clip(np.rint((pixels.astype(np.float64) - intercept) / slope), 0, LARGEST_STORED).astype("<u2")
 
 
 def save(dataset: Dataset, path: Path) -> None:

@@ -128,12 +128,18 @@ def pixel_attributes(volume: Volume, slope: float, scan: ScanSummary) -> Dataset
     DICOM PS3.3, sections C.7.6.16.2.11 (Real World Value Mapping) and C.11.2.1.2 (Window Center and Window Width).
     """
     top = min(max(round(window_top(volume) / slope), 1), LARGEST_STORED)
-    stored = Dataset()
-    stored.SamplesPerPixel, stored.PhotometricInterpretation = 1, "MONOCHROME2"
-    stored.BitsAllocated, stored.BitsStored, stored.HighBit, stored.PixelRepresentation = 16, 16, 15, 0
+    stored = pixel_format()
     stored.WindowCenter, stored.WindowWidth = str((top + 1) // 2), str(top + 1)
     stored.ImageComments = f"{RESEARCH_ONLY} Value = stored value * {slope:.6g}, in units of: {unit(scan)}."
     stored.RealWorldValueMappingSequence = Sequence([_mapping(slope, unit(scan))])
+    return stored
+
+
+def pixel_format() -> Dataset:
+    """Grey values of 16 bits without a sign."""
+    stored = Dataset()
+    stored.SamplesPerPixel, stored.PhotometricInterpretation = 1, "MONOCHROME2"
+    stored.BitsAllocated, stored.BitsStored, stored.HighBit, stored.PixelRepresentation = 16, 16, 15, 0
     return stored
 
 

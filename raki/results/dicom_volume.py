@@ -5,11 +5,14 @@ A folder of results is flat, and a scan of thirty slices and sixty time points w
 DICOM PS3.3, section A.36.2 (Enhanced MR Image IOD). Of a derived image it needs less than of one that a scanner made.
 """
 
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt16
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -20,6 +23,10 @@ from raki.images import Reconstruction, ScanSummary
 from raki.results.dicom import common_attributes, moment, place_in_patient, save, stored
 from raki.results.dicom_attributes import code, equipment, pixel_attributes, slope_of
 from raki.results.display import View, view_of
+
+StoredPixels = UInt16[np.ndarray, "row column"]
+Turned = Callable[[np.ndarray], np.ndarray]
+"""A picture as it was acquired in, as it is shown out."""
 
 CLASSIC_ONLY = (
     *("ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime"),
@@ -41,39 +48,80 @@ def write_dicom_volume(
     that would be larger than `LARGEST_BYTES` is several.
     Files of these names that are there already go. Arguments and values are those of `raki.results.dicom.write_dicom`.
     """
-    volume, scan = reconstruction.result, reconstruction.scan
+    volume = reconstruction.result
+    slope = slope_of(volume)
+    pixels = pixel_attributes(volume, slope, reconstruction.scan)
+    common = as_frames(common_attributes(reconstruction, token, source_sha256), pixels, component="MAGNITUDE")
+
+    def pixels_of(index: int, turned: Turned) -> StoredPixels:
+        return stored(turned(volume[index]), slope)
+
+    return write_frames(reconstruction, path, common, pixels_of)
+
+
+def write_frames(
+    reconstruction: Reconstruction,
+    path: Path,
+    common: Dataset,
+    pixels_of: Callable[[int, Turned], StoredPixels],
+    *,
+    finish: Callable[[Dataset, int], None] = lambda _image, _file: None,
+) -> list[Path]:
+    """The files of a series, with the frames that `write_dicom_volume` has in each.
+
+    Args:
+        common: what is said of all files, as `as_frames` gives it.
+        pixels_of: the stored pixels of an image, by its index and what turns a picture as it is shown.
+        finish: is handed each file, complete but for its pixels, and its number from 1.
+    """
+    scan = reconstruction.scan
     for stale in (path, *path.parent.glob(f"{path.stem}-[0-9]*.dcm")):
         stale.unlink(missing_ok=True)
     views = [view_of(scan.geometry, index, scan.n_slices) for index in range(scan.n_images)]
-    by_file: dict[tuple[int, bool], list[int]] = {}
-    for index, view in enumerate(views):
-        is_turned = view.is_transposed and len(set(scan.geometry.matrix)) > 1
-        by_file.setdefault((scan.frames[index // scan.n_slices].contrast, is_turned), []).append(index)
-    most = max(LARGEST_BYTES // (2 * volume[0].size), 1)
-    parts = [indices[first : first + most] for indices in by_file.values() for first in range(0, len(indices), most)]
-    slope = slope_of(volume)
-    common = _common(reconstruction, slope, token, source_sha256)
+    parts = _parts(scan, views)
+    organization = UID(derived_uid("dimensions", common.SeriesInstanceUID))
     written = []
     for number, indices in enumerate(parts, 1):
-        shown = np.stack([stored(views[index].turned(volume[index]), slope) for index in indices])
+        shown = np.stack([pixels_of(index, views[index].turned) for index in indices])
         image = Dataset()
         image.update(common)
         image.InstanceNumber = number
-        image.SOPInstanceUID = UID(derived_uid("volume", common.SeriesInstanceUID, str(number)))
+        image.SOPInstanceUID = instance_uid(common.SeriesInstanceUID, number)
+        image.DimensionOrganizationSequence = Sequence([of(DimensionOrganizationUID=organization)])
+        image.DimensionIndexSequence = Sequence(_dimension(keyword, organization) for keyword in DIMENSIONS)
         image.NumberOfFrames, image.Rows, image.Columns = shown.shape
         image.PerFrameFunctionalGroupsSequence = Sequence(_frame(scan, index, views[index]) for index in indices)
+        finish(image, number)
         image.PixelData = shown.tobytes()
         written.append(path if len(parts) == 1 else path.with_name(f"{path.stem}-{number}.dcm"))
         save(image, written[-1])
     return written
 
 
-def _common(reconstruction: Reconstruction, slope: float, token: str | None, source_sha256: str | None) -> Dataset:
-    """What is said of all frames."""
-    common = common_attributes(reconstruction, token, source_sha256)
+def instance_uid(series_uid: str, file: int) -> UID:
+    """Of the file of this number, from 1, in a series of files with many frames."""
+    return UID(derived_uid("volume", series_uid, str(file)))
+
+
+def _parts(scan: ScanSummary, views: list[View]) -> list[list[int]]:
+    """The images that share a file: of one echo, of one shape on the screen, and no more than DICOM can count."""
+    by_file: dict[tuple[int, bool], list[int]] = {}
+    for index, view in enumerate(views):
+        is_turned = view.is_transposed and len(set(scan.geometry.matrix)) > 1
+        by_file.setdefault((scan.frames[index // scan.n_slices].contrast, is_turned), []).append(index)
+    most = max(LARGEST_BYTES // (2 * math.prod(scan.geometry.matrix)), 1)
+    return [indices[first : first + most] for indices in by_file.values() for first in range(0, len(indices), most)]
+
+
+def as_frames(common: Dataset, pixels: Dataset, *, component: str) -> Dataset:
+    """What is said of all frames: what is said of the series, as files with many frames say it, and of their pixels.
+
+    Args:
+        pixels: as `pixel_attributes` gives them; stored values count as they stand.
+        component: of a complex image, MAGNITUDE or PHASE.
+    """
     # Beside the single images it would be the same images twice in one series.
     common.SeriesInstanceUID = UID(derived_uid("series", common.SeriesInstanceUID, "frames"))
-    pixels = pixel_attributes(reconstruction.result, slope, reconstruction.scan)
     pixels.ImageComments = f"{common.DerivationDescription} {pixels.ImageComments}"
     for keyword in CLASSIC_ONLY:
         if keyword in common:
@@ -84,9 +132,9 @@ def _common(reconstruction: Reconstruction, slope: float, token: str | None, sou
     shared.PixelValueTransformationSequence = Sequence([_as_stored()])
     shared.RealWorldValueMappingSequence = pixels.RealWorldValueMappingSequence
     del pixels.RealWorldValueMappingSequence
-    shared.MRImageFrameTypeSequence = Sequence([_kind("FrameType")])
+    shared.MRImageFrameTypeSequence = Sequence([_kind("FrameType", component)])
     common.update(pixels)
-    common.update(_kind("ImageType"))
+    common.update(_kind("ImageType", component))
     common.update(_device())
     common.SOPClassUID = EnhancedMRImageStorage
     common.SharedFunctionalGroupsSequence = Sequence([shared])
@@ -96,9 +144,6 @@ def _common(reconstruction: Reconstruction, slope: float, token: str | None, sou
     common.AcquisitionContextSequence = Sequence([])
     now = datetime.now(UTC)
     common.ContentDate, common.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    organization = UID(derived_uid("dimensions", common.SeriesInstanceUID))
-    common.DimensionOrganizationSequence = Sequence([_of(DimensionOrganizationUID=organization)])
-    common.DimensionIndexSequence = Sequence(_dimension(keyword, organization) for keyword in DIMENSIONS)
     return common
 
 
@@ -109,7 +154,7 @@ def _frame(scan: ScanSummary, index: int, view: View) -> Dataset:
     stack, position = _stack(scan, number)
     lies = place_in_patient(scan.geometry, scan.geometry.place_of(index, scan.n_slices), view, scan.n_slices)
     time = int(which.get("TemporalPositionIdentifier", 1))
-    content = _of(
+    content = of(
         StackID=str(stack),
         InStackPositionNumber=position,
         TemporalPositionIndex=time,
@@ -125,7 +170,7 @@ def _frame(scan: ScanSummary, index: int, view: View) -> Dataset:
     ]
     groups.PixelMeasuresSequence = Sequence([_taken(lies, *measures)])
     if which.get("EchoTime"):
-        groups.MREchoSequence = Sequence([_of(EffectiveEchoTime=float(which.EchoTime))])
+        groups.MREchoSequence = Sequence([of(EffectiveEchoTime=float(which.EchoTime))])
     return groups
 
 
@@ -144,25 +189,25 @@ def _anatomy() -> Dataset:
 
     DICOM PS3.16, CID 4030.
     """
-    return _of(FrameLaterality="U", AnatomicRegionSequence=Sequence([code("38266002", "SCT", "Entire body")]))
+    return of(FrameLaterality="U", AnatomicRegionSequence=Sequence([code("38266002", "SCT", "Entire body")]))
 
 
 def _as_stored() -> Dataset:
     """Windows are those of stored values; see `pixel_attributes`."""
-    return _of(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")
+    return of(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")
 
 
-def _kind(keyword: str) -> Dataset:
+def _kind(keyword: str, component: str) -> Dataset:
     """What the pixels are: of the image by "ImageType", of its frames by "FrameType".
 
     DICOM PS3.3, section C.8.13.3.1 (MR Image Description Macro).
     """
-    return _of(
+    return of(
         **{keyword: ["DERIVED", "PRIMARY", "VOLUME", "NONE"]},
         PixelPresentation="MONOCHROME",
         VolumetricProperties="VOLUME",
         VolumeBasedCalculationTechnique="NONE",
-        ComplexImageComponent="MAGNITUDE",
+        ComplexImageComponent=component,
         AcquisitionContrast="UNKNOWN",
     )
 
@@ -178,7 +223,7 @@ def _device() -> Dataset:
 
 
 def _dimension(keyword: str, organization: UID) -> Dataset:
-    return _of(
+    return of(
         DimensionOrganizationUID=organization,
         DimensionIndexPointer=tag_for_keyword(keyword),
         FunctionalGroupPointer=tag_for_keyword("FrameContentSequence"),
@@ -195,7 +240,8 @@ def _taken(dataset: Dataset, *keywords: str) -> Dataset:
     return taken
 
 
-def _of(**values: Any) -> Dataset:
+def of(**values: Any) -> Dataset:
+    """A data set of these attributes."""
     dataset = Dataset()
     for keyword, value in values.items():
         setattr(dataset, keyword, value)

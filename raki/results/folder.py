@@ -11,12 +11,14 @@ from typing import Any
 from raki.images import Reconstruction
 from raki.options import Chosen
 from raki.results.dicom import write_dicom
+from raki.results.dicom_quantities import write_dicom_quantities
 from raki.results.dicom_volume import write_dicom_volume
 from raki.results.image_files import write_ismrmrd_image, write_niftis
 from raki.results.one_run import in_place_of_the_last
 from raki.results.preview import write_preview
 from raki.results.provenance import provenance, unit
 from raki.results.report import method_label, render_report
+from raki.results.weights import write_weights
 from raki.scan import frames_in_words
 
 _NO_STAGES: Mapping[str, float] = MappingProxyType({})
@@ -51,6 +53,7 @@ def write_results(
     scan_id: str | None = None,
     stage_seconds: Mapping[str, float] = _NO_STAGES,
     single_dicoms: bool = False,
+    quantities: bool = False,
 ) -> list[Path]:
     """Write `image.h5`, `image.nii.gz`, `image.dcm`, `preview.png`, `report.html`, `provenance.json`, `manifest.json`.
 
@@ -59,11 +62,14 @@ def write_results(
     several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
-    beside the image. `chosen` are the options that were asked for, where it is known who set them; `stage_seconds` are
-    the stages before the reconstruction, in their order. The source's name stands in the report alone.
+    beside the image; where it has weights, `weights.safetensors`. `chosen` are the options that were asked for, where
+    it is known who set them; `stage_seconds` are the stages before the reconstruction, in their order. The source's
+    name stands in the report alone.
 
     Args:
         single_dicoms: DICOM images of a slice each too, into the folder `dicom`; see `write_dicom`.
+        quantities: phase, signal-to-noise and maps as DICOM series too, as far as there are such; see
+            `write_dicom_quantities`.
 
     Returns:
         The files but the manifest.
@@ -89,6 +95,8 @@ def write_results(
 
     def write(room: Path) -> list[Path]:
         files = _write_images(reconstruction, room, facts, source)
+        if quantities:
+            files += write_dicom_quantities(reconstruction, room, source_sha256=source.sha256)
         if single_dicoms:
             files += write_dicom(reconstruction, room / "dicom", source_sha256=source.sha256)
         report, facts_json = room / "report.html", room / "provenance.json"
@@ -123,7 +131,8 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
         frames=scan.frames,
         caption=_caption(reconstruction),
     )
-    return [image, *niftis, *dicoms, *maps, preview]
+    weights = write_weights(reconstruction, folder / "weights.safetensors")
+    return [image, *niftis, *dicoms, *maps, *weights, preview]
 
 
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:

@@ -16,9 +16,12 @@ from raki.errors import PermanentError
 from raki.manifest import MANIFEST
 from raki.options import NAMES, Chosen, choose
 from raki.results.provenance import software_versions
+from raki.results.weights import read_weights
 
 PROVENANCE = "provenance.json"
-ARRAYS = (".h5", ".nii.gz")
+ADDED_SINCE = ("weights", "quantities")
+"""Options that results of an earlier raki don't name."""
+ARRAYS = (".h5", ".nii.gz", ".safetensors")
 PLACE = ("field_of_view", "position", "read_dir", "phase_dir", "slice_dir")
 """Of an ISMRMRD image's header: where the image lies in the patient."""
 
@@ -53,7 +56,9 @@ class EarlierResult:
         """
         try:
             options = self.facts["options"]
-            return choose({"provenance": {name: options[name]["value"] for name in NAMES}})
+            # An option that the result's raki didn't know yet was as it is by default.
+            known = [name for name in NAMES if name in options or name not in ADDED_SINCE]
+            return choose({"provenance": {name: options[name]["value"] for name in known}})
         except (TypeError, LookupError, ValueError) as error:
             raise DamagedResult(
                 f"the options of the result can't be read from its {PROVENANCE} ({error}); raki needs a result that "
@@ -70,6 +75,29 @@ class EarlierResult:
     def source_sha256(self) -> str:
         """Of the raw file, in hexadecimal; empty where it isn't told."""
         return str(_table(self.facts, "input").get("sha256", ""))
+
+    def dicom_files(self, *, single: bool = False) -> list[Path]:
+        """The DICOM files of the result: of all slices in one, or `single` ones, of a slice each.
+
+        Raises:
+            DamagedResult: there are none, or one is missing or other than the manifest says.
+        """
+        folder = Path("dicom") if single else Path()
+        listed = [entry for entry in self.manifest["files"] if Path(entry["name"]).match("*.dcm")]
+        wanted = [entry for entry in listed if Path(entry["name"]).parent == folder]
+        if not wanted:
+            raise DamagedResult(
+                "the result has no single DICOM images; `raki reconstruct --dicom` writes them"
+                if single
+                else "the result has no DICOM images; raki needs a result that `raki reconstruct` or the service wrote"
+            )
+        for entry in wanted:
+            if _digest(self.folder / entry["name"]) != entry["sha256"]:
+                raise DamagedResult(
+                    f"{entry['name']} is missing or not what the manifest says, and nothing was sent; raki needs the "
+                    "folder of one run, as it was written"
+                )
+        return [self.folder / entry["name"] for entry in wanted]
 
     def other_software(self) -> Iterator[str]:
         """What has another version now, as "torch 2.13.0 then, 2.14.0 now"."""
@@ -94,9 +122,10 @@ def read_result(path: Path) -> EarlierResult:
 
 
 def differences(earlier: Path, now: Path) -> dict[str, str]:
-    """By the names of the files with images and maps in either folder: how what they hold differs; empty where not.
+    """By the names of the files with images, maps or weights in either folder: how these differ; empty where not.
 
-    What counts are values and where they lie in the patient.
+    Of images, what counts are values and where they lie in the patient; of weights it names the images whose kernels
+    differ.
     """
     names = {path.name for folder in (earlier, now) for path in folder.iterdir() if path.name.endswith(ARRAYS)}
     return {name: _difference(earlier / name, now / name) for name in sorted(names)}
@@ -105,14 +134,34 @@ def differences(earlier: Path, now: Path) -> dict[str, str]:
 def _difference(then: Path, now: Path) -> str:
     if not (then.exists() and now.exists()):
         return "only then" if then.exists() else "only now"
+    if then.suffix == ".safetensors":
+        return _difference_of_weights(_weights(then), _weights(now))
     (before, lay), (after, lies) = _content(then), _content(now)
+    moved = "" if lay == lies else "the same values at another place in the patient"
+    return _difference_of_arrays(before, after) or moved
+
+
+def _difference_of_weights(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> str:
+    """By image, all that differ."""
+    names = sorted(before.keys() | after.keys())
+    found = {
+        name: _difference_of_arrays(before[name], after[name]) for name in names if name in before and name in after
+    }
+    return "; ".join(
+        f"{name}: {found[name]}" if name in found else f"{name} only {'then' if name in before else 'now'}"
+        for name in names
+        if found.get(name, "other")
+    )
+
+
+def _difference_of_arrays(before: np.ndarray, after: np.ndarray) -> str:
     if before.shape != after.shape:
         return f"{before.shape} then, {after.shape} now"
     if before.tobytes() == after.tobytes():
-        return "" if lay == lies else "the same values at another place in the patient"
-    if before.dtype.kind not in "biuf":
+        return ""
+    if before.dtype.kind not in "biufc":
         return f"{before.dtype} then, {after.dtype} now"
-    apart = np.abs(before.astype(np.float64) - after)
+    apart = np.abs(np.subtract(before, after, dtype=np.result_type(before, np.float64)))
     top = float(np.nanmax(np.abs(before))) or 1.0
     return (
         f"{np.count_nonzero(before != after)} of {before.size} values, by {float(np.nanmax(apart)) / top:.1e} at most"
@@ -132,6 +181,13 @@ def _content(path: Path) -> tuple[np.ndarray, bytes]:
         raise DamagedResult(
             f"{path.name} can't be read ({type(error).__name__}); raki needs it as it was written"
         ) from None
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return read_weights(path)[0]
+    except (OSError, ValueError):
+        raise DamagedResult(f"{path.name} can't be read; raki needs it as it was written") from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class DecompressSettings:
 class ReconstructSettings:
     """The reconstruction job's environment."""
 
+    hourly_usd: str
+    """What an hour of the machines costs, in JSON; see `raki.service.cost`."""
     ledger_table: str
     prepared_folder: str | None
     """Where FSx for Lustre shows the prepared bucket; None where scratch is the instance's own disk."""

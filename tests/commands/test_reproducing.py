@@ -26,7 +26,7 @@ def scan(tmp_path_factory):
 def made(scan, tmp_path_factory):
     """The folder of a result with a seed and a combination of its own."""
     folder = tmp_path_factory.mktemp("results") / "out"
-    asked = ["--method", "raki", "--combine", "adaptive", "--seed", "7", "--device", "cpu"]
+    asked = ["--method", "raki", "--combine", "adaptive", "--seed", "7", "--device", "cpu", "--weights"]
     assert CliRunner().invoke(app, ["reconstruct", str(scan), "-o", str(folder), *asked]).exit_code == 0
     return folder
 
@@ -65,6 +65,26 @@ def test_another_image_that_comes_out_is_named_with_the_software_that_is_other(r
     assert "Changed since the manifest was written: provenance.json." in said
     assert "Another result comes out: g_factor.nii.gz (only then), image.h5 (" in said
     assert "torch 1.0 then" in said
+
+
+def test_a_weight_that_was_changed_is_named(run, scan, result):
+    path = result / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    code, said, why = run("reproduce", str(result), str(scan))
+    assert code == NotReproduced.exit_code
+    assert "Changed since the manifest was written: weights.safetensors." in why
+    assert "image_0002: 1 of" in " ".join(said.split())
+
+
+def test_a_result_that_an_earlier_raki_wrote_has_what_was_the_only_way_then(run, scan, result):
+    facts = json.loads((result / "provenance.json").read_text())
+    del facts["options"]["weights"]
+    (result / "provenance.json").write_text(json.dumps(facts))
+    code, _, why = run("reproduce", str(result), str(scan))
+    assert code == NotReproduced.exit_code
+    assert "Another result comes out: weights.safetensors (only then)." in why
 
 
 def test_another_raw_file_is_refused_before_anything_is_computed(run, result, tmp_path):

@@ -28,13 +28,15 @@ from infra.costs.fixed import (
     interface_endpoints,
     warm_gpu_hours,
 )
+from infra.costs.hourly import hourly_prices
 from infra.costs.price_list import read_prices
 from infra.costs.prices import Prices, PricesError
 from infra.deployment import PROFILES, Deployment
 from infra.monitoring.metrics import METRICS as DIMENSIONS_OF
 from infra.monitoring.metrics import VALUES
 from infra.network.endpoints import INTERFACE_ENDPOINTS
-from infra.pipeline.instances import DEAREST_HOUR_USD
+from infra.pipeline.instances import DEAREST_HOUR_USD, INSTANCE_TYPES
+from raki.service.cost import HourlyPrices, scan_cost
 from tests.infra.conftest import DEPLOYMENTS
 
 APP = typer.Typer()
@@ -527,3 +529,35 @@ def test_replaced_raw_versions_are_archived_when_they_are_counted_to_be(reviewed
 def test_a_warm_hour_costs_at_most_what_the_budget_is_divided_by():
     on_demand = (PRICES.g4dn_xlarge_hour, PRICES.g5_xlarge_hour, PRICES.g6_xlarge_hour)
     assert max(on_demand) == DEAREST_HOUR_USD
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
+@pytest.mark.parametrize(("gpu", "hour"), [("NVIDIA L4", "g6"), ("NVIDIA A10G", "g5"), ("Tesla T4", "g4dn")])
+def test_the_cost_of_a_scan_is_what_the_formulas_say_of_its_own_seconds(architecture, gpu, hour):
+    """Three minutes of a worker and ten of a GPU; no boot."""
+    deployment = Deployment.from_context({"raki:worker_architecture": architecture})
+    prices = read_prices().numbers
+    found = scan_cost(
+        HourlyPrices.from_json(hourly_prices(deployment)), worker_s=180.0, gpu_s=600.0, gpu=gpu, scan_id="an-id"
+    )
+    hourly = getattr(prices, f"{hour}_xlarge_hour")
+    worker = formulas.fargate(formulas.Task(**WORKER, architecture=architecture), 3, prices)
+    assert found["decompress"] == pytest.approx(worker, abs=1e-6)
+    assert found["gpu_on_demand"] == pytest.approx(formulas.instance(10, 0, hourly), abs=1e-6)
+    assert found["gpu_spot"] == pytest.approx(formulas.instance(10, 0, hourly * prices.spot_factor), abs=1e-6)
+    assert found["total_with_spot"] == pytest.approx(found["decompress"] + found["gpu_spot"], abs=2e-6)
+    assert found["total_on_demand"] == pytest.approx(found["decompress"] + found["gpu_on_demand"], abs=2e-6)
+
+
+def test_a_scan_on_a_machine_of_no_known_price_has_no_cost():
+    prices = HourlyPrices.from_json(hourly_prices(Deployment.from_context({})))
+    for gpu in (None, "NVIDIA H200", "NVIDIA L40S"):
+        assert scan_cost(prices, worker_s=1.0, gpu_s=1.0, gpu=gpu, scan_id="an-id") is None
+    cost = scan_cost(prices, worker_s=None, gpu_s=60.0, gpu="NVIDIA L4", scan_id="an-id")
+    assert (cost["decompress"], cost["total_with_spot"]) == (None, cost["gpu_spot"])
+
+
+def test_each_kind_of_instance_has_a_price_for_its_gpu():
+    assert set(json.loads(hourly_prices(Deployment.from_context({})))["gpus"].values()) == {
+        getattr(read_prices().numbers, f"{name.replace('.', '_')}_hour") for name in INSTANCE_TYPES
+    }

@@ -31,6 +31,8 @@ DEPLOYMENTS = MappingProxyType(
             "coils": "12",
             "seed": "7",
             "maps": "false",
+            "weights": "true",
+            "quantities": "true",
         },
         "Scratch": {"profile": "research", "scratch": "fsx-scratch", "fsx_gib": "2400"},
         "Persistent": {
@@ -270,7 +272,9 @@ def test_a_job_reconstructs_as_the_deployment_says(nvme, scratch):
         entries = found(template, "AWS::Batch::JobDefinition")["ContainerProperties"]["Environment"]
         return from_environment(Options, {entry["Name"]: str(entry["Value"]) for entry in entries})
 
-    assert told(nvme) == Options(method="rraki", combine="adaptive", coils=12, seed=7, maps=False)
+    assert told(nvme) == Options(
+        method="rraki", combine="adaptive", coils=12, seed=7, maps=False, weights=True, quantities=True
+    )
     assert told(scratch) == Options()
 
 

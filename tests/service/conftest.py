@@ -21,7 +21,7 @@ from raki.service.settings import DecompressSettings, ReconstructSettings
 from raki.service.stage import Stage
 from tests.embedded_metrics import logged
 from tests.service.agent import running_agent
-from tests.service.dropping import KEY, deliver
+from tests.service.dropping import HOURLY_USD, KEY, deliver
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,7 @@ def worker(site, reconstruct_queue, agent):
 def job(site, reconstruct_queue, tmp_path, monkeypatch, request):
     monkeypatch.setattr("containers.reconstruct.__main__.PATIENCE_S", 0)
     settings = ReconstructSettings(
+        hourly_usd=HOURLY_USD,
         ledger_table=site.bucket,
         prepared_folder=getattr(request, "param", str(tmp_path / "fsx")),
         raw_bucket=site.bucket,

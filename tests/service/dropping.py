@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote_plus
 
 KEY = "Mustermann/Max 1.h5"
+HOURLY_USD = json.dumps({"region": "r", "read": "2026-11", "worker": 0.36, "gpus": {"A10G": 3.6}, "spot_factor": 0.25})
 
 
 def deliver(site, key, content=None):

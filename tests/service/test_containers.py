@@ -166,6 +166,8 @@ OF_THE_DEPLOYMENT = {
     "coils": (0, "deployment"),
     "seed": (5, "deployment"),
     "maps": (True, "deployment"),
+    "weights": (False, "deployment"),
+    "quantities": (False, "deployment"),
 }
 
 
@@ -173,6 +175,27 @@ def test_a_scan_without_options_is_reconstructed_as_the_deployment_says(site, wo
     work(site, worker, job)
     assert asked_for(site) == OF_THE_DEPLOYMENT
     assert json.loads(read(site, "provenance.json"))["seed"] == 5
+
+
+def test_beside_a_result_stands_what_its_own_seconds_cost(site, worker, job, monkeypatch):
+    monkeypatch.setattr("containers.reconstruct.__main__.gpu_name", lambda: "NVIDIA A10G")
+    work(site, worker, job)
+    cost = json.loads(read(site, "cost.json"))
+    (scan,) = site.ledger.scans()
+    had_it = (scan.entered_at[State.PREPARED] - scan.entered_at[State.DECOMPRESSING]).total_seconds()
+    gpu_s = sum(json.loads(read(site, "provenance.json"))["seconds"].values())
+    assert cost["seconds"] == {"decompress": pytest.approx(had_it, abs=2e-3), "gpu": pytest.approx(gpu_s, abs=0.01)}
+    assert cost["gpu_on_demand"] == pytest.approx(gpu_s * 3.6 / 3600, abs=2e-5)
+    assert cost["scan_id"] == scan.scan_id
+    files = json.loads(read(site, "manifest.json"))["files"]
+    assert "cost.json" in {file["name"] for file in files}
+
+
+def test_where_the_machine_has_no_price_there_is_no_cost(site, worker, job):
+    work(site, worker, job)
+    names = {file["name"] for file in json.loads(read(site, "manifest.json"))["files"]}
+    assert "image.h5" in names
+    assert "cost.json" not in names
 
 
 @pytest.mark.parametrize("name", ["raki.toml", "Max 1.raki.toml"])
@@ -185,7 +208,7 @@ def test_a_scan_is_reconstructed_as_the_file_beside_it_says(site, worker, job, n
     facts = json.loads(read(site, "provenance.json"))
     assert (facts["method"], facts["combination"], facts["n_virtual_coils"]) == ("grappa", "adaptive", 2)
     assert (
-        "method grappa, combine adaptive, coils 2, maps no (raki.toml); seed 5 (deployment)"
+        "method grappa, combine adaptive, coils 2, maps no (raki.toml); seed 5, weights no, quantities no (deployment)"
         in read(site, "report.html").decode()
     )
     assert [scan.raw_key for scan in site.ledger.scans()] == [KEY], "a file of options is no scan"

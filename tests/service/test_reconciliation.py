@@ -21,7 +21,7 @@ from raki.service.protection import Protection
 from raki.service.reconciliation import AGAIN, MAX_REMEDIES, OVERDUE, STILL, Remedy, Surroundings, is_lost, remedy
 from raki.service.scheduling import depth
 from raki.service.settings import DecompressSettings, ReconcileSettings, ReconstructSettings
-from tests.service.dropping import KEY, deliver
+from tests.service.dropping import HOURLY_USD, KEY, deliver
 from tests.service.test_files_beside import pair
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -122,6 +122,7 @@ class Rounds:
         )
         self._job = Job(
             ReconstructSettings(
+                hourly_usd=HOURLY_USD,
                 ledger_table=site.bucket,
                 prepared_folder=None,
                 raw_bucket=site.bucket,

@@ -26,6 +26,7 @@ from raki.service.ledger import Ledger
 from raki.service.protection import Protection
 from raki.service.settings import DecompressSettings, ReconstructSettings
 from tests.service.conftest import create_ledger_table
+from tests.service.dropping import HOURLY_USD
 
 LEASE_S = 120
 
@@ -105,6 +106,7 @@ class WholeWay:
 
     def job(self):
         settings = ReconstructSettings(
+            hourly_usd=HOURLY_USD,
             ledger_table=self.table,
             prepared_folder=None,
             raw_bucket=self.raw,
@@ -187,7 +189,7 @@ def _leave_out_the_work(monkeypatch):
         reconstruct,
         "reconstruct_within",
         lambda _chosen, scan, _progress: SimpleNamespace(
-            seconds={}, images={}, maps={}, image=scan.read(), scan=SimpleNamespace(remarks=())
+            seconds={}, images={}, maps={}, weights=(), phase=None, image=scan.read(), scan=SimpleNamespace(remarks=())
         ),
     )
 
