@@ -100,7 +100,7 @@ def entropy(image: Float64[np.ndarray, "pe ro"]) -> float:
 
 def own_images(
     heads: np.ndarray, lines: Int[np.ndarray, " line"]
-) -> tuple[list[Int[np.ndarray, " of_image"]], Int[np.ndarray, " line"]]:
+) -> tuple[list[Int[np.ndarray, " _"]], Int[np.ndarray, " line"]]:
     """The images among lines that have both directions, by the lines' indices; and of each line its image, or -1.
 
     Raises:

@@ -20,11 +20,12 @@ from raki.formats.sorting.selection import with_heads
 from raki.scan import COUNTERS, to_profiles
 
 Pairs = Float64[np.ndarray, " pair"]
+Train = Int[np.ndarray, " _"]  # several, of any length, meet in one function
 
 # Consecutive lines one step apart; fewer tell too little.
 SHORTEST_TRAIN = 12
 IMAGES_LOOKED_AT = 4
-MOST_LINES_LOOKED_AT = 512
+MOST_LINES_LOOKED_AT = 128
 # An echo may stand this part of the readout off its place in lines of one direction; tried in quarters of a sample.
 LARGEST_SHIFT, PARTS_OF_SAMPLE = 1 / 8, 4
 # Neighbours less alike than this are noise.
@@ -123,7 +124,7 @@ def with_reversals_marked(
     return acquisitions, ()
 
 
-def alikeness(trains: Sequence[Complex64[np.ndarray, "_line coil ro"]]) -> Alikeness:
+def alikeness(trains: Sequence[Complex64[np.ndarray, "_ coil _"]]) -> Alikeness:
     """Compares each line with the next: the largest cross-correlation near the centre over the norms, 0 to 1.
 
     Args:
@@ -154,14 +155,14 @@ def _correlations(some: Complex64[np.ndarray, "pair coil ro"], others: Complex64
     return np.asarray(np.divide(peaks, norms, out=np.zeros(len(peaks)), where=norms > 0), float)
 
 
-def _are_all_alike(trains: Sequence[Complex64[np.ndarray, "_line coil ro"]]) -> bool:
+def _are_all_alike(trains: Sequence[Complex64[np.ndarray, "_ coil _"]]) -> bool:
     """Whether lines half a train apart are, where those of an object share nothing but noise."""
     half = [2 * (len(train) // 4) for train in trains]  # even: of one direction
     alike = [_correlations(train[:-n], train[n:]) for train, n in zip(trains, half, strict=True)]
     return float(np.median(np.concatenate(alike))) > ALIKE_THROUGHOUT
 
 
-def _trains(heads: np.ndarray, lines: Mask) -> list[Int[np.ndarray, " line"]]:
+def _trains(heads: np.ndarray, lines: Mask) -> list[Train]:
     """Consecutive lines of one image, one step apart: by index, in the order of the file."""
     indices = np.flatnonzero(lines)
     kinds = numbered(heads[indices], "slice", *COUNTERS, "average")
@@ -178,7 +179,7 @@ def _trains(heads: np.ndarray, lines: Mask) -> list[Int[np.ndarray, " line"]]:
     return trains
 
 
-def _looked_at(heads: np.ndarray, trains: list[Int[np.ndarray, " line"]]) -> list[Int[np.ndarray, " line"]]:
+def _looked_at(heads: np.ndarray, trains: list[Train]) -> list[Train]:
     """A few trains from all over the scan whose lines have one size, and of long ones the middle."""
     sizes = heads[["number_of_samples", "active_channels", "discard_pre", "discard_post"]]
     alike = [train for train in trains if len(np.unique(sizes[train])) == 1]
@@ -187,7 +188,7 @@ def _looked_at(heads: np.ndarray, trains: list[Int[np.ndarray, " line"]]) -> lis
     return [train[first : first + MOST_LINES_LOOKED_AT] for train, first in zip(chosen, cut, strict=True)]
 
 
-def _is_quick(heads: np.ndarray, trains: list[Int[np.ndarray, " line"]]) -> bool:
+def _is_quick(heads: np.ndarray, trains: list[Train]) -> bool:
     """Whether several lines of a train were recorded in one step of the clock, which leaves no time to excite."""
     stamps = heads["acquisition_time_stamp"].astype(np.int64)
     n_ticks = np.array([np.ptp(stamps[train]) for train in trains])
