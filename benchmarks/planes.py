@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.bart import L1_WEIGHTS, bart_kspace, l1, why_no_bart
 from benchmarks.exams import Scans, SlicesOfEach
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from benchmarks.scans import find_scans, load_scan
+from benchmarks.scans import REAL_SCANS, find_scans, load_scan
 from raki.coils import Image, root_sum_of_squares
 from raki.images import nmse
 from raki.images.metrics import Mask, object_mask
@@ -49,9 +49,14 @@ class PlaneMeasurement:
     """Of `raki`."""
 
 
-def planes(scans: Scans = None, acs: int = 24, slices: SlicesOfEach = 1, output: Output = RESULTS,
-           bart: Annotated[bool, typer.Option(help="Measure BART too, where it is installed.")] = True) -> None:  # fmt: skip
-    """NMSE where points of two phase-encode directions are skipped (3-D), beside GRAPPA and BART tuned by the answer."""
+def planes(
+    scans: Scans = None,
+    acs: int = 24,
+    slices: SlicesOfEach = 1,
+    bart: Annotated[bool, typer.Option(help="Measure BART too, where it is installed.")] = True,
+    output: Output = RESULTS,
+) -> None:
+    """NMSE where points of two directions are skipped (3-D), beside GRAPPA and BART tuned by the answer."""
     found = list(_measured(scans, acs, slices, with_bart=bart and not why_no_bart()))
     opponents = [name for name in ("tuned_grappa", "tuned_bart") if found and name in found[0].errors]
     table = Table("scan", "R", "corners", *METHODS, *opponents, "raki / tuned GRAPPA")
@@ -74,7 +79,7 @@ def planes(scans: Scans = None, acs: int = 24, slices: SlicesOfEach = 1, output:
 
 
 def _measured(scans: Scans, n_acs: int, n_slices: int, *, with_bart: bool) -> Iterator[PlaneMeasurement]:
-    for path, lattice in product([each for folder in scans or () for each in find_scans(folder)], LATTICES):
+    for path, lattice in product(scans or find_scans(REAL_SCANS), LATTICES):
         scan = load_scan(path, n_slices=n_slices)
         for plane in scan.kspace:
             yield _measure(scan.name, plane, lattice, n_acs, with_bart=with_bart)

@@ -12,7 +12,6 @@ from torch import Tensor
 from raki.scan import Scan
 from raki.scan.arrays import Volume
 
-
 Planes = Float32[np.ndarray, "plane plane_row plane_column"]
 
 
