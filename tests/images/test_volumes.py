@@ -37,7 +37,7 @@ def error(images, reference):
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     path = tmp_path_factory.mktemp("volume") / "mprage.h5"
-    simulate_volume(path, **SIZE, acceleration=(2, 2), shift=1, n_acs=12, noise_level=0.02)
+    simulate_volume(path, **SIZE, acceleration=(2, 2), shift=1, n_acs=10, noise_level=0.0)
     return path
 
 
