@@ -12,7 +12,7 @@ from raki.formats.epi.trains import straightened
 from raki.formats.receivers import read_noise, without_dead_coils
 from raki.formats.sorting.announced import without_slices_as_partitions
 from raki.formats.sorting.encodings import Encoded, in_one_encoding
-from raki.formats.sorting.lines import Layout, lay_out
+from raki.formats.sorting.lines import Layout, lay_out, number_of_coils
 from raki.formats.sorting.marks import NOT_IMAGE, grouped, has_flag
 from raki.formats.sorting.phase import aligned
 from raki.formats.sorting.places import Lines
@@ -47,6 +47,7 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
     is_image = ~has_flag(encoded.heads, *NOT_IMAGE)
     encoding, about_slices = without_slices_as_partitions(encoded.encoding, encoded.heads[is_image])
     require_supported(encoding)
+    number_of_coils(encoded.heads[is_image])
     cut_from = getattr(acquisitions, "cut_from", None)
     if is_volume(encoded.heads, encoding):
         return sorted_volume(_of_one(encoded), encoding, (*beside, *encoded.remarks, *about_slices))

@@ -11,11 +11,18 @@ from raki.formats.acquisitions import Acquisitions
 from raki.formats.receivers import read_noise, without_dead_coils
 from raki.formats.sorting.agreement import difference, recordings_of
 from raki.formats.sorting.announced import as_found
-from raki.formats.sorting.lines import number_of_coils, require_supported_lines
+from raki.formats.sorting.lines import number_of_coils
 from raki.formats.sorting.marks import NOT_IMAGE, has_flag
 from raki.formats.sorting.measuring import measure
 from raki.formats.sorting.selection import Selected
-from raki.formats.sorting.volume import Points, VolumeLayout, about_partitions, acquired_apart, lay_out_volume
+from raki.formats.sorting.volume import (
+    Points,
+    VolumeLayout,
+    about_partitions,
+    acquired_apart,
+    lay_out_volume,
+    require_one_slab,
+)
 from raki.scan import LazySlices, Scan, to_profiles
 
 # Of one block: the file is read once for each.
@@ -43,7 +50,7 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
         UnsupportedScan: several slabs, echo trains, frames that sample different points.
     """
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
-    require_supported_lines(acquisitions.heads[is_image])
+    require_one_slab(acquisitions.heads[is_image], encoding)
     number_of_coils(acquisitions.heads[is_image])
     measured = measure(acquisitions, is_image)
     acquired = ~is_image | (measured.energies > 0)

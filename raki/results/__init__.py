@@ -2,7 +2,8 @@
 
 `raki.results.dicom` writes DICOM and `raki.results.reidentification` puts a patient back into it;
 `raki.results.comparison` scores methods on a full scan, `raki.results.notebook` shows images in a notebook,
-`raki.results.reproduction` tells whether a result comes out again. What is named here is loaded when it is used: names
+`raki.results.reproduction` tells whether a result comes out again, `raki.results.sending` hands its DICOM images to an
+archive. What is named here is loaded when it is used: names
 are put back without torch.
 """
 

@@ -73,14 +73,14 @@ def refused(acquisitions):
     return found
 
 
-def test_a_3d_scan_of_several_slabs_is_described_and_refused():
+def test_slices_counted_as_partitions_are_described_and_refused():
     acquisitions = changed(planned(2, 16), "<z>1</z>", "<z>8</z>")
     layers = [acquisitions.heads.copy() for _ in range(8)]
     for number, layer in enumerate(layers):
         layer["idx"]["kspace_encode_step_2"] = number
     acquisitions.heads = np.concatenate(layers)
     found = refused(acquisitions)
-    assert found.feasibility.refusal.failure_class == "UnsupportedScan"
+    assert found.feasibility.refusal.failure_class == "DamagedScan"
     assert (found.kind, found.counts.n_partitions, found.counts.n_averages) == ("Cartesian 3-D", 8, 1)
     assert (found.phase_encoding.acceleration, found.phase_encoding.acs.n_lines) == (2, 17)
 

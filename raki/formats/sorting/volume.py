@@ -81,11 +81,10 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
         encoding: the part of the ISMRMRD header that the image lines refer to.
 
     Raises:
-        UnsupportedScan: several slabs, compressed samples, echo trains, or frames that sample different points.
+        UnsupportedScan: frames that sample different points, or a calibration scan that is no block.
         DamagedScan: points or samples outside the encoded matrix, the centre of k-space missing.
     """
     is_image = ~has_flag(heads, *NOT_IMAGE)
-    _require_supported(heads[is_image], encoding)
     apart = acquired_apart(heads, encoding)
     image = np.flatnonzero(is_image & ~apart)
     frames, frame_of = frames_of(heads[image])
@@ -143,7 +142,8 @@ def about_partitions(
     )
 
 
-def _require_supported(lines: np.ndarray, encoding: xsd.encodingType) -> None:
+def require_one_slab(lines: np.ndarray, encoding: xsd.encodingType) -> None:
+    """Raises UnsupportedScan or DamagedScan where the lines are not of one slab that raki can sort."""
     require_supported_lines(lines)
     n_slabs = len(np.unique(lines["idx"]["slice"]))
     if n_slabs > 1:
