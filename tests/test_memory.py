@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containers import memory
-from containers.memory import MARGIN, extent_of, memory_limit, reconstruct_within, slices_at_once
+from raki import memory
 from raki.errors import TooLarge
 from raki.inspection.memory import Extent
+from raki.memory import MARGIN, extent_of, memory_limit, reconstruct_within, slices_at_once
 
 EXTENT = Extent(n_coils=16, n_pe=256, n_ro=256, n_images=20, n_pixels=256**2, has_gaps=True)
 
