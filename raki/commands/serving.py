@@ -1,6 +1,5 @@
 """`raki serve`: a server that reconstructs what clients stream."""
 
-import signal
 from typing import Annotated
 
 import typer
@@ -46,8 +45,7 @@ def serve(
         server = Server(host, port, limits=limits, options=options, pixels=pixels, device=device)
     except OSError as error:
         raise typer.BadParameter(f"can't listen on {host}, port {port}: {error.strerror}; take another") from None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.stop())
+    server.end_on_signals()
     listening_on, listening_port = server.address
     CONSOLE.print(f"Listening on {listening_on}, port {listening_port}; no authentication.", highlight=False)
     if host not in LOOPBACK:

@@ -7,6 +7,7 @@ the sandbox, as that of any raw file. Whoever can reach the port can use it: nob
 import logging
 import os
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -89,6 +90,11 @@ class Server:
         host, port, *_ = self._listener.getsockname()
         return host, port
 
+    def end_on_signals(self) -> None:
+        """Has Ctrl-C and SIGTERM end it. Only the main thread can ask for that."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.stop())
+
     def serve(self) -> None:
         """Returns after `stop`, when every client's folder is gone."""
         with TemporaryDirectory(prefix="raki-serve-", dir=self._scratch) as folder, self._listener:
@@ -116,6 +122,8 @@ class Server:
         """A client from its first byte to the closing message, whatever it sends."""
         scan_id, began_s = secrets.token_hex(8), monotonic()
         self._open.add(connection)
+        if self._stopping.is_set():  # which had not seen this one
+            connection.close()
         try:
             with TemporaryDirectory(dir=folder) as own:
                 self._answer(connection, readers, Path(own), scan_id)

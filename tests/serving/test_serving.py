@@ -149,7 +149,7 @@ def refusals(lines):
         "lines first": ([lines[2]], "before the header"),
         "no lines": ([lines[0], struct.pack("<H", 4)], "before any acquisition"),
         "images": ([lines[0], struct.pack("<H", 1022)], "send the lines as acquired"),
-        "options that there aren't": ([text(CONFIG_TEXT, "[raki]\nmethd = 1")], "which is no option"),
+        "options that there aren't": ([text(CONFIG_TEXT, "[reconstruction]\nmethd = 1")], "which is no option"),
         "a long configuration": ([text(CONFIG_TEXT, "#" * 20_000)], "more than 16384 bytes"),
         "no header": ([text(HEADER, "Dummy XML header"), lines[2], struct.pack("<H", 4)], "."),
     }
@@ -216,7 +216,7 @@ def test_a_client_that_drips_is_ended_in_time(lines, tmp_path):
 
 def test_a_configuration_names_a_method_or_is_a_raki_toml(server, lines):
     named = Client(server.address).send(config_file("zero_filled"), *lines).close().answer()
-    told = Client(server.address).send(text(CONFIG_TEXT, '[raki]\nmethod = "zero_filled"'), *lines).close().answer()
+    told = Client(server.address).send(text(CONFIG_TEXT, '[reconstruction]\nmethod = "zero_filled"'), *lines).close().answer()
     other = Client(server.address).send(config_file("simplefft"), *lines).close().answer()
     np.testing.assert_array_equal(named.images[0].data, told.images[0].data)
     assert not np.array_equal(named.images[0].data, other.images[0].data)
