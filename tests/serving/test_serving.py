@@ -216,7 +216,12 @@ def test_a_client_that_drips_is_ended_in_time(lines, tmp_path):
 
 def test_a_configuration_names_a_method_or_is_a_raki_toml(server, lines):
     named = Client(server.address).send(config_file("zero_filled"), *lines).close().answer()
-    told = Client(server.address).send(text(CONFIG_TEXT, '[reconstruction]\nmethod = "zero_filled"'), *lines).close().answer()
+    told = (
+        Client(server.address)
+        .send(text(CONFIG_TEXT, '[reconstruction]\nmethod = "zero_filled"'), *lines)
+        .close()
+        .answer()
+    )
     other = Client(server.address).send(config_file("simplefft"), *lines).close().answer()
     np.testing.assert_array_equal(named.images[0].data, told.images[0].data)
     assert not np.array_equal(named.images[0].data, other.images[0].data)
