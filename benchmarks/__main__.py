@@ -14,6 +14,7 @@ from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
 from benchmarks.mutation import mutation
 from benchmarks.peers import peers
+from benchmarks.planes import planes
 from benchmarks.quality import quality
 from benchmarks.records import CONSOLE
 from benchmarks.scaling import scaling
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for command in (
     quality,
+    planes,
     features,
     coverage,
     ablation,

@@ -10,11 +10,12 @@ from raki.errors import DamagedScan
 from raki.formats.acquisitions import Acquisitions
 from raki.formats.receivers import read_noise, without_dead_coils
 from raki.formats.sorting.agreement import difference, recordings_of
-from raki.formats.sorting.lines import number_of_coils
+from raki.formats.sorting.announced import as_found
+from raki.formats.sorting.lines import number_of_coils, require_supported_lines
 from raki.formats.sorting.marks import NOT_IMAGE, has_flag
 from raki.formats.sorting.measuring import measure
 from raki.formats.sorting.selection import Selected
-from raki.formats.sorting.volume import Points, VolumeLayout, lay_out_volume
+from raki.formats.sorting.volume import Points, VolumeLayout, about_partitions, acquired_apart, lay_out_volume
 from raki.scan import LazySlices, Scan, to_profiles
 
 # Of one block: the file is read once for each.
@@ -42,22 +43,27 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
         UnsupportedScan: several slabs, echo trains, frames that sample different points.
     """
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
+    require_supported_lines(acquisitions.heads[is_image])
     number_of_coils(acquisitions.heads[is_image])
     measured = measure(acquisitions, is_image)
     acquired = ~is_image | (measured.energies > 0)
     n_zeros = int((~acquired).sum())
     about_zeros = (f"{n_zeros} of {int(is_image.sum())} lines are stored as zeros: they were not acquired.",)
-    acquisitions, is_image = Selected(acquisitions, np.flatnonzero(acquired)), is_image[acquired]
+    kept = np.flatnonzero(acquired)
+    acquisitions, is_image, measured = Selected(acquisitions, kept), is_image[kept], measured.of(kept)
+    of_image = np.flatnonzero(is_image & ~acquired_apart(acquisitions.heads, encoding))
+    encoding, about_header = as_found(encoding, acquisitions, of_image, measured)
+    about_centre = about_partitions(encoding, acquisitions.heads[of_image], measured.energies[of_image])
     noise, dwell_ratio, about_noise = read_noise(acquisitions, is_image, len(measured.of_coils))
-    kept, noise, about_coils = without_dead_coils(acquisitions, measured.of_coils, noise)
-    layout = lay_out_volume(kept.heads, encoding)
-    _require_agreement(kept, layout)
+    alive, noise, about_coils = without_dead_coils(acquisitions, measured.of_coils, noise)
+    layout = lay_out_volume(alive.heads, encoding)
+    _require_agreement(alive, layout)
     sampled = layout.sampled
     return Scan(
-        kspace=_planes(kept, layout, layout.image, sampled),
+        kspace=_planes(alive, layout, layout.image, sampled),
         sampled=sampled,
         acs_lines=None,
-        acs=_separate_acs(kept, layout),
+        acs=_separate_acs(alive, layout),
         noise=noise,
         noise_dwell_ratio=dwell_ratio,
         readout_oversampling=1.0,
@@ -65,7 +71,15 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
         header_xml=acquisitions.header_xml,
         slab=layout.slab,
         frames=layout.frames,
-        remarks=(*remarks, *(about_zeros if n_zeros else ()), *about_noise, *about_coils, *layout.remarks),
+        remarks=(
+            *remarks,
+            *(about_zeros if n_zeros else ()),
+            *about_noise,
+            *about_coils,
+            *about_header,
+            *about_centre,
+            *layout.remarks,
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from raki.images.result import Reconstruction, ScanSummary
 from raki.kspace import FillReport, complete_slices, find_method
 from raki.options import COMBINATIONS, Chosen
 from raki.planning import PointSampling, SlicePlan, plans_of, plans_of_planes
-from raki.scan import Scan, each_slice
+from raki.scan import LinesOfSlice, Scan, each_slice
 from raki.scan.arrays import Volume
 from raki.scan.fourier import to_image
 
@@ -154,14 +154,16 @@ def _compressed(scan: Scan, n_virtual_coils: int | None) -> tuple[Scan, tuple[st
     calibration = scan.kspace if scan.acs is None else scan.acs
     lines = slice(None) if scan.acs is not None else scan.sampled if scan.acs_lines is None else slice(*scan.acs_lines)
     # Samples that are not finite are found, and named, where lines are filled.
-    finite = (_tensor(np.nan_to_num(slice_[:, lines], nan=0.0, posinf=0.0, neginf=0.0)) for slice_ in calibration)
+    finite = (
+        _tensor(np.nan_to_num(_as_lines(slice_[:, lines]), nan=0.0, posinf=0.0, neginf=0.0)) for slice_ in calibration
+    )
     covariance = torch.stack([coil_covariance(slice_) for slice_ in finite]).sum(dim=0)
     compression = principal_compression(covariance, n_coils=n_virtual_coils)
 
     acs = scan.acs
 
     def virtual(kspace: np.ndarray) -> np.ndarray:
-        return compression.apply(_tensor(kspace)).numpy()
+        return compression.apply(_tensor(_as_lines(kspace))).numpy().reshape(n_virtual_coils, *kspace.shape[1:])
 
     return replace(
         scan,
@@ -172,6 +174,11 @@ def _compressed(scan: Scan, n_virtual_coils: int | None) -> tuple[Scan, tuple[st
         f"Coils compressed from {scan.kspace.shape[1]} to {n_virtual_coils}; {100 * compression.loss:.2g} % of the ACS "
         f"energy is lost.",
     )
+
+
+def _as_lines(lines: LinesOfSlice) -> Complex64[np.ndarray, "coil line ro"]:
+    """Lines as they are, points of a plane as lines of one sample."""
+    return lines if lines.ndim == 3 else lines[..., None]
 
 
 def _combination_notes(combine: str, filled: FillReport) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from torch import Tensor
 from raki.scan import Scan
 from raki.scan.arrays import Volume
 
+Planes = Float32[np.ndarray, "plane plane_row plane_column"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
@@ -34,7 +36,7 @@ def image_grid(scan: Scan) -> Grid:
     return Grid(encoded=(geometry.encoded_rows, geometry.matrix[1]), matrix=geometry.matrix)
 
 
-def as_slices(images: Volume, scan: Scan) -> Volume:
+def as_slices(images: Planes, scan: Scan) -> Volume:
     """Images as slices of the scan: those of a 3-D scan are planes across its readout, and become slices along it."""
     if not scan.slab:
         return images

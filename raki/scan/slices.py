@@ -85,7 +85,7 @@ class LazySlices:
 
 Slices = ScanKSpace | LazySlices
 """k-space by slices, in memory or not; both are indexed and iterated over alike."""
-AcsSlices = Complex64[np.ndarray, "acs_slice coil acs_line ro"] | LazySlices
+AcsSlices = Complex64[np.ndarray, "acs_slice coil acs_line acs_ro"] | LazySlices
 ChangedSlices = Complex64[np.ndarray, "slice changed_coil pe changed_ro"] | LazySlices
 
 

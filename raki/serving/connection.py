@@ -87,12 +87,12 @@ class Connection:
         """Sends a text. Raises as `send`."""
         self.send(text_message(MessageKind.TEXT, sentence))
 
-    def finish(self) -> None:
-        """Sends the closing message, waits a little for the client to notice, and closes. Never raises."""
+    def finish(self, *, refused: bool) -> None:
+        """Sends the closing message and closes; one that was refused has a little time to notice. Never raises."""
         with suppress(ClientGone, OSError):
             self.send(struct.pack("<H", MessageKind.CLOSE))
             self._socket.shutdown(socket.SHUT_WR)
-            ends_s = time.monotonic() + LINGER_S
+            ends_s = time.monotonic() + (LINGER_S if refused else 0.0)
             # Bytes that were never read would make of the end a reset, which can overtake what was said.
             while (left_s := ends_s - time.monotonic()) > 0:
                 self._socket.settimeout(left_s)

@@ -120,18 +120,19 @@ class Server:
 
     def _attend(self, connection: Connection, readers: Readers, folder: Path) -> None:
         """A client from its first byte to the closing message, whatever it sends."""
-        scan_id, began_s = secrets.token_hex(8), monotonic()
+        scan_id, began_s, refused = secrets.token_hex(8), monotonic(), True
         self._open.add(connection)
         if self._stopping.is_set():  # which had not seen this one
             connection.close()
         try:
             with TemporaryDirectory(dir=folder) as own:
                 self._answer(connection, readers, Path(own), scan_id)
+            refused = False
         except ClientGone:
             LOG.warning("client gone", extra={"scan_id": scan_id})
         except RakiError as error:
-            refused = {"scan_id": scan_id, "class": error.failure_class, "seconds": round(monotonic() - began_s, 3)}
-            LOG.warning("refused", extra=refused)
+            why = {"class": error.failure_class, "seconds": round(monotonic() - began_s, 3)}
+            LOG.warning("refused", extra={"scan_id": scan_id, **why})
             with suppress(ClientGone):
                 connection.say(error.sentence)
         except Exception:  # one client's defect is no other's
@@ -139,7 +140,7 @@ class Server:
             with suppress(ClientGone):
                 connection.say("The scan met an error of raki's own, which was logged for its developers.")
         finally:
-            connection.finish()
+            connection.finish(refused=refused)
             self._open.discard(connection)
 
     def _answer(self, connection: Connection, readers: Readers, folder: Path, scan_id: str) -> None:

@@ -73,7 +73,7 @@ def refused(acquisitions):
     return found
 
 
-def test_a_3d_scan_is_described_and_refused():
+def test_a_3d_scan_of_several_slabs_is_described_and_refused():
     acquisitions = changed(planned(2, 16), "<z>1</z>", "<z>8</z>")
     layers = [acquisitions.heads.copy() for _ in range(8)]
     for number, layer in enumerate(layers):

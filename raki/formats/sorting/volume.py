@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import ismrmrd
 import numpy as np
 from ismrmrd import xsd
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.sorting.lines import frames_of, number_of_coils, require_supported_lines
@@ -20,6 +20,10 @@ from raki.scan.header import centre_line, centre_partition, field_of_view_mm, ma
 MOST_SLICES_PER_PARTITION = 8
 # Of the calibration points among those of the image: so many, and the calibration is a scan of its own.
 MOST_REPEATED = 0.5
+# Of unit vectors, and of positions: less is rounding, or a correction that no image shows.
+SAME_AXES, SAME_PLACE_MM = 0.01, 1.0
+# The centre of k-space over other partitions, in energy. Of the simulated head it is 40 and more, of slices 1 to 2.
+LEAST_CONTRAST = 3.0
 
 OfEachLine = Int[np.ndarray, " line"]
 
@@ -82,7 +86,7 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
     """
     is_image = ~has_flag(heads, *NOT_IMAGE)
     _require_supported(heads[is_image], encoding)
-    apart = _acquired_apart(heads, encoding)
+    apart = acquired_apart(heads, encoding)
     image = np.flatnonzero(is_image & ~apart)
     frames, frame_of = frames_of(heads[image])
     found = _points(heads, image, frame_of, len(frames), encoding)
@@ -105,6 +109,40 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
     )
 
 
+def about_partitions(
+    encoding: xsd.encodingType, lines: np.ndarray, energies: Float64[np.ndarray, " line"]
+) -> tuple[str, ...]:
+    """A sentence where the header's centre isn't the brightest partition.
+
+    Args:
+        lines: heads of the image's lines.
+        energies: of each of them.
+
+    Raises:
+        DamagedScan: all partitions are about as bright as each other, as slices are and k-space isn't.
+    """
+    partitions = lines["idx"]["kspace_encode_step_2"].astype(int)
+    n_lines = np.bincount(partitions)
+    # Of the lines that all partitions have: a calibration block is bright, and those beside it haven't its lines.
+    common = np.bincount(lines["idx"]["kspace_encode_step_1"]) >= (n_lines > 0).sum()
+    counted = common[lines["idx"]["kspace_encode_step_1"]] if common.any() else np.ones(len(lines), bool)
+    brightness = np.bincount(partitions[counted], energies[counted], minlength=len(n_lines))[n_lines > 0]
+    numbers = np.flatnonzero(n_lines)
+    brightest, others = brightness.max(), np.sort(brightness)[:-1]
+    if len(others) and brightest < LEAST_CONTRAST * np.median(others):
+        raise DamagedScan(
+            f"the {len(numbers)} partitions are about equally bright, as slices are and the steps of k-space are not: "
+            "they were counted by kspace_encode_step_2 instead of slice, or the header is wrong; convert the scan again"
+        )
+    found, centre = int(numbers[brightness.argmax()]), centre_partition(encoding)
+    if abs(found - centre) <= max(1, matrix_size(encoding.encodedSpace)[2] // 16):
+        return ()
+    return (
+        f"The header gives partition {centre} as the centre of k-space, partition {found} is the brightest: raki goes "
+        "by the header.",
+    )
+
+
 def _require_supported(lines: np.ndarray, encoding: xsd.encodingType) -> None:
     require_supported_lines(lines)
     n_slabs = len(np.unique(lines["idx"]["slice"]))
@@ -118,10 +156,11 @@ def _require_supported(lines: np.ndarray, encoding: xsd.encodingType) -> None:
             "the scan is 3-D and its lines are read in both directions (3-D EPI); raki reconstructs 3-D scans whose "
             "lines all have one, and EPI in 2-D"
         )
-    directions = np.stack([lines[name].astype(float) for name in ("read_dir", "phase_dir", "slice_dir", "position")])
-    if not np.isfinite(directions).all():
+    directions = np.stack([lines[name].astype(float) for name in ("read_dir", "phase_dir", "slice_dir")])
+    positions_mm = lines["position"].astype(float)
+    if not np.isfinite(directions).all() or not np.isfinite(positions_mm).all():
         raise DamagedScan("a line has no position, or no direction; raki needs both as numbers: export the scan again")
-    if np.ptp(directions, axis=1).max() > 1.0:
+    if np.ptp(directions, axis=1).max() > SAME_AXES or np.ptp(positions_mm, axis=0).max() > SAME_PLACE_MM:
         raise UnsupportedScan(
             "the slab moves while it is measured (positions or directions of its lines differ); raki needs one place "
             "for all of a 3-D scan: switch prospective motion correction's head off, or split the scan"
@@ -151,7 +190,7 @@ def _points(
     )
 
 
-def _acquired_apart(heads: np.ndarray, encoding: xsd.encodingType) -> np.ndarray:
+def acquired_apart(heads: np.ndarray, encoding: xsd.encodingType) -> np.ndarray:
     """Calibration points of a scan of their own: where the header says so, or where they repeat those of the image."""
     only = calibration_only(heads)
     image = ~has_flag(heads, *NOT_IMAGE) & ~only

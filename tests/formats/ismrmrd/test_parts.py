@@ -43,11 +43,11 @@ def test_a_frame_that_was_cut_short_is_left_out_and_named(edit):
     assert "left out (repetition 1): slice 1 of repetition 1 has 17 of 20 lines" in scan.remarks[0]
 
 
-def test_partitions_are_refused_by_name(edit):
+def test_partitions_that_the_header_doesnt_announce_are_refused(edit):
     def count(acquisitions):
         acquisitions["head"]["idx"]["kspace_encode_step_2"][-3:] = 1
 
-    with pytest.raises(UnsupportedScan, match="2 partitions"):
+    with pytest.raises(UnsupportedScan, match="2 slabs of partitions"):
         read_scan(edit(count))
 
 

@@ -14,7 +14,7 @@ from raki.formats import read_scan
     ("old", "new", "error", "named"),
     [
         ("<trajectory>cartesian", "<trajectory>spiral", UnsupportedScan, "'spiral'"),
-        ("<z>1</z>", "<z>24</z>", UnsupportedScan, "24 partitions"),
+        ("<z>1</z>", "<z>24</z>", UnsupportedScan, "2 slabs"),
         ("<x>64</x>", "<x>many</x>", DamagedScan, "matrix size of many"),
         ("<x>64</x>", "<x>48</x>", DamagedScan, "announces 48 samples"),
         ("<y>32</y>", "<y>24</y>", DamagedScan, "announces 0 to 23"),

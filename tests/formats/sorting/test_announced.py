@@ -56,7 +56,7 @@ def test_slices_counted_as_partitions_are_slices(slab_mm):
     np.testing.assert_array_equal(scan.kspace, phantom(3))
     assert (scan.geometry.fov_mm[2], scan.geometry.slice_spacing_mm) == (5.0, 5.0)
     assert "counts 3 slices along z" in scan.remarks[0]
-    with pytest.raises(UnsupportedScan, match="3-D"):
+    with pytest.raises(UnsupportedScan, match="2 slabs"):
         read(recorded(phantom(2)), header=changed(2, encodedSpace__matrixSize__z=3))
 
 

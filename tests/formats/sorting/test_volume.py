@@ -1,0 +1,207 @@
+"""3-D scans: sorted into planes of both phase-encode directions, or refused in a sentence."""
+
+from copy import deepcopy
+from functools import cache
+
+import ismrmrd
+import numpy as np
+import pytest
+from ismrmrd import xsd
+
+from raki.errors import DamagedScan, UnsupportedScan
+from raki.formats import open_raw
+from raki.formats.acquisitions import flag_bits
+from raki.formats.scan_reader import sorted_scan
+from raki.formats.volume_reader import _PlaneReader
+from raki.phantom import simulate_volume
+from raki.phantom.volume import sampled_points, volume_kspace
+from raki.scan import to_profiles
+from raki.scan.header import parse_header
+from tests.formats.sorting.recordings import InMemory
+
+N, PARTITIONS, COILS = 32, 12, 4
+NO_NOISE = {"n_partitions": PARTITIONS, "n_coils": COILS, "matrix": N, "noise_level": 0.0}
+CALIBRATION = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("volumes")
+
+    @cache
+    def made(**options):
+        path = folder / f"{len(list(folder.iterdir()))}.h5"
+        simulate_volume(path, **{**NO_NOISE, **options})
+        with open_raw([path]) as (_, found):
+            heads = found.heads.copy()
+            return InMemory(found.header_xml, heads, list(found.samples(np.arange(len(heads)))))
+
+    return made
+
+
+def changed(scan, *, heads=None, encoding=None, kept=None):
+    """The same with other heads, another header, or some of the acquisitions."""
+    ours, header = scan.heads.copy(), deepcopy(parse_header(scan.header_xml))
+    if heads:
+        heads(ours)
+    if encoding:
+        encoding(header.encoding[0])
+    which = np.arange(len(ours)) if kept is None else np.flatnonzero(kept(ours))
+    return InMemory(xsd.ToXML(header), ours[which], [scan.lines[n] for n in which])
+
+
+def planes_of(kspace):
+    """`pe2 coil pe ro` as planes `x coil pe pe2`, the readout oversampling cut off."""
+    profiles = to_profiles(kspace)[..., N // 2 : N // 2 + N]
+    return profiles.transpose(3, 1, 2, 0)
+
+
+def test_each_point_is_in_its_place_and_nothing_else_is_there(simulated):
+    scan = sorted_scan(simulated(acceleration=(2, 2), shift=1, n_acs=8)).in_memory()
+    acquired, _ = sampled_points((N, PARTITIONS), (2, 2), 1, 8)
+    truth = planes_of(volume_kspace(PARTITIONS, 2.0, COILS, N, 0))
+    assert scan.kspace.shape == (N, COILS, N, PARTITIONS)
+    np.testing.assert_array_equal(scan.sampled, acquired)
+    np.testing.assert_allclose(scan.kspace[..., acquired], truth[..., acquired], atol=1e-4 * abs(truth).max())
+    assert not scan.kspace[..., ~acquired].any()
+    assert scan.readout_oversampling == 1.0
+
+
+def test_planes_are_the_same_however_few_are_read_at_once(simulated, monkeypatch):
+    whole = sorted_scan(simulated(acceleration=(2, 2), n_acs=8)).in_memory().kspace
+    n_points = int(sampled_points((N, PARTITIONS), (2, 2), 0, 8)[0].sum())
+    monkeypatch.setattr("raki.formats.volume_reader.BLOCK_BYTES", 5 * 8 * COILS * n_points)
+    reads = []
+    read = _PlaneReader._read_block
+    monkeypatch.setattr(_PlaneReader, "_read_block", lambda self, *at: reads.append(at) or read(self, *at))
+    in_blocks = sorted_scan(simulated(acceleration=(2, 2), n_acs=8)).in_memory().kspace
+    np.testing.assert_array_equal(in_blocks, whole)
+    assert len(reads) == -(-N // 5)
+
+
+def test_slices_lie_about_the_middle_of_the_slab(simulated):
+    scan = sorted_scan(simulated(n_slices=10))
+    assert scan.n_slices == 10
+    assert (scan.slab.n_slices, scan.slab.n_encoded) == (10, 12)
+    assert scan.geometry.slice_spacing_mm == pytest.approx(2.0)
+    assert scan.geometry.position_mm == pytest.approx((0.0, 0.0, 16.0 - 5 * 2.0))
+
+
+def test_averages_are_averaged_at_the_noise_of_one(simulated):
+    once = simulated(acceleration=(1, 1))
+    twice = InMemory(once.header_xml, np.concatenate([once.heads, once.heads]), once.lines * 2)
+    twice.heads["idx"]["average"][len(once.heads) :] = 1
+    np.testing.assert_allclose(
+        sorted_scan(twice).in_memory().kspace, np.sqrt(2) * sorted_scan(once).in_memory().kspace, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_recordings_that_differ_are_no_averages(simulated):
+    once = simulated(acceleration=(1, 1))
+    twice = InMemory(once.header_xml, np.concatenate([once.heads] * 2), [*once.lines, *(1j * x for x in once.lines)])
+    with pytest.raises(DamagedScan, match="recorded several times"):
+        sorted_scan(twice)
+
+
+def test_frames_come_one_after_the_other_and_a_stopped_one_is_left_out(simulated):
+    first = simulated(acceleration=(2, 1), n_acs=8)
+    heads = np.concatenate([first.heads, first.heads, first.heads[:20]])
+    heads["idx"]["repetition"][len(first.heads) :] = 1
+    heads["idx"]["repetition"][2 * len(first.heads) :] = 2
+    lines = [*first.lines, *(2 * line for line in first.lines), *first.lines[:20]]
+    scan = sorted_scan(InMemory(first.header_xml, heads, lines)).in_memory()
+    assert len(scan.frames) == 2
+    np.testing.assert_allclose(scan.kspace[N:], 2 * scan.kspace[:N], rtol=1e-5)
+    assert "the scan was stopped" in " ".join(scan.remarks)
+
+
+def test_a_calibration_scan_of_its_own_is_a_block_apart(simulated):
+    image, reference = simulated(acceleration=(2, 2), n_acs=0), simulated(acceleration=(1, 1))
+    near = (abs(reference.heads["idx"]["kspace_encode_step_1"].astype(int) - N // 2) < 5) & (
+        abs(reference.heads["idx"]["kspace_encode_step_2"].astype(int) - PARTITIONS // 2) < 4
+    )
+    theirs = reference.heads[near].copy()
+    theirs["flags"] = CALIBRATION
+    lines = [*image.lines, *(3 * reference.lines[n] for n in np.flatnonzero(near))]
+    both = InMemory(image.header_xml, np.concatenate([image.heads, theirs]), lines)
+    apart = changed(both, encoding=lambda e: setattr(e.parallelImaging, "calibrationMode",
+                                                     xsd.calibrationModeType.SEPARATE))  # fmt: skip
+    scan = sorted_scan(apart).in_memory()
+    truth = planes_of(volume_kspace(PARTITIONS, 2.0, COILS, N, 0))
+    assert scan.acs.shape == (N, COILS, 9, 7)
+    np.testing.assert_allclose(scan.acs, 3 * truth[:, :, 12:21, 3:10], atol=1e-4 * abs(truth).max())
+    assert not scan.sampled[13, 6]
+
+
+def test_an_asymmetric_echo_keeps_its_centre(simulated):
+    whole = simulated(acceleration=(1, 1))
+    n_cut = 16
+    short = InMemory(whole.header_xml, whole.heads.copy(), [line[:, n_cut:] for line in whole.lines])
+    short.heads["number_of_samples"] -= n_cut
+    short.heads["center_sample"] -= n_cut
+    spectra = np.fft.fftshift(np.fft.fft(sorted_scan(short).in_memory().kspace[:, 0, N // 2, PARTITIONS // 2]))
+    assert abs(spectra).argmax() in (N // 2 - 1, N // 2, N // 2 + 1)
+
+
+def turn(heads):
+    heads["slice_dir"][5] = [0, 1, 0]
+
+
+def move(heads):
+    heads["position"][len(heads) // 2 :, 2] += 3
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"heads": lambda h: h["idx"]["slice"].__setitem__(slice(10, None), 1)}, UnsupportedScan, "2 slabs"),
+        ({"heads": move}, UnsupportedScan, "the slab moves"),
+        ({"heads": turn}, UnsupportedScan, "the slab moves"),
+        (
+            {"heads": lambda h: h["flags"].__setitem__(3, flag_bits(ismrmrd.ACQ_IS_REVERSE))},
+            UnsupportedScan,
+            "read in both directions",
+        ),
+        (
+            {"encoding": lambda e: setattr(e.encodedSpace.matrixSize, "z", 6)},
+            DamagedScan,
+            "partitions .* were found, the header announces 0 to 5",
+        ),
+        ({"kept": lambda h: h["idx"]["kspace_encode_step_2"] < 5}, DamagedScan, "the centre of k-space"),
+        (
+            {"heads": lambda h: h["idx"]["kspace_encode_step_2"].__setitem__(slice(None), 0)},
+            DamagedScan,
+            "recorded several times|centre of k-space",
+        ),
+    ],
+)
+def test_what_is_no_slab_is_refused_in_a_sentence(simulated, change, error, said):
+    with pytest.raises(error, match=said):
+        sorted_scan(changed(simulated(acceleration=(1, 1)), **change))
+
+
+def test_slices_that_were_counted_as_partitions_are_no_kspace(simulated):
+    """Transformed along them, 2-D slices would make images of nothing."""
+    scan = simulated(acceleration=(1, 1))
+    order = np.lexsort((scan.heads["idx"]["kspace_encode_step_1"], scan.heads["idx"]["kspace_encode_step_2"]))
+    lines = np.stack([scan.lines[n] for n in order]).reshape(PARTITIONS, N, COILS, 2 * N)
+    slices = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(lines, axes=0), axis=0), axes=0).astype(np.complex64)
+    as_slices = InMemory(scan.header_xml, scan.heads[order], list(slices.reshape(-1, COILS, 2 * N)))
+    with pytest.raises(DamagedScan, match="about equally bright, as slices are"):
+        sorted_scan(as_slices)
+
+
+def test_partial_fourier_along_the_slab_is_remarked_on(simulated):
+    scan = sorted_scan(simulated(acceleration=(2, 1), partial_fourier=(1.0, 0.75), n_acs=4))
+    assert not scan.sampled[:, :2].any()
+    assert "The header announces partitions 0 to 11" in " ".join(scan.remarks)
+
+
+def test_points_at_random_are_sorted_and_refused_where_they_are_to_be_filled(simulated):
+    random = np.random.default_rng(0)
+    whole = simulated(acceleration=(1, 1))
+    kept = random.random(len(whole.heads)) < 0.4
+    centre = (whole.heads["idx"]["kspace_encode_step_1"] == N // 2) & (
+        whole.heads["idx"]["kspace_encode_step_2"] == PARTITIONS // 2
+    )
+    assert sorted_scan(changed(whole, kept=lambda _: kept | centre)).sampled.mean() == pytest.approx(0.4, abs=0.05)

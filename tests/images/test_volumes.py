@@ -1,0 +1,131 @@
+"""3-D scans from the raw file to slices, against what the phantom is."""
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from raki.cli import app
+from raki.errors import UnsupportedScan
+from raki.export import write_scan
+from raki.formats import read_scan
+from raki.images import reconstruct
+from raki.images.metrics import nmse
+from raki.inspection.inspection import inspect
+from raki.phantom import simulate_volume
+from raki.phantom.volume import volume_kspace
+from raki.prepare import prepare, preprocess
+from raki.results.comparison import compare
+from raki.scan.prepared import open_prepared, write_prepared
+
+N, PARTITIONS, COILS = 32, 10, 6
+SIZE = {"n_partitions": PARTITIONS, "n_coils": COILS, "matrix": N}
+
+
+def truth():
+    """Root sum of squares of the fully sampled slab, `slice row column`."""
+    kspace = np.fft.ifftshift(volume_kspace(PARTITIONS, 2.0, COILS, N, 0), axes=(0, 2, 3))
+    images = np.fft.fftshift(np.fft.ifftn(kspace, axes=(0, 2, 3), norm="ortho"), axes=(0, 2, 3))
+    return np.sqrt((abs(images) ** 2).sum(axis=1))[..., N // 2 : N // 2 + N].astype(np.float32)
+
+
+def error(images, reference):
+    return float(nmse(torch.from_numpy(images.copy()), torch.from_numpy(reference.copy())))
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    path = tmp_path_factory.mktemp("volume") / "mprage.h5"
+    simulate_volume(path, **SIZE, acceleration=(2, 2), shift=1, n_acs=12, noise_level=0.02)
+    return path
+
+
+def test_a_fully_sampled_slab_is_what_was_drawn(tmp_path):
+    path = tmp_path / "full.h5"
+    simulate_volume(path, **SIZE, acceleration=(1, 1), noise_level=0.0)
+    made = reconstruct(preprocess(read_scan(path)), device="cpu")
+    np.testing.assert_allclose(made.result, truth(), atol=1e-4 * truth().max())
+    assert "no point is missing" in " ".join(made.notes)
+
+
+def test_slices_beyond_the_image_are_cut_off(tmp_path):
+    path = tmp_path / "oversampled.h5"
+    simulate_volume(path, **SIZE, acceleration=(1, 1), n_slices=8, noise_level=0.0)
+    made = reconstruct(preprocess(read_scan(path)), device="cpu")
+    np.testing.assert_allclose(made.result, truth()[1:9], atol=1e-4 * truth().max())
+    assert made.scan.n_slices == 8
+
+
+def test_skipped_points_are_filled(raw):
+    made = reconstruct(preprocess(read_scan(raw)), device="cpu", with_maps=True)
+    zero_filled, grappa, raki = (made.images[name] / made.images["zero_filled"].max() for name in made.images)
+    reference = truth() * (raki * truth()).sum() / (truth() ** 2).sum()
+    assert error(raki, reference) < error(grappa, reference) < error(zero_filled, reference)
+    assert made.result.shape == (PARTITIONS, N, N)
+    assert made.maps["g_factor"].shape == made.result.shape
+    assert (made.scan.acceleration, made.scan.cell) == (4, (2, 2))
+
+
+def test_the_prepared_file_holds_the_acquired_points_alone_and_gives_the_same_images(raw, tmp_path):
+    scan = preprocess(read_scan(raw))
+    path = tmp_path / "prepared.h5"
+    prepare([raw], path)
+    with open_prepared(path) as prepared:
+        assert prepared.slab == scan.slab
+        np.testing.assert_array_equal(prepared.sampled, scan.sampled)
+        np.testing.assert_array_equal(prepared.in_memory().kspace, scan.in_memory().kspace)
+        images = reconstruct(prepared, method="grappa", device="cpu").result
+    np.testing.assert_array_equal(images, reconstruct(scan, method="grappa", device="cpu").result)
+    acquired = int(scan.sampled.sum()) * COILS * N * 8
+    assert path.stat().st_size < 1.2 * acquired + 200_000
+
+
+def test_fewer_virtual_coils_and_adaptive_combination_do_too(raw):
+    scan = preprocess(read_scan(raw))
+    made = reconstruct(scan, method="grappa", combine="adaptive", n_virtual_coils=5, device="cpu", with_maps=False)
+    assert made.result.shape == (PARTITIONS, N, N)
+    assert error(made.result, reconstruct(scan, method="grappa", device="cpu").result) < 0.05
+
+
+def test_the_file_is_inspected(raw):
+    found = inspect([raw], device="cpu")
+    assert found.kind == "Cartesian 3-D"
+    assert found.feasibility.reconstructable
+    assert found.phase_encoding.partitions.accelerations == (2, 2)
+    assert found.phase_encoding.partitions.shift == 1
+    assert {each.method for each in found.feasibility.methods if each.usable} == {
+        "zero_filled",
+        "grappa",
+        "raki_linear",
+        "raki",
+    }
+
+
+def test_the_command_line_makes_results_of_it(raw, tmp_path):
+    ran = CliRunner().invoke(app, ["reconstruct", str(raw), "-o", str(tmp_path / "out"), "--method", "grappa"])
+    assert ran.exit_code == 0, ran.output
+    report = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "points of both phase-encode directions were acquired, R = 2 \N{MULTIPLICATION SIGN} 2" in report
+    assert f'viewBox="0 0 {N} {PARTITIONS}"' in report
+
+
+@pytest.mark.parametrize("name", ["scan.npz", "scan.h5", "scan.hdr"])
+def test_it_is_not_converted_into_what_would_mean_something_else(raw, tmp_path, name):
+    with pytest.raises(UnsupportedScan, match="3-D"):
+        write_scan(read_scan(raw), tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_methods_are_not_compared_on_it(raw):
+    with pytest.raises(UnsupportedScan, match="3-D"):
+        compare(preprocess(read_scan(raw)), acceleration=2, n_acs_lines=12, device="cpu")
+
+
+def test_points_at_random_are_refused_before_anything_is_filled(raw, tmp_path):
+    scan = preprocess(read_scan(raw)).in_memory()
+    sampled = np.random.default_rng(0).random(scan.sampled.shape) < 0.3
+    sampled[N // 2 - 4 : N // 2 + 4, 2:8] = True
+    other = type(scan)(**{**vars(scan), "sampled": sampled})
+    write_prepared(other, tmp_path / "random.h5")
+    with open_prepared(tmp_path / "random.h5") as prepared, pytest.raises(UnsupportedScan, match="compressed sensing"):
+        reconstruct(prepared, device="cpu")
