@@ -3,8 +3,7 @@
 from argparse import ArgumentParser
 
 from raki.service.log import configure
-from raki.serving import Limits, Server
-from raki.serving.images import Pixels
+from raki.serving import Limits, Pixels, Server
 
 
 def main() -> None:

@@ -32,8 +32,7 @@ def serve(
     There is no authentication and no encryption: whoever reaches the port can use it.
     """
     from raki.service.log import configure
-    from raki.serving import Limits, Server
-    from raki.serving.images import Pixels
+    from raki.serving import Limits, Pixels, Server
 
     require_device(device)
     configure()

@@ -29,7 +29,7 @@ def test_it_serves_until_it_is_told_to_end(raw, tmp_path, number):
         process.send_signal(number)
         out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    idle.answer()
+    idle.socket.close()
     assert list(tmp_path.iterdir()) == []
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["event"] for line in lines if line["level"] == "INFO"] == ["received", "first image", "sent"]
