@@ -50,7 +50,8 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
     cut_from = getattr(acquisitions, "cut_from", None)
     if is_volume(encoded.heads, encoding):
         return sorted_volume(_of_one(encoded), encoding, (*beside, *encoded.remarks, *about_slices))
-    understood = understand(_straightened(encoded), encoding, cut_from=cut_from)
+    straight, about_trains = _straightened(encoded)
+    understood = understand(straight, encoding, cut_from=cut_from)
     acquisitions, encoding = understood.acquisitions, understood.encoding
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
     noise, dwell_ratio, about_noise = read_noise(acquisitions, is_image, len(understood.measured.of_coils))
@@ -73,6 +74,7 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
         remarks=(
             *beside,
             *encoded.remarks,
+            *about_trains,
             *about_noise,
             *about_coils,
             *about_slices,
@@ -91,12 +93,14 @@ def _of_one(encoded: Encoded) -> Acquisitions:
     return OneAfterAnother([encoded.image, encoded.reference], encoded.image.header_xml)
 
 
-def _straightened(encoded: Encoded) -> Acquisitions:
-    """All of them; what the echo trains of image and reference need is done to each."""
-    image = straightened(encoded.image, encoded.encoding)
+def _straightened(encoded: Encoded) -> tuple[Acquisitions, tuple[str, ...]]:
+    """All of them; what the echo trains of image and reference need is done to each, and said."""
+    image, remarks = straightened(encoded.image, encoded.encoding)
     if encoded.reference is None or encoded.its_encoding is None:
-        return image
-    return OneAfterAnother([image, straightened(encoded.reference, encoded.its_encoding)], image.header_xml)
+        return image, remarks
+    reference, about_reference = straightened(encoded.reference, encoded.its_encoding)
+    said = tuple(f"Calibration scan: {remark}" for remark in about_reference)
+    return OneAfterAnother([image, reference], image.header_xml), (*remarks, *said)
 
 
 def _require_filled(heads: np.ndarray, layout: Layout) -> None:

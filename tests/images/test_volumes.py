@@ -11,6 +11,7 @@ from raki.export import write_scan
 from raki.formats import read_scan
 from raki.images import reconstruct
 from raki.images.metrics import nmse
+from raki.images.resampling import as_slices
 from raki.inspection.inspection import inspect
 from raki.phantom import simulate_volume
 from raki.phantom.volume import volume_kspace
@@ -18,7 +19,7 @@ from raki.prepare import prepare, preprocess
 from raki.results.comparison import compare
 from raki.scan.prepared import open_prepared, write_prepared
 
-N, PARTITIONS, COILS = 32, 10, 6
+N, PARTITIONS, COILS = 24, 10, 6
 SIZE = {"n_partitions": PARTITIONS, "n_coils": COILS, "matrix": N}
 
 
@@ -36,7 +37,7 @@ def error(images, reference):
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     path = tmp_path_factory.mktemp("volume") / "mprage.h5"
-    simulate_volume(path, **SIZE, acceleration=(2, 2), shift=1, n_acs=12, noise_level=0.02)
+    simulate_volume(path, **SIZE, acceleration=(2, 2), shift=1, n_acs=10, noise_level=0.0)
     return path
 
 
@@ -57,13 +58,20 @@ def test_slices_beyond_the_image_are_cut_off(tmp_path):
 
 
 def test_skipped_points_are_filled(raw):
-    made = reconstruct(preprocess(read_scan(raw)), device="cpu", with_maps=True)
-    zero_filled, grappa, raki = (made.images[name] / made.images["zero_filled"].max() for name in made.images)
-    reference = truth() * (raki * truth()).sum() / (truth() ** 2).sum()
-    assert error(raki, reference) < error(grappa, reference) < error(zero_filled, reference)
+    made = reconstruct(preprocess(read_scan(raw)), method="grappa", device="cpu")
+    zero_filled, grappa = (made.images[name] / made.images["zero_filled"].max() for name in made.images)
+    reference = truth() * (grappa * truth()).sum() / (truth() ** 2).sum()
+    assert error(grappa, reference) < 0.5 * error(zero_filled, reference)
     assert made.result.shape == (PARTITIONS, N, N)
-    assert made.maps["g_factor"].shape == made.result.shape
     assert (made.scan.acceleration, made.scan.cell) == (4, (2, 2))
+
+
+def test_planes_become_slices_with_every_pixel_in_its_place(raw):
+    scan = preprocess(read_scan(raw))
+    planes = np.random.default_rng(0).random((N, N, PARTITIONS)).astype(np.float32)
+    slices = as_slices(planes, scan)
+    assert slices.shape == (PARTITIONS, N, N)
+    assert slices[3, 5, 7] == planes[7, 5, 3]
 
 
 def test_the_prepared_file_holds_the_acquired_points_alone_and_gives_the_same_images(raw, tmp_path):
@@ -80,11 +88,12 @@ def test_the_prepared_file_holds_the_acquired_points_alone_and_gives_the_same_im
     assert path.stat().st_size < 1.2 * acquired + 200_000
 
 
-def test_fewer_virtual_coils_and_adaptive_combination_do_too(raw):
+def test_fewer_virtual_coils_do_too(raw):
     scan = preprocess(read_scan(raw))
-    made = reconstruct(scan, method="grappa", combine="adaptive", n_virtual_coils=5, device="cpu", with_maps=False)
-    assert made.result.shape == (PARTITIONS, N, N)
-    assert error(made.result, reconstruct(scan, method="grappa", device="cpu").result) < 0.05
+    made, plain = (
+        reconstruct(scan, method="zero_filled", device="cpu", **others) for others in ({"n_virtual_coils": 5}, {})
+    )
+    assert error(made.result, plain.result) < 0.05
 
 
 def test_the_file_is_inspected(raw):

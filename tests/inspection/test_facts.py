@@ -42,10 +42,11 @@ def test_the_files_tell_what_was_simulated(tmp_path):
     assert found.feasibility.refusal is None
 
 
-def test_each_sample_of_an_image_is_read_once(recorded):
+def test_each_sample_of_an_image_is_read_once_and_of_a_few_trains_to_see_their_directions(recorded):
     acquisitions = recorded()
     inspected(acquisitions)
-    assert acquisitions.n_read == {True: 16, False: 40}
+    # Two slices of 20 lines, each with 16 in a row one step apart.
+    assert acquisitions.n_read == {True: 16, False: 40 + 2 * 16}
 
 
 def test_nothing_of_the_person_scanned_is_told(recorded):

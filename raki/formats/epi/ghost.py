@@ -71,7 +71,8 @@ def nyquist_phase(
         single += plain if is_reversed[middle] else plain.conj()
     if not doubled.any():
         raise UnsupportedScan(
-            "the navigators hold no signal; raki needs it to remove the N/2 ghost: export the scan with all of them"
+            "the navigators, or the lines in their place, hold no signal; raki needs it to remove the N/2 ghost: "
+            "export the scan with all of them"
         )
     return _fit_line(_root_of_magnitude(doubled).sum(axis=0), single.sum(axis=0))
 

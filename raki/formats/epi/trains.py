@@ -8,10 +8,12 @@ import numpy as np
 from ismrmrd import xsd
 from jaxtyping import Complex64, Int
 
-from raki.errors import DamagedScan, UnsupportedScan
+from raki.errors import DamagedScan
 from raki.formats.acquisitions import Acquisitions, flag_bits
 from raki.formats.epi.ghost import NyquistPhase, correct_nyquist, flip_reversed, nyquist_phase
+from raki.formats.epi.own_phase import Halves, about_ghost, halves, on_the_side_of, own_images, refined
 from raki.formats.epi.ramps import RampSampling, readout_positions, regrid_ramps
+from raki.formats.epi.unmarked import IMAGES_LOOKED_AT, spread, with_reversals_marked
 from raki.formats.sorting.marks import NOT_IMAGE, has_flag
 from raki.scan import COUNTERS
 
@@ -19,20 +21,22 @@ from raki.scan import COUNTERS
 BATCH = 256
 
 
-def straightened(acquisitions: Acquisitions, encoding: xsd.encodingType) -> Acquisitions:
+def straightened(acquisitions: Acquisitions, encoding: xsd.encodingType) -> tuple[Acquisitions, tuple[str, ...]]:
     """The same acquisitions with reversed lines flipped, ramp samples regridded and the Nyquist ghost corrected.
 
-    A scan that isn't EPI comes back as it is.
+    A scan that isn't EPI comes back as it is. With it come sentences on what was found in the lines alone.
 
     Raises:
-        UnsupportedScan: lines of both directions in one image, without navigators to correct them by.
+        UnsupportedScan: lines of both directions in one image that hold no signal, or whose directions don't tell.
         DamagedScan: the header's readout is impossible.
     """
     ramps = RampSampling.from_header(encoding)
-    of_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
-    if ramps is None and not has_flag(acquisitions.heads[of_image], ismrmrd.ACQ_IS_REVERSE).any():
-        return acquisitions
-    return EchoTrains(acquisitions, ramps)
+    marked, about_marks = with_reversals_marked(acquisitions, encoding)
+    of_image = ~has_flag(marked.heads, *NOT_IMAGE)
+    if ramps is None and not has_flag(marked.heads[of_image], ismrmrd.ACQ_IS_REVERSE).any():
+        return acquisitions, ()
+    trains = EchoTrains(marked, ramps)
+    return trains, (*about_marks, *trains.remarks)
 
 
 class EchoTrains:
@@ -46,9 +50,11 @@ class EchoTrains:
         self._is_reversed = has_flag(heads, ismrmrd.ACQ_IS_REVERSE)
         self._runs = _navigator_runs(heads)
         self._run_of = np.full(len(heads), -1)
+        self._phase = lru_cache(maxsize=64)(self._phase_of_run)
+        self.remarks: tuple[str, ...] = ()
         if _mixes_directions(heads[self._is_line]):
             self._run_of[self._is_line] = _matching_runs(heads, self._runs, np.flatnonzero(self._is_line))
-        self._phase = lru_cache(maxsize=64)(self._phase_of_run)
+            self._correct_without_navigators(np.flatnonzero(self._is_line & (self._run_of < 0)))
         self.heads = self._straight_heads(heads)
 
     def samples(self, wanted: Int[np.ndarray, " wanted"]) -> Iterator[Complex64[np.ndarray, "coil kept"]]:
@@ -99,8 +105,31 @@ class EchoTrains:
         return straight
 
     def _phase_of_run(self, run: int) -> NyquistPhase:
-        indices = self._runs[run]
+        if run < len(self._runs):
+            return self._between(self._runs[run])
+        return self._phase_of_image(self._own[run - len(self._runs)])
+
+    def _between(self, indices: np.ndarray) -> NyquistPhase:
         return nyquist_phase(self._on_grid(indices), self._is_reversed[indices])
+
+    def _phase_of_image(self, image: np.ndarray) -> NyquistPhase:
+        own = on_the_side_of(self._between(image), self._common)
+        return refined(self._halves(image), (own, self._common))
+
+    def _correct_without_navigators(self, lines: np.ndarray) -> None:
+        """Counts the images among these lines as further runs, each its own navigators."""
+        self._own, image_of = own_images(self._acquisitions.heads, lines)
+        if not self._own:
+            return
+        self._run_of[lines[image_of >= 0]] = len(self._runs) + image_of[image_of >= 0]
+        examples = [self._own[number] for number in spread(len(self._own), IMAGES_LOOKED_AT)]
+        brightest = max(examples, key=lambda image: float(np.linalg.norm(self._on_grid(image))))
+        self._common = self._between(brightest)
+        self.remarks = (about_ghost(self._halves(brightest), self._phase_of_image(brightest), len(self._own)),)
+
+    def _halves(self, image: np.ndarray) -> Halves:
+        places = self._acquisitions.heads["idx"]["kspace_encode_step_1"][image].astype(int)
+        return halves(self._on_grid(image), places, self._is_reversed[image])
 
 
 def _mixes_directions(lines: np.ndarray) -> bool:
@@ -125,21 +154,15 @@ def _navigator_runs(heads: np.ndarray) -> list[np.ndarray]:
 def _matching_runs(heads: np.ndarray, runs: list[np.ndarray], lines: np.ndarray) -> Int[np.ndarray, " line"]:
     """The navigators of each line: the last before it of its slice, set, contrast and repetition.
 
-    Else the last before it of its slice, else the first of its slice; never another slice's, whose phase is its own.
+    Else the last before it of its slice, else the first of its slice; never another slice's, whose phase is its own: -1
+    where its slice has none.
     """
     firsts = np.array([run[0] for run in runs], int)
     found = np.full(len(lines), -1)
     for counters in (("slice", "repetition", "set", "contrast"), ("slice",)):
         before, earliest = _runs_alike(_codes(heads, counters), firsts, lines)
         found = np.where(found < 0, before, found)
-    found = np.where(found < 0, earliest, found)
-    if (found < 0).any():
-        n_missing = len(np.unique(heads["idx"]["slice"][lines[found < 0]]))
-        raise UnsupportedScan(
-            f"{n_missing} slices have reversed lines (EPI) and no navigators (phase-correction lines); raki needs them "
-            "to remove the N/2 ghost: export the scan with its phase-correction lines"
-        )
-    return found
+    return np.where(found < 0, earliest, found)
 
 
 def _codes(heads: np.ndarray, counters: tuple[str, ...]) -> Int[np.ndarray, " acquisition"]:

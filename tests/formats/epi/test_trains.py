@@ -10,7 +10,8 @@ from ismrmrd import xsd
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats import open_scan
 from raki.formats.acquisitions import HEAD
-from raki.formats.epi.ghost import ghost_level
+from raki.formats.epi.ghost import NyquistPhase, ghost_level
+from raki.formats.epi.own_phase import on_the_side_of
 from raki.formats.epi.trains import straightened
 from raki.formats.scan_reader import sorted_scan
 from raki.phantom.phantom import phantom_kspace
@@ -38,7 +39,7 @@ def along_readout(lines, phase):
     return np.fft.fftshift(np.fft.fft(np.fft.ifftshift(profiles, axes=-1)), axes=-1).astype(np.complex64)
 
 
-def epi(*, with_navigators=True, repetitions=1, offsets=(OFFSET, -OFFSET)):
+def epi(*, with_navigators=True, repetitions=1, offsets=(OFFSET, -OFFSET), step=1):
     """A phantom recorded back and forth, each slice with its own delay between the two; and the truth."""
     truth = phantom_kspace(N_SLICES, N_COILS, MATRIX, 1, readout_oversampling=2)
     pixels = np.arange(2 * MATRIX) - MATRIX
@@ -61,8 +62,8 @@ def epi(*, with_navigators=True, repetitions=1, offsets=(OFFSET, -OFFSET)):
             centre = truth[slice_index, :, MATRIX // 2]
             for n in range(3 * with_navigators):
                 record(0, centre, slice_index, repetition, turned=n % 2 == 1, flags=PHASE_CORRECTION)
-            for line in range(MATRIX):
-                record(line, truth[slice_index, :, line], slice_index, repetition, turned=line % 2 == 1)
+            for number, line in enumerate(range(0, MATRIX, step)):
+                record(line, truth[slice_index, :, line], slice_index, repetition, turned=number % 2 == 1)
     header = scan_header(N_SLICES, N_COILS, MATRIX, 1)
     header.encoding[0].trajectory = xsd.trajectoryType.EPI
     return InMemory(xsd.ToXML(header), np.concatenate(heads), samples), truth
@@ -90,18 +91,37 @@ def test_a_train_without_navigators_takes_those_of_its_slice():
     assert np.linalg.norm(scan.kspace[N_SLICES:] - truth) < 0.02 * np.linalg.norm(truth)
 
 
-def test_without_navigators_it_is_refused():
-    recorded, _ = epi(with_navigators=False)
-    with pytest.raises(UnsupportedScan, match=r"2 slices have reversed lines .* no navigators"):
+def test_without_navigators_each_image_is_corrected_by_its_own_lines_and_the_scan_says_so():
+    recorded, truth = epi(with_navigators=False)
+    scan = sorted_scan(recorded).in_memory()
+    assert np.linalg.norm(scan.kspace - truth) < 0.05 * np.linalg.norm(truth)
+    (said,) = (remark for remark in scan.remarks if "no navigators" in remark)
+    before, after = (float(part.split()[-1]) for part in said.split(" %")[:2])
+    assert before > 5 * after
+
+
+def test_undersampled_trains_without_navigators_are_refused():
+    recorded, _ = epi(with_navigators=False, step=2)
+    with pytest.raises(UnsupportedScan, match="several steps apart, and no navigators"):
         sorted_scan(recorded)
 
 
+def test_images_without_navigators_are_not_moved_by_half_the_field_of_view_against_each_other():
+    """Of the phases that move an image by half the field of view, the one next to the brightest image's."""
+    common = NyquistPhase(slope_rad_per_pixel=0.1, offset_rad=0.3)
+    for offset, expected in ((1.2, 1.2), (3.0, 3.0 - np.pi), (-2.5, -2.5 + np.pi), (-0.9, -0.9)):
+        phase = on_the_side_of(NyquistPhase(slope_rad_per_pixel=0.2, offset_rad=offset), common)
+        assert np.exp(1j * phase.offset_rad) == pytest.approx(np.exp(1j * expected))
+        assert phase.slope_rad_per_pixel == 0.2
+
+
 def test_a_scan_of_forward_lines_stays_as_it_is():
-    recorded, _ = epi()
-    forward = InMemory(recorded.header_xml, recorded.heads.copy(), recorded._samples)
-    forward.heads["flags"] &= ~REVERSE
+    recorded, truth = epi()
+    heads = recorded.heads[recorded.heads["flags"] & PHASE_CORRECTION == 0]
+    heads["flags"] = 0
+    forward = InMemory(recorded.header_xml, heads, list(truth.swapaxes(1, 2).reshape(-1, N_COILS, 2 * MATRIX)))
     encoding = parse_header(forward.header_xml).encoding[0]
-    assert straightened(forward, encoding) is forward
+    assert straightened(forward, encoding) == (forward, ())
 
 
 def test_lines_of_one_train_that_differ_in_length_are_named():
@@ -115,7 +135,7 @@ def test_noise_is_left_as_it_was_recorded():
     recorded, _ = epi()
     recorded.heads["flags"][0] = 1 << (ismrmrd.ACQ_IS_NOISE_MEASUREMENT - 1)
     encoding = parse_header(recorded.header_xml).encoding[0]
-    (noise,) = straightened(recorded, encoding).samples(np.array([0]))
+    (noise,) = straightened(recorded, encoding)[0].samples(np.array([0]))
     np.testing.assert_array_equal(noise, recorded._samples[0])
 
 
