@@ -19,6 +19,7 @@ from raki.commands.operating import NotInstalled, cancel, logs, retry, show, sta
 from raki.commands.raw_files import CONSOLE
 from raki.commands.reproducing import reproduce
 from raki.commands.sending import send
+from raki.commands.serving import serve
 from raki.errors import RakiError
 from raki.plugins import OURS
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (reconstruct, inspect, compare, convert, deidentify, reidentify, reproduce, send, simulate)
+COMMANDS = (reconstruct, inspect, compare, convert, deidentify, reidentify, reproduce, send, serve, simulate)
 for command in COMMANDS:
     app.command()(command)
 for of_the_operator in (status, show, logs, submit, retry, cancel):

@@ -29,6 +29,7 @@ PAGES = [
 RUN_ELSEWHERE = {
     ".venv/bin/raki local": "tests/test_end_to_end.py",
     ".venv/bin/raki local --once scan1.h5 scan2.tar.gz": "tests/commands/test_cli.py",
+    ".venv/bin/raki serve --port 9002": "tests/serving/test_command.py",
     ".venv/bin/raki send out --to ARCHIVE@127.0.0.1:11112": "tests/results/test_sending.py",
 }
 

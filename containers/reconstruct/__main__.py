@@ -15,10 +15,10 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from containers import command_line
-from containers.memory import is_large, reconstruct_within
 from containers.scratch import clear_leftovers, scan_folder
 from raki.errors import TransientError
 from raki.images import Reconstruction
+from raki.memory import is_large, reconstruct_within
 from raki.names import OPTIONS_FILE
 from raki.options import Chosen, Options, choose
 from raki.results import Source, write_results

@@ -2,7 +2,8 @@
 
 The format is found by content, never by name. Each format is one module and one entry point in the group
 `raki.formats`: see `Format`. A reader hands on the lines as they were acquired (`Acquisitions`); what they mean is
-decided once, for all formats, in `sorting`.
+decided once, for all formats, in `sorting`. `raki.formats.ismrmrd.messages` is ISMRMRD's streaming protocol, which
+files and connections have in common.
 """
 
 from raki.formats.acquisitions import Acquisitions, Format

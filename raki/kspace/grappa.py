@@ -16,8 +16,9 @@ from raki.scan.fourier import SliceAcs, SliceKSpace
 
 # Candidates. Exact data choose the least ridge and noise the largest (tests/kspace/test_grappa.py).
 READOUT_SAMPLES = (5, 9)
-# Of a plane of two phase-encode directions: acquired points of each of the two lines.
-POINTS_OF_A_LINE = (2, 3, 5)
+# Of a plane of two phase-encode directions: lines, and acquired points of each. The first always, the others where the
+# calibration block has an example for each of their unknowns.
+POINT_KERNELS = tuple(Kernel(n_pe=n_pe, n_ro=n_ro) for n_pe, n_ro in ((2, 2), (2, 3), (2, 5), (4, 3), (4, 4)))
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
 # Of an ACS that is too short to choose by.
 USUAL_RIDGE = 1e-3
@@ -85,16 +86,14 @@ def _candidates(acs: SliceAcs, gap: int | Cell) -> Iterator[tuple[Kernel, Exampl
 
 def _point_candidates(acs: SliceAcs, cell: Cell) -> Iterator[tuple[Kernel, Examples]]:
     """The narrowest kernel always, or why not; wider ones where the calibration block has room for them."""
-    for n_points in POINTS_OF_A_LINE:
-        kernel = Kernel(n_pe=2, n_ro=n_points)
+    for number, kernel in enumerate(POINT_KERNELS):
         try:
             examples = acs_point_examples(acs, kernel, cell)
         except NoCalibration:
-            if n_points == POINTS_OF_A_LINE[0]:
+            if number == 0:
                 raise
             continue
-        n_features = len(acs) * kernel.n_pe * kernel.n_ro
-        if n_points == POINTS_OF_A_LINE[0] or examples.flat().sources.shape[0] >= n_features:
+        if number == 0 or examples.sources[..., 0].numel() >= len(acs) * kernel.n_pe * kernel.n_ro:
             yield kernel, examples
 
 

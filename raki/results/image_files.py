@@ -6,13 +6,14 @@ are several frames, a volume has the slices of the first, then those of the next
 """
 
 import io
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import ismrmrd
 import nibabel
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt16
 from PIL import Image
 
 from raki.scan import ONE_FRAME, Frame, Geometry, slices_of_a_frame
@@ -39,28 +40,46 @@ def write_ismrmrd_image(
 
     Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089.
     """
-    require_finite(volume)
-    n_slices = slices_of_a_frame(len(volume), frames)
-    attributes = ismrmrd.Meta({"DataRole": "Image", "ImageComments": comment}).serialize()
     with ismrmrd.Dataset(path, mode="w") as dataset:
         dataset.write_xml_header(header_xml.encode())
-        for index, pixels in enumerate(volume):
-            frame, slice_index = frames[index // n_slices], index % n_slices
-            place = geometry.place_of(index, n_slices)
-            image = ismrmrd.Image.from_array(
-                pixels,
-                field_of_view=geometry.fov_mm,
-                position=place.position_mm,
-                read_dir=place.read_direction,
-                phase_dir=place.phase_direction,
-                slice_dir=place.slice_direction,
-                slice=slice_index,
-                **asdict(frame),
-                image_index=index + 1,
-                image_type=ismrmrd.IMTYPE_MAGNITUDE,
-            )
-            image.attribute_string = attributes
+        for image in ismrmrd_images(volume, geometry=geometry, frames=frames, attributes={"ImageComments": comment}):
             dataset.append_image("image_0", image)
+
+
+def ismrmrd_images(
+    volume: Volume | UInt16[np.ndarray, "slice row column"],
+    *,
+    geometry: Geometry,
+    frames: tuple[Frame, ...] = ONE_FRAME,
+    attributes: Mapping[str, str],
+) -> Iterator[ismrmrd.Image]:
+    """One magnitude image for each slice of each frame, with its place in the patient.
+
+    Args:
+        attributes: ISMRMRD's MetaAttributes, alike for all; those that every image has are added.
+
+    Raises:
+        ValueError: as `write_ismrmrd_image`.
+    """
+    require_finite(volume)
+    n_slices = slices_of_a_frame(len(volume), frames)
+    meta = ismrmrd.Meta({"DataRole": "Image", **attributes}).serialize()
+    for index, pixels in enumerate(volume):
+        place = geometry.place_of(index, n_slices)
+        image = ismrmrd.Image.from_array(
+            pixels,
+            field_of_view=geometry.fov_mm,
+            position=place.position_mm,
+            read_dir=place.read_direction,
+            phase_dir=place.phase_direction,
+            slice_dir=place.slice_direction,
+            slice=index % n_slices,
+            **asdict(frames[index // n_slices]),
+            image_index=index + 1,
+            image_type=ismrmrd.IMTYPE_MAGNITUDE,
+        )
+        image.attribute_string = meta
+        yield image
 
 
 def write_niftis(
@@ -157,7 +176,7 @@ def grey(pixels: Slice, top: float) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(pixels / np.float32(top), 0, 1) * 255).astype(np.uint8))
 
 
-def require_finite(volume: Volume) -> None:
+def require_finite(volume: Volume | UInt16[np.ndarray, "slice row column"]) -> None:
     """Raises ValueError where a pixel isn't finite."""
     n_bad = int(np.count_nonzero(~np.isfinite(volume)))
     if n_bad:

@@ -6,8 +6,6 @@ import sys
 from datetime import UTC, datetime
 from traceback import walk_tb
 
-from botocore.exceptions import ClientError
-
 OURS = ("raki", "containers", "lambdas", "__main__")
 _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -33,8 +31,8 @@ def _cause(error: BaseException | None) -> dict[str, str]:
     if ours:
         frame, line_number = ours[-1]
         cause["at"] = f"{frame.f_globals['__name__']}:{line_number}"
-    if isinstance(error, ClientError):
-        cause |= {"call": error.operation_name, "code": error.response["Error"]["Code"]}
+    if call := getattr(error, "operation_name", None):  # of botocore's ClientError: logs need no boto3
+        cause |= {"call": call, "code": getattr(error, "response", {}).get("Error", {}).get("Code")}
     return cause
 
 

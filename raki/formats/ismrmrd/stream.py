@@ -16,8 +16,6 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import IntEnum
-from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,31 +25,16 @@ from jaxtyping import Complex64, Int
 from raki.archive import START_BYTES
 from raki.errors import DamagedScan, NotAScan, UnsupportedScan
 from raki.formats.acquisitions import HEAD, Format, require_measured
-
-# Those of scanners have less than one megabyte.
-LARGEST_HEADER_BYTES = 32 << 20
-
-CONFIG_FILE_BYTES = 1024
-ACQUISITION_SIZES = struct.Struct("<34xH2xH136xH")
-"""Of a head: number_of_samples, active_channels, trajectory_dimensions."""
-MOST_AXES = 7
-IMAGE_HEAD_BYTES, WAVEFORM_HEAD_BYTES = 198, 40
-BYTES_PER_NUMBER = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
-"""By ISMRMRD's code for the type of an image's or array's numbers."""
-
-
-class MessageKind(IntEnum):
-    """The kinds of messages, as little-endian 16-bit numbers."""
-
-    CONFIG_FILE = 1
-    CONFIG_TEXT = 2
-    HEADER = 3
-    CLOSE = 4
-    TEXT = 5
-    ACQUISITION = 1008
-    IMAGE = 1022
-    WAVEFORM = 1026
-    ARRAY = 1030
+from raki.formats.ismrmrd.messages import (
+    CONFIG_FILE_BYTES,
+    CutShort,
+    MessageKind,
+    acquisition_head,
+    header_text,
+    message_kind,
+    other_bytes,
+    read_exactly,
+)
 
 
 class IsmrmrdStream:
@@ -77,7 +60,7 @@ class IsmrmrdStream:
             head = self.heads[index]
             n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
             self._file.seek(self._samples_begin[index])
-            content = _read(self._file, 8 * n_coils * n_samples)
+            content = read_exactly(self._file, 8 * n_coils * n_samples)
             samples = np.frombuffer(content, np.dtype("<c8")).astype(np.complex64, copy=False)
             require_measured(samples.view(np.float32), int(index))
             before, after = int(head["discard_pre"]), int(head["discard_post"])
@@ -125,17 +108,17 @@ def _walk(file: BinaryIO) -> _Messages:
     headers, heads, places = list[str](), bytearray(), array("Q")
     is_cut = False
     try:
-        while (kind := _kind(file)) != MessageKind.CLOSE:
+        while (kind := message_kind(file)) != MessageKind.CLOSE:
             if kind == MessageKind.HEADER:
-                headers.append(_header(file))
+                headers.append(header_text(file))
             elif kind == MessageKind.ACQUISITION:
-                head, n_before, n_bytes = _acquisition(file)
+                head, n_before, n_bytes = acquisition_head(file)
                 _step_over(file, n_bytes, n_file_bytes)
                 heads += head
                 places.append(file.tell() - n_bytes + n_before)
             else:
-                _step_over(file, _other_bytes(file, kind), n_file_bytes)
-    except _CutShort:
+                _step_over(file, other_bytes(file, kind), n_file_bytes)
+    except CutShort:
         if not places:
             raise
         is_cut = True
@@ -148,95 +131,10 @@ def _walk(file: BinaryIO) -> _Messages:
     return _Messages(headers[0], np.frombuffer(heads, HEAD), places, is_cut)
 
 
-def _kind(file: BinaryIO) -> MessageKind:
-    at = file.tell()
-    (number,) = struct.unpack("<H", _read(file, 2))
-    try:
-        return MessageKind(number)
-    except ValueError:
-        raise DamagedScan(
-            f"the ISMRMRD stream holds no message at byte {at} but the number {number}; a part of it is overwritten or "
-            "missing: copy or convert the scan again"
-        ) from None
-
-
-def _header(file: BinaryIO) -> str:
-    (n_bytes,) = struct.unpack("<I", _read(file, 4))
-    if n_bytes > LARGEST_HEADER_BYTES:
-        raise DamagedScan(
-            f"the ISMRMRD stream announces a header of {n_bytes} bytes; raki believes {LARGEST_HEADER_BYTES} at most: "
-            "copy or convert the scan again"
-        )
-    return _read(file, n_bytes).decode(errors="replace")
-
-
 def _step_over(file: BinaryIO, n_bytes: int, n_file_bytes: int) -> None:
     if file.tell() + n_bytes > n_file_bytes:
-        raise _CutShort(n_file_bytes)
+        raise CutShort(n_file_bytes)
     file.seek(n_bytes, 1)
-
-
-def _acquisition(file: BinaryIO) -> tuple[bytes, int, int]:
-    """A head; the bytes of the trajectory; those of it and of the samples that follow it."""
-    head = _read(file, HEAD.itemsize)
-    n_samples, n_coils, n_dimensions = ACQUISITION_SIZES.unpack_from(head)
-    return head, 4 * n_dimensions * n_samples, (4 * n_dimensions + 8 * n_coils) * n_samples
-
-
-def _other_bytes(file: BinaryIO, kind: MessageKind) -> int:
-    """How many bytes a message goes on for that holds no raw data, once its own head is read."""
-    if kind == MessageKind.CONFIG_FILE:
-        return CONFIG_FILE_BYTES
-    if kind in (MessageKind.CONFIG_TEXT, MessageKind.TEXT):
-        (n_bytes,) = struct.unpack("<I", _read(file, 4))
-        return int(n_bytes)
-    if kind == MessageKind.WAVEFORM:
-        n_samples, n_channels = struct.unpack_from("<HH", _read(file, WAVEFORM_HEAD_BYTES), 28)
-        return int(4 * n_samples * n_channels)
-    if kind == MessageKind.IMAGE:
-        head = _read(file, IMAGE_HEAD_BYTES)
-        (number_type,), matrix = struct.unpack_from("<H", head, 2), struct.unpack_from("<3H", head, 16)
-        (n_channels,), (n_text,) = struct.unpack_from("<H", head, 34), struct.unpack("<Q", _read(file, 8))
-        return int(n_text + prod(matrix) * n_channels * _number_bytes(number_type))
-    number_type, _, n_axes = struct.unpack("<3H", _read(file, 6))
-    if n_axes > MOST_AXES:
-        raise DamagedScan(
-            f"the ISMRMRD stream holds an array of {n_axes} axes; ISMRMRD has {MOST_AXES} at most: copy or convert the "
-            "scan again"
-        )
-    lengths = struct.unpack(f"<{n_axes}Q", _read(file, 8 * n_axes))
-    return prod(lengths) * _number_bytes(number_type)
-
-
-def _number_bytes(number_type: int) -> int:
-    if number_type not in BYTES_PER_NUMBER:
-        raise DamagedScan(
-            f"the ISMRMRD stream holds numbers of the unknown type {number_type}; raki knows 1 to 8: "
-            "copy or convert the scan again"
-        )
-    return BYTES_PER_NUMBER[number_type]
-
-
-def _read(file: BinaryIO, n_bytes: int) -> bytes:
-    content = file.read(n_bytes)
-    if len(content) < n_bytes:
-        raise _CutShort(file.tell())
-    return content
-
-
-class _CutShort(DamagedScan):
-    """The stream ends before its closing message."""
-
-    def __init__(self, n_bytes: int) -> None:
-        super().__init__(
-            f"the ISMRMRD stream breaks off after {n_bytes} bytes, before its closing message; it was cut short: copy "
-            "or convert the scan again"
-        )
-
-    @property
-    def failure_class(self) -> str:
-        """To all but the walk it is damage."""
-        return DamagedScan.__name__
 
 
 def _about_end(n_acquisitions: int) -> str:

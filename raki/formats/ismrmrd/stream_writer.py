@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex64
 
 from raki.formats.acquisitions import HEAD
-from raki.formats.ismrmrd.stream import MessageKind
+from raki.formats.ismrmrd.messages import MessageKind, text_message
 from raki.whole_file import whole_file
 
 
@@ -27,8 +27,7 @@ def write_stream(
         ValueError: samples of another shape than their head announces, or more or fewer of them than heads.
     """
     with whole_file(path) as part, part.open("wb") as file:
-        xml = header_xml.encode()
-        file.write(struct.pack("<HI", MessageKind.HEADER, len(xml)) + xml)
+        file.write(text_message(MessageKind.HEADER, header_xml))
         for head, kept in zip(_kept_heads(heads), samples, strict=True):
             wanted = int(head["active_channels"]), int(head["number_of_samples"])
             if kept.shape != wanted:

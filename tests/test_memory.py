@@ -1,26 +1,42 @@
 """A scan that doesn't fit is done in smaller parts, elsewhere, or refused with numbers; never left to be killed."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containers import memory
-from containers.memory import MARGIN, extent_of, memory_limit, reconstruct_within, slices_at_once
+from raki import memory
 from raki.errors import TooLarge
 from raki.inspection.memory import Extent
+from raki.memory import MARGIN, extent_of, memory_limit, reconstruct_within, slices_at_once
+from raki.options import choose
+from raki.scan import Geometry, Scan
+from tests.results.example_reconstruction import example_reconstruction
 
 EXTENT = Extent(n_coils=16, n_pe=256, n_ro=256, n_images=20, n_pixels=256**2, has_gaps=True)
+
+
+CHOSEN = choose({})
 
 
 def prepared(n_images=3, sampled=(0, 2, 4, 6)):
     lines = np.zeros(8, bool)
     lines[list(sampled)] = True
-    kspace = np.zeros((n_images, 2, 8, 8), np.complex64)
-    return SimpleNamespace(kspace=kspace, sampled=lines, geometry=SimpleNamespace(matrix=(8, 8)))
+    return Scan(
+        kspace=np.zeros((n_images, 2, 8, 8), np.complex64),
+        sampled=lines,
+        acs_lines=None,
+        noise=None,
+        noise_dwell_ratio=1.0,
+        readout_oversampling=1.0,
+        geometry=Geometry(fov_mm=(8.0, 8.0, 1.0), matrix=(8, 8), slice_spacing_mm=1.0),
+        header_xml="",
+    )
+
+
+def progress(_stage, _fraction):
+    """Nobody looks."""
 
 
 @given(st.integers(1, 64), st.integers(1, 16))
@@ -64,20 +80,26 @@ def test_lines_that_are_missing_are_gaps_and_lines_beyond_the_last_are_none():
 def test_with_little_memory_fewer_slices_are_under_way(monkeypatch):
     before, seen = torch.get_num_threads(), []
     monkeypatch.setattr(memory, "memory_limit", lambda: extent_of(prepared()).bytes_needed(1))
-    reconstruct_within(None, prepared(), None, lambda *_, **__: seen.append(torch.get_num_threads()))
+
+    def reconstruct(*_, **__):
+        seen.append(torch.get_num_threads())
+        return example_reconstruction()
+
+    reconstruct_within(CHOSEN, prepared(), progress, reconstruct)
     assert seen == [1]
     assert torch.get_num_threads() == before
 
 
 def test_what_the_gpu_has_no_memory_for_is_done_on_the_processor(monkeypatch):
-    devices = []
+    devices, images = [], example_reconstruction()
 
     def reconstruct(_chosen, _scan, *, progress, device=None):
-        assert progress is None
+        assert progress is given
         devices.append(device)
         if device is None:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return "images"
+        return images
 
-    assert reconstruct_within(None, prepared(), None, reconstruct) == "images"
+    given = progress
+    assert reconstruct_within(CHOSEN, prepared(), given, reconstruct) is images
     assert devices == [None, "cpu"]

@@ -1,0 +1,1 @@
+"""The streaming server: raw lines in over a connection, images out."""
