@@ -40,6 +40,8 @@ def write_ismrmrd_image(
 
     Inati et al. 2017, Magn Reson Med 77:411-421, doi:10.1002/mrm.26089.
     """
+    require_finite(volume)
+    slices_of_a_frame(len(volume), frames)
     with ismrmrd.Dataset(path, mode="w") as dataset:
         dataset.write_xml_header(header_xml.encode())
         for image in ismrmrd_images(volume, geometry=geometry, frames=frames, attributes={"ImageComments": comment}):

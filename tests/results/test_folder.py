@@ -103,8 +103,11 @@ def test_options_and_who_set_them_stand_in_provenance_and_report(tmp_path):
         "coils": {"value": 0, "set_by": "default"},
         "seed": {"value": 3, "set_by": "raki.toml"},
         "maps": {"value": False, "set_by": "deployment"},
+        "quantities": {"value": False, "set_by": "default"},
+        "weights": {"value": False, "set_by": "default"},
     }
-    assert "method raki, seed 3 (raki.toml); combine rss, coils 0 (default); maps no (deployment)" in report.read_text()
+    by_default = "combine rss, coils 0, quantities no, weights no (default)"
+    assert f"method raki, seed 3 (raki.toml); {by_default}; maps no (deployment)" in report.read_text()
     *_, report, provenance_json = write_results(example_reconstruction(), tmp_path, source=SOURCE)
     assert strict_json(provenance_json.read_text())["options"] is None
     assert "who set them" not in report.read_text()
