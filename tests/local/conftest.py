@@ -59,7 +59,7 @@ def outputs(cloud: LocalCloud) -> dict[str, str]:
     return {item["OutputKey"]: item["OutputValue"] for stack in stacks for item in stack.get("Outputs", [])}
 
 
-def eventually(condition: Callable[[], Any], *, within_s: float = 30.0) -> Any:
+def eventually(condition: Callable[[], Any], *, within_s: float = 10.0) -> Any:
     """The first true value of `condition`; fails when none comes in time."""
     deadline_s = time.monotonic() + within_s
     while not (value := condition()):
