@@ -12,14 +12,13 @@ from raki.formats.receivers import read_noise, without_dead_coils
 from raki.formats.sorting.agreement import difference, recordings_of
 from raki.formats.sorting.announced import as_found
 from raki.formats.sorting.lines import number_of_coils
-from raki.formats.sorting.marks import NOT_IMAGE, has_flag
+from raki.formats.sorting.marks import NOT_IMAGE, acquired_apart, has_flag
 from raki.formats.sorting.measuring import measure
 from raki.formats.sorting.selection import Selected
 from raki.formats.sorting.volume import (
     Points,
     VolumeLayout,
     about_partitions,
-    acquired_apart,
     lay_out_volume,
     require_one_slab,
 )

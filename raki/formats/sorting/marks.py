@@ -76,10 +76,10 @@ def grouped(numbers: Int[np.ndarray, " _"], n_groups: int) -> list[Int[np.ndarra
 
 def _part_repeated(heads: np.ndarray, only: Mask, image: Mask) -> float:
     """Of the image lines among the calibration lines, those that are calibration lines too."""
-    lines = heads["idx"]["kspace_encode_step_1"]
+    steps = heads["idx"]["kspace_encode_step_1"], heads["idx"]["kspace_encode_step_2"]
     # Slices that are sampled in turn share the lines of each other's calibration.
     slices = heads["idx"]["slice"]
     same_slices = ("slice",) if np.isin(slices[only], slices[image]).any() else ()
-    places = numbered(heads, "kspace_encode_step_1", *same_slices, *COUNTERS)
-    among = image & (lines >= lines[only].min()) & (lines <= lines[only].max())
+    places = numbered(heads, "kspace_encode_step_1", "kspace_encode_step_2", *same_slices, *COUNTERS)
+    among = image & np.all([(step >= step[only].min()) & (step <= step[only].max()) for step in steps], axis=0)
     return float(np.isin(np.unique(places[among]), places[only]).mean()) if among.any() else 0.0

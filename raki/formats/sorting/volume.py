@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.sorting.lines import frames_of, number_of_coils, require_supported_lines
-from raki.formats.sorting.marks import APART, NOT_IMAGE, calibration_only, has_flag
+from raki.formats.sorting.marks import NOT_IMAGE, acquired_apart, has_flag
 from raki.formats.sorting.placement import image_geometry
 from raki.formats.sorting.places import first_samples
 from raki.scan import Frame, Geometry, Slab
@@ -18,8 +18,6 @@ from raki.scan.header import centre_line, centre_partition, field_of_view_mm, ma
 
 # Far more than any interpolation.
 MOST_SLICES_PER_PARTITION = 8
-# Of the calibration points among those of the image: so many, and the calibration is a scan of its own.
-MOST_REPEATED = 0.5
 # Of unit vectors, and of positions: less is rounding, or a correction that no image shows.
 SAME_AXES, SAME_PLACE_MM = 0.01, 1.0
 # The centre of k-space over other partitions, in energy. Of the simulated head it is 40 and more, of slices 1 to 2.
@@ -188,21 +186,6 @@ def _points(
         first_samples=first_samples(heads[indices], n_ro),
         n_recorded=n_recorded,
     )
-
-
-def acquired_apart(heads: np.ndarray, encoding: xsd.encodingType) -> np.ndarray:
-    """Calibration points of a scan of their own: where the header says so, or where they repeat those of the image."""
-    only = calibration_only(heads)
-    image = ~has_flag(heads, *NOT_IMAGE) & ~only
-    if not only.any() or not image.any():
-        return np.zeros(len(heads), bool)
-    serves_both = has_flag(heads, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING).any()
-    mode = encoding.parallelImaging.calibrationMode if encoding.parallelImaging else None
-    if mode in APART and not serves_both:
-        return only
-    places = heads["idx"]["kspace_encode_step_1"].astype(int) << 16 | heads["idx"]["kspace_encode_step_2"]
-    repeated = np.isin(places[only], places[image]).mean()
-    return only if repeated > MOST_REPEATED / 2 and not serves_both else np.zeros(len(heads), bool)
 
 
 def _whole_frames(frames: tuple[Frame, ...], found: Points) -> tuple[tuple[Frame, ...], Points, tuple[str, ...]]:

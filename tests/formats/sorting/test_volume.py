@@ -133,6 +133,20 @@ def test_a_calibration_scan_of_its_own_is_a_block_apart(simulated):
     assert not scan.sampled[13, 6]
 
 
+def test_calibration_points_that_repeat_those_of_the_image_are_a_scan_apart_whatever_the_header_says(simulated):
+    """Of a block about a lattice of 3 x 2 only a sixth repeats points of the image: all that the image has there."""
+    image, reference = simulated(acceleration=(3, 2), n_acs=0), simulated(acceleration=(1, 1))
+    near = (abs(reference.heads["idx"]["kspace_encode_step_1"].astype(int) - N // 2) < 5) & (
+        abs(reference.heads["idx"]["kspace_encode_step_2"].astype(int) - PARTITIONS // 2) < 4
+    )
+    theirs = reference.heads[near].copy()
+    theirs["flags"] = CALIBRATION
+    lines = [*image.lines, *(3 * reference.lines[n] for n in np.flatnonzero(near))]
+    scan = sorted_scan(InMemory(image.header_xml, np.concatenate([image.heads, theirs]), lines)).in_memory()
+    assert scan.acs.shape == (N, COILS, 9, 7)
+    np.testing.assert_array_equal(scan.sampled, sampled_points((N, PARTITIONS), (3, 2), 0, 0)[0])
+
+
 def test_an_asymmetric_echo_keeps_its_centre(simulated):
     whole = simulated(acceleration=(1, 1))
     n_cut = 16
