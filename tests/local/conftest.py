@@ -84,6 +84,7 @@ def processes_of(endpoint: str) -> list[int]:
 def write_assembly(folder: Path) -> Path:
     (folder / "lambdas").mkdir()
     (folder / "lambdas" / "functions.py").write_text(programs_of_the_tests.LAMBDAS)
+    (folder / "lambdas" / "slow_to_load.py").write_text(programs_of_the_tests.SLOW_TO_LOAD)
     (folder / "image").mkdir()
     (folder / "image" / "Dockerfile").write_text(programs_of_the_tests.DOCKERFILE)
     (folder / "image" / "worker.py").write_text(programs_of_the_tests.WORKER)
@@ -177,6 +178,7 @@ def _work() -> dict[str, Any]:
         "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": {}}},
         "Greet": _function("greet"),
         "Hang": _function("hang", Timeout=1),
+        "SlowToLoad": _function("greet", Handler="slow_to_load.greet", Timeout=1),
         "EachMinute": _function("each_minute"),
         "Consume": _function("consume", LoggingConfig={"LogGroup": "consume-logs"}),
         "Schedule": {
@@ -293,7 +295,7 @@ def _share(name: str, bucket: str, *, read_only: bool) -> dict[str, Any]:
 def _work_outputs() -> dict[str, Any]:
     refs = {
         name: {"Value": {"Ref": name}}
-        for name in ("Greet", "Hang", "Consume", "Cluster", "Service", "JobQueue", "Job", "ResultsShare")
+        for name in ("Greet", "Hang", "SlowToLoad", "Consume", "Cluster", "Service", "JobQueue", "Job", "ResultsShare")
     }
     return refs | {
         "CustomAnswer": {"Value": {"Fn::GetAtt": ["Custom", "Answer"]}},

@@ -47,6 +47,16 @@ def answer(event, context):
     urllib.request.urlopen(urllib.request.Request(event["ResponseURL"], data=body, method="PUT"))
 """
 
+SLOW_TO_LOAD = """
+import time
+
+time.sleep(1.5)
+
+
+def greet(event, context):
+    return context.get_remaining_time_in_millis()
+"""
+
 DOCKERFILE = """
 FROM python:3.13 AS build
 ENTRYPOINT ["false"]

@@ -9,6 +9,7 @@ from infra.pipeline.reconstruction import NO_PREPARED_FOLDER
 from raki.service.settings import DecompressSettings, ReconstructSettings, RefreshSettings, from_environment
 
 RECONSTRUCT = {
+    "HOURLY_USD": "{}",
     "LEDGER_TABLE": "l",
     "RAW_BUCKET": "r",
     "RECONSTRUCT_DEAD_LETTERS_URL": "https://d",

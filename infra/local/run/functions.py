@@ -20,6 +20,9 @@ from infra.local.run.runtime_api import Answer, RuntimeApi
 # Copies of a function that reserves no concurrency of its own.
 DEFAULT_CONCURRENCY = 4
 _POLL_S = 0.05
+# What a function's code may take to be loaded, before its own timeout begins. AWS Lambda developer guide,
+# "Understanding the Lambda execution environment lifecycle": "The Init phase is limited to 10 seconds."
+_INIT_S = 10.0
 # Of a function's variables, those that say how long AWS makes it wait; here AWS is as much faster as all the rest.
 _WAITS = ("REFRESH_SPACING_S",)
 
@@ -163,16 +166,20 @@ class Environment:
         return self._process.exit_code is None
 
     def run(self, event: object) -> Answer:
-        """Hands the event over and waits for the answer, at most as long as the function's timeout."""
+        """Hands the event over and waits for the answer, at most as long as the function's timeout.
+
+        A runtime that is still loading its code has the time of the Init phase first.
+        """
         timeout_s = float(self._function.timeout)
         invocation = self._api.submit(event, self._function.function_arn, timeout_s)
-        deadline_s = time.monotonic() + timeout_s
+        loaded_s = time.monotonic() + _INIT_S
         while not invocation.answered.wait(_POLL_S):
             if self._process.exit_code is not None and not invocation.answered.wait(_POLL_S):
                 return self._api.failed_to_start or _error(
                     "Runtime.ExitError", f"the runtime exited with status {self._process.exit_code}"
                 )
-            if time.monotonic() > deadline_s:
+            began_s = loaded_s if invocation.taken_s is None else invocation.taken_s
+            if time.monotonic() > began_s + timeout_s:
                 self._process.kill()
                 self._process.wait(1.0)
                 return _error("Sandbox.Timedout", f"the task timed out after {timeout_s:.2f} seconds")

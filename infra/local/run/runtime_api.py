@@ -16,13 +16,15 @@ from typing import Any
 _PREFIX = "/2018-06-01/runtime/"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Invocation:
     """One event on its way through a function."""
 
     event: bytes
-    deadline_ms: int
+    timeout_s: float
     function_arn: str
+    taken_s: float | None = None
+    """When the runtime took it, by the monotonic clock: the timeout counts from then, not from the runtime's start."""
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     answered: threading.Event = field(default_factory=threading.Event)
 
@@ -61,11 +63,7 @@ class RuntimeApi:
 
     def submit(self, event: object, function_arn: str, timeout_s: float) -> Invocation:
         """Queues an event for the runtime."""
-        invocation = Invocation(
-            event=json.dumps(event).encode(),
-            deadline_ms=int((time.time() + timeout_s) * 1000),
-            function_arn=function_arn,
-        )
+        invocation = Invocation(event=json.dumps(event).encode(), timeout_s=timeout_s, function_arn=function_arn)
         self._waiting.put(invocation)
         return invocation
 
@@ -74,8 +72,10 @@ class RuntimeApi:
         return self._answers.pop(invocation.request_id, None)
 
     def next(self) -> Invocation:
-        """Blocks until there is an event."""
-        return self._waiting.get()
+        """Blocks until there is an event, and begins its time."""
+        invocation = self._waiting.get()
+        invocation.taken_s = time.monotonic()
+        return invocation
 
     def accept(self, request_id: str, answer: Answer, current: Invocation | None) -> None:
         """Takes what the runtime sent for the invocation that it holds."""
@@ -106,7 +106,7 @@ def _handler_of(api: RuntimeApi) -> type[BaseHTTPRequestHandler]:
                 {
                     "Content-Type": "application/json",
                     "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
-                    "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
+                    "Lambda-Runtime-Deadline-Ms": str(int((time.time() + invocation.timeout_s) * 1000)),
                     "Lambda-Runtime-Invoked-Function-Arn": invocation.function_arn,
                 },
             )
