@@ -13,6 +13,7 @@ from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
 from benchmarks.mutation import mutation
+from benchmarks.partial import partial_fourier
 from benchmarks.peers import peers
 from benchmarks.planes import planes
 from benchmarks.quality import quality
@@ -33,6 +34,7 @@ app = typer.Typer(
 for command in (
     quality,
     planes,
+    partial_fourier,
     features,
     coverage,
     ablation,

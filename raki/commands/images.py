@@ -144,6 +144,9 @@ def simulate(
     matrix: Annotated[int, typer.Option(min=32, max=1024, help="Pixels along readout and phase-encode.")] = 192,
     acceleration: Annotated[int, typer.Option("--acceleration", "-R", min=1, max=12)] = 4,
     acs: Annotated[int, typer.Option(min=0, help="Fully sampled lines in the centre.")] = 24,
+    partial_fourier: Annotated[
+        float, typer.Option(min=0.55, max=1.0, help="Part of the lines that is acquired; 6/8 is 0.75.")
+    ] = 1.0,
     partitions: Annotated[
         int | None, typer.Option(min=4, max=256, help="A 3-D scan of so many partitions, instead of slices.")
     ] = None,
@@ -179,6 +182,7 @@ def simulate(
                 shift=shift,
                 n_acs=acs,
                 elliptical=elliptical,
+                partial_fourier=(partial_fourier, 1.0),
                 seed=seed,
             )
             typer.echo(file)
@@ -191,6 +195,7 @@ def simulate(
                 matrix=matrix,
                 acceleration=acceleration,
                 n_acs_lines=acs,
+                partial_fourier=partial_fourier,
                 seed=seed,
                 progress=lambda fraction: show("simulating", fraction),
             )

@@ -15,7 +15,7 @@ from raki.formats.sorting.encodings import Encoded, in_one_encoding
 from raki.formats.sorting.lines import Layout, lay_out, number_of_coils
 from raki.formats.sorting.marks import NOT_IMAGE, grouped, has_flag
 from raki.formats.sorting.phase import aligned
-from raki.formats.sorting.places import Lines
+from raki.formats.sorting.places import Lines, measured_samples
 from raki.formats.sorting.selection import OneAfterAnother
 from raki.formats.sorting.understanding import understand
 from raki.formats.sorting.volume import is_volume
@@ -69,6 +69,7 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
         noise=noise,
         noise_dwell_ratio=dwell_ratio,
         readout_oversampling=layout.readout_oversampling,
+        echo=measured_samples(heads[layout.image.indices], layout.shape[-1]),
         geometry=layout.geometry,
         header_xml=acquisitions.header_xml,
         frames=layout.frames,

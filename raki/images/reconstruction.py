@@ -110,6 +110,7 @@ def reconstruct(
         phase=phase,
         weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
+        opposite=fill_report.opposite,
         scan=_summary(scan, fill_report),
         seed=seed,
         device=_device_name(device),
@@ -223,6 +224,7 @@ def _filled_images(
         take,
         method,
         plans=_plans(scan),
+        echo=scan.echo,
         load_acs=None if acs is None else lambda index: _tensor(acs[index % len(acs)]),
         # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
         noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raki.kspace import CrossValidation, KernelWeights, TrainingPoint
+from raki.kspace import CrossValidation, KernelWeights, OppositeSides, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, PointMask, Volume
 
@@ -33,7 +33,7 @@ class ScanSummary:
     """Of a 3-D scan: first and one past the last line, then partition, of the calibration block inside k-space."""
     encoded_lines: tuple[int, int]
     """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
-    (zero-padding, partial Fourier) and stay zero."""
+    (zero-padding, partial Fourier)."""
     acceleration: int
     net_acceleration: float
     """Lines of the acquired range over acquired ones: what the ACS lines leave of R."""
@@ -94,6 +94,9 @@ class Reconstruction:
     training_curve: tuple[TrainingPoint, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    opposite: OppositeSides | None = None
+    """How the side of k-space was filled that wasn't measured (partial Fourier); None where none is missing, or
+    nothing was to be filled."""
     phase: Volume | None = None
     """Of the coils' adaptive combination, in radian from -pi to pi, on the pixels of the images; None where it wasn't
     asked for."""

@@ -9,6 +9,7 @@ from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import CrossValidation
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import Fill, FillSettings, SliceReport, TrainingPoint
+from raki.kspace.opposite import OppositeSides
 from raki.kspace.sampling import find_sampling
 from raki.planning import Kernel, Method, Sampling, find_method, methods
 
@@ -20,6 +21,7 @@ __all__ = [
     "Kernel",
     "KernelWeights",
     "Method",
+    "OppositeSides",
     "Sampling",
     "SliceReport",
     "TrainingPoint",

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Complex64
 from torch import Tensor
@@ -13,6 +14,7 @@ from raki.errors import DamagedScan, NoCalibration, UnsupportedScan
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
+from raki.kspace.opposite import OppositeSides, fill_opposite
 from raki.kspace.others import filled_by
 from raki.kspace.sampling import LinesBySlice, SampledLines, lines_by_slice
 from raki.kspace.uncertainty import UncertaintyMaps
@@ -38,6 +40,9 @@ class FillReport:
     """Of each slice, where they were asked for and lines were missing; only of `raki`."""
     weights: tuple[KernelWeights, ...]
     """Of each slice, where they were asked for and lines were missing; only of methods with a linear kernel."""
+    opposite: OppositeSides | None
+    """Where one side of k-space wasn't measured (partial Fourier), how it was filled; None where none is missing, or
+    nothing was to be filled."""
     notes: tuple[str, ...]
     """Sentences for the report."""
 
@@ -57,8 +62,10 @@ def complete(
 ) -> tuple[KSpace, FillReport]:
     """Fill the missing lines of the acquired range, and those at the border of k-space within R of its ends.
 
-    Lines farther out were never meant to be acquired (zero-padding, partial Fourier) and stay zero. Each slice is
-    calibrated on its own. Every sample of an acquired line, ACS included, is returned as it came.
+    Lines farther out were never meant to be acquired. Where the lines opposite to them were (partial Fourier), they are
+    filled by symmetry as far as acquired lines are predicted so (see `raki.kspace.opposite`); else (zero-padding) they
+    stay zero. Each slice is calibrated on its own. Every sample of an acquired line, ACS included, is returned as it
+    came.
 
     Returns the filled k-space, of the same shape and on the CPU, and the report on it.
 
@@ -111,6 +118,7 @@ def complete_slices(
     *,
     plans: Sequence[SlicePlan],
     load_acs: LoadSlice | None = None,
+    echo: tuple[int, int] | None = None,
     noise: Complex64[Tensor, "coil sample"] | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -128,6 +136,7 @@ def complete_slices(
             a 3-D scan, whose second phase-encode direction stands where a slice has the readout.
         take: is handed each slice as it was filled, on the CPU, in no certain order and from several threads.
         load_acs: reads one slice of a separate calibration scan.
+        echo: first and one past the last sample of the readouts that was measured, where that isn't all.
     """
     wanted = find_method(method)
     sampling = plans[0].sampling
@@ -144,11 +153,14 @@ def complete_slices(
         load_acs=load_acs,
         take=take,
         plans=plans,
+        echo=echo,
         method=wanted if sampling.acceleration > 1 else find_method("zero_filled"),
         wanted=wanted,
         settings=settings,
     )
     reports = scan.fill(n_slices, progress or (lambda _fraction: None))
+    opposite = [report.opposite for report in reports if report.opposite is not None]
+    sides = OppositeSides.of(opposite) if opposite else None
     chosen = [report for report in reports if report.chosen is not None]
     cross_validation = (
         cross_validation_of(chosen, sampling, noise_measured=settings.sigma is not None) if chosen else None
@@ -159,7 +171,8 @@ def complete_slices(
         cross_validation=cross_validation,
         maps=tuple(report.maps for report in reports if report.maps is not None),
         weights=tuple(report.weights for report in reports if report.weights is not None),
-        notes=_notes(scan.method, wanted, plans, cross_validation),
+        opposite=sides,
+        notes=(*_notes(scan.method, wanted, plans, cross_validation), *(sides.notes() if sides else ())),
     )
 
 
@@ -171,6 +184,7 @@ class _ScanToFill:
     load_acs: LoadSlice | None
     take: TakeSlice
     plans: Sequence[SlicePlan]
+    echo: tuple[int, int] | None
     method: Method
     """What the slices are filled by: by nothing, where no line is missing."""
     wanted: Method
@@ -190,18 +204,36 @@ class _ScanToFill:
         plan = self.plans[index]
         measured = _where(plan.acquired, self.load(index))
         _check_finite(measured, "acquired")
+        filled, report = self._fill_between(plan, measured, index)
+        if self.wanted.name == "zero_filled":
+            self.take(index, filled)
+            return report
+        acquired, meant = (self._samples(mask, measured) for mask in (plan.acquired, plan.sampling.meant_points()))
+        whole, opposite = fill_opposite(filled, acquired | meant, acquired)
+        self.take(index, whole)
+        if opposite is not None and report.maps is not None:
+            report = replace(report, maps=report.maps.with_more_noise(opposite.noise))
+        return replace(report, opposite=opposite)
+
+    def _samples(self, mask: np.ndarray, like: Tensor) -> PointMask:
+        """A mask of lines, whichever way it has them, or of points, on every sample of a slice that was measured."""
+        samples = np.broadcast_to(mask[:, None] if mask.ndim == 1 else mask, tuple(like.shape[1:])).copy()
+        if self.echo is not None:
+            samples[:, : self.echo[0]] = samples[:, self.echo[1] :] = False
+        return samples
+
+    def _fill_between(self, plan: SlicePlan, measured: Tensor, index: int) -> tuple[Tensor, SliceReport]:
+        """What is missing between the measured lines, or points."""
         if self.method.name == "zero_filled" and not self._restores(plan):
-            self.take(index, measured)
-            return SliceReport()
+            return measured, SliceReport()
         separate = self.load_acs(index) if self.load_acs else None
         if separate is not None:
             _check_finite(separate, "ACS")
         whole = _where(plan.regular, self._with_lost_lines(plan, measured, separate))
         acs = _find_acs(whole, plan.sampling, separate) if plan.sampling.acceleration > 1 else whole
         filled, report = filled_by(self.method, whole, acs, plan.sampling, self.settings)
-        self.take(index, _where(plan.acquired, measured, filled))
         is_inside, of_lines = self.load_acs is None and bool(measured.any()), isinstance(plan.sampling, Sampling)
-        return replace(
+        return _where(plan.acquired, measured, filled), replace(
             report,
             n_coils=len(measured),
             n_acs_lines=acs.shape[-2],

@@ -7,6 +7,7 @@ import torch
 
 from raki.coils import NoiseLevel
 from raki.kspace.linear_fit import KernelWeights
+from raki.kspace.opposite import OppositeSide
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.planning import Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
@@ -56,6 +57,8 @@ class SliceReport:
     """Where that was estimated, how; in units of the k-space."""
     maps: UncertaintyMaps | None = None
     weights: KernelWeights | None = None
+    opposite: OppositeSide | None = None
+    """Where one side of k-space wasn't measured (partial Fourier), what became of it."""
     n_coils: int = 0
     n_acs_lines: int = 0
     brightest_line: int | None = None

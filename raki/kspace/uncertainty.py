@@ -57,6 +57,10 @@ class UncertaintyMaps:
     structure_kept: SliceImage
     """How much of a small structure survives near each pixel, from 0 to 1; that of points put into the slice."""
 
+    def with_more_noise(self, factor: float) -> "UncertaintyMaps":
+        """Those of an image whose noise has grown since."""
+        return replace(self, g_factor=self.g_factor * factor, standard_error=self.standard_error * factor)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Survival:

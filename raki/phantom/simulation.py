@@ -33,6 +33,7 @@ def simulate_scan(
     matrix: int = 192,
     acceleration: int = 4,
     n_acs_lines: int = 24,
+    partial_fourier: float = 1.0,
     noise_level: float = 0.05,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -42,6 +43,7 @@ def simulate_scan(
     Args:
         acceleration: every R-th line is acquired, the central one among them.
         n_acs_lines: fully sampled lines in the centre.
+        partial_fourier: the part of k-space that is acquired, counted from its last line.
         noise_level: standard deviation of the complex noise in a coil image, averaged over the coils; white matter
             has about 1. Zero writes neither noise nor a noise scan.
         progress: told the finished fraction after each slice.
@@ -58,7 +60,7 @@ def simulate_scan(
     require_known_ending(path)
     rng = np.random.default_rng(seed)
     mixing = noise_level * noise_mixing(n_coils, rng)
-    lines, flags = sampled_lines(matrix, acceleration, n_acs_lines)
+    lines, flags = sampled_lines(matrix, acceleration, n_acs_lines, partial_fourier)
     header_xml = xsd.ToXML(scan_header(n_slices, n_coils, matrix, acceleration))
 
     def acquired() -> Iterator[Batch]:
@@ -98,9 +100,13 @@ def bytes_needed(*, n_slices: int, n_coils: int, matrix: int, acceleration: int,
     return SLICES_AT_WORK * matrix * line_bytes, n_slices * len(lines) * (line_bytes + HEAD.itemsize)
 
 
-def sampled_lines(matrix: int, acceleration: int, n_acs_lines: int) -> tuple[np.ndarray, np.ndarray]:
+def sampled_lines(
+    matrix: int, acceleration: int, n_acs_lines: int, partial_fourier: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """The acquired lines in ascending order, and the ISMRMRD flags that say which of them calibrate."""
     on_lattice, in_acs = lattice_and_acs(matrix, acceleration, n_acs_lines)
+    # Early lines are left out, as scanners do.
+    on_lattice[: round((1 - partial_fourier) * matrix)] = False
     flags = np.zeros(matrix, np.uint64)
     flags[in_acs & on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
     flags[in_acs & ~on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)

@@ -175,12 +175,7 @@ class PointSampling:
 
     def fitting(self, offsets: Offsets) -> Int[np.ndarray, "place 2"]:
         """The places from which all of these offsets lead to points that are acquired or filled."""
-        margin = int(np.abs(offsets).max())
-        padded = np.pad(self.meant, margin)
-        fits = np.ones(self.meant.shape, bool)
-        for row, column in offsets.tolist():
-            fits &= np.roll(padded, (-row, -column), axis=(0, 1))[margin:-margin, margin:-margin]
-        return np.argwhere(fits)
+        return fitting(self.meant, offsets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +207,16 @@ def find_point_sampling(acquired: PointMask) -> PointSampling:
     cell, offset, meant = regular
     largest = max(blocks, key=_n_points, default=None) if cell.acceleration > 1 else None
     return PointSampling(acquired=acquired, cell=cell, offset=offset, block=largest, meant=meant)
+
+
+def fitting(mask: PointMask, offsets: Offsets) -> Int[np.ndarray, "place 2"]:
+    """The places from which all of these offsets, one of them other than zero, lead to points of a mask."""
+    margin = int(np.abs(offsets).max())
+    padded = np.pad(mask, margin)
+    fits = np.ones(mask.shape, bool)
+    for row, column in offsets.tolist():
+        fits &= np.roll(padded, (-row, -column), axis=(0, 1))[margin:-margin, margin:-margin]
+    return np.argwhere(fits)
 
 
 def on_lattice(shape: tuple[int, ...], cell: Cell, offset: tuple[int, int]) -> PointMask:

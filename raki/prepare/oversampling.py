@@ -1,6 +1,7 @@
 """Remove the readout oversampling: keep the pixels that the image has, and their noise as it is."""
 
 from dataclasses import replace
+from math import ceil, floor
 
 import numpy as np
 from jaxtyping import Complex64
@@ -28,7 +29,14 @@ def remove_readout_oversampling(scan: Scan) -> Scan:
         kspace=each_slice(scan.kspace, scan.sampled, crop, n_ro=n_kept),
         acs=None if acs is None else each_slice(acs, np.ones(acs.shape[2], bool), crop, n_ro=n_kept),
         readout_oversampling=1.0,
+        echo=None if scan.echo is None else _echo(scan.echo, n_ro, n_kept),
     )
+
+
+def _echo(echo: tuple[int, int], n_ro: int, n_kept: int) -> tuple[int, int]:
+    """The same samples of the shorter line; next to those that are missing they are mixed with zeros, and left out."""
+    first, last = ((sample - n_ro // 2) * n_kept / n_ro + n_kept // 2 for sample in (echo[0], echo[1] - 1))
+    return 0 if echo[0] == 0 else ceil(first) + 1, n_kept if echo[1] == n_ro else floor(last)
 
 
 def _crop_image(lines: Complex64[np.ndarray, "line ro"], n_kept: int) -> Complex64[np.ndarray, "line kept"]:

@@ -26,6 +26,9 @@ Keys, all always there; `null` where nothing is known:
                          and grappa_held_out_error (energy of the error in predicting acquired lines, over their own;
                          null where not measured), noise_measured, noise_sigma (of a complex sample, in units of the
                          k-space), warnings
+    partial_fourier      null, or n_slices_by_filling of the side of k-space that wasn't measured (virtual_coils, pocs,
+                         zeros), missing_part (of k-space, 0 to 1) and held_out_error (energy of the error in predicting
+                         acquired lines from those opposite, over their own; null where nothing was filled)
     g_factor             null, or median and percentile_99 inside the object, on images spread over the scan
     notes                sentences: what was decided while the scan was read, what it lacks, choices made for it; all
                          remarks of `raki inspect` among them
@@ -46,7 +49,7 @@ import numpy as np
 import torch
 
 from raki.images import Reconstruction, ScanSummary, object_mask
-from raki.kspace import CrossValidation
+from raki.kspace import CrossValidation, OppositeSides
 from raki.options import Chosen
 from raki.planning import origin_of
 from raki.results.image_files import evenly_spaced
@@ -85,6 +88,7 @@ def provenance(
         "n_virtual_coils": reconstruction.n_virtual_coils,
         "seconds": {stage: round(seconds, 3) for stage, seconds in {**stage_seconds, **reconstruction.seconds}.items()},
         "training": _training(reconstruction),
+        "partial_fourier": None if reconstruction.opposite is None else _opposite(reconstruction.opposite),
         "verdict": None if reconstruction.cross_validation is None else _verdict(reconstruction.cross_validation),
         "g_factor": _g_factor(reconstruction),
         "notes": list(notes_of(reconstruction)),
@@ -162,6 +166,14 @@ def _training(reconstruction: Reconstruction) -> dict[str, Any] | None:
         "last_step": last.step,
         "training_loss": _finite(last.training_loss),
         "validation_loss": _finite(last.validation_loss),
+    }
+
+
+def _opposite(sides: OppositeSides) -> dict[str, Any]:
+    return {
+        "n_slices_by_filling": dict(sides.n_slices_by_filling),
+        "missing_part": round(sides.missing_part, 4),
+        "held_out_error": _finite(sides.held_out_error),
     }
 
 

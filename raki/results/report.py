@@ -187,6 +187,7 @@ def _scan_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
         ("Phase oversampling", _oversampling(geometry)),
         ("Pixel", f"{fov_phase_mm / n_rows:.3g} × {fov_read_mm / n_columns:.3g} mm"),
         ("Encoded lines", _encoded(scan)),
+        ("Measured detail", _measured_detail(scan)),
         ("Acceleration R", _acceleration(scan)),
         ("Net acceleration", _net_acceleration(scan)),
         ("Calibration (ACS) lines", _calibration(scan)),
@@ -217,6 +218,18 @@ def _encoded(scan: ScanSummary) -> str:
     if (first, stop) == (0, scan.sampled.size):
         return ""
     return f"{first} to {stop - 1} of {scan.sampled.size} (partial Fourier or zero-padding)"
+
+
+def _measured_detail(scan: ScanSummary) -> str:
+    """How fine both sides of the centre of k-space show what is there; nothing where both go to the border."""
+    first, stop = scan.encoded_lines
+    n_pe, encoded_mm = scan.sampled.size, scan.geometry.phase_oversampling * scan.geometry.fov_mm[1]
+    shorter, longer = sorted((n_pe // 2 - first, stop - 1 - n_pe // 2))
+    if shorter < 1 or longer - shorter <= 1:
+        return ""
+    return (
+        f"{encoded_mm / (2 * shorter):.3g} mm along phase-encode on both sides, {encoded_mm / (2 * longer):.3g} on one"
+    )
 
 
 def _net_acceleration(scan: ScanSummary) -> str:

@@ -8,6 +8,7 @@
     acs          calibration lines that were acquired apart, likewise; left out where there are none
     frames       integers, axes "frame counter"; attribute: counters
     sampled      bool, axes "pe"; as many are true as kspace has lines, and in the same order. Of a 3-D scan "pe pe2"
+    echo         attribute: first and one past the last sample along ro that was measured; left out where all were
     slab         n_slices and n_encoded of `raki.scan.scan.Slab`; left out where the scan is 2-D
     sampled_by_image  bool, axes "image pe": which of these lines each image has; left out where all have all
     noise        complex64, axes "coil sample"; left out where none was recorded
@@ -42,7 +43,7 @@ from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
 from raki.whole_file import whole_file
 
 FORMAT = "raki prepared scan"
-VERSION = 7
+VERSION = 8
 PLACE = tuple(field.name for field in fields(Place))
 
 
@@ -97,6 +98,7 @@ def _read(file: h5py.File) -> Scan:
         noise=file["noise"][:] if "noise" in file else None,
         noise_dwell_ratio=float(_attribute(file, "noise_dwell_ratio")),
         readout_oversampling=float(_attribute(file, "readout_oversampling")),
+        echo=_echo(file),
         geometry=replace(_geometry(file["geometry"]), places=_places(file)),
         header_xml=_text(file["header_xml"]),
         prewhitened=bool(_attribute(file, "prewhitened")),
@@ -120,6 +122,7 @@ def _require_agreement(scan: Scan) -> None:
         scan.slab is None or 0 < scan.slab.n_slices <= scan.slab.n_encoded,
         n_images > 0 and n_images % len(scan.frames) == 0,
         0 <= first <= end <= n_pe,
+        scan.echo is None or (scan.slab is None and 0 <= scan.echo[0] < scan.echo[1] <= n_ro),
         of_images is None or (of_images.dtype == bool and of_images.shape == (n_images, n_pe)),
         acs is None or acs.shape[1] == n_coils,
         acs is None or (acs.shape[3] <= n_ro if scan.slab else acs.shape[3] == n_ro),
@@ -137,6 +140,13 @@ def _attribute(of: h5py.Group, name: str) -> Any:
 
 def _text(stored: h5py.Dataset) -> str:
     return bytes(stored[:]).decode()
+
+
+def _echo(file: h5py.File) -> tuple[int, int] | None:
+    if "echo" not in file.attrs:
+        return None
+    first, stop = (int(n) for n in _attribute(file, "echo"))
+    return first, stop
 
 
 def _slab(file: h5py.File) -> Slab | None:
@@ -179,6 +189,8 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
     file.attrs["prewhitened"] = scan.prewhitened
     if scan.acs_lines is not None:
         file.attrs["acs_lines"] = scan.acs_lines
+    if scan.echo is not None:
+        file.attrs["echo"] = scan.echo
     file["frames"] = [[getattr(frame, name) for name in COUNTERS] for frame in scan.frames]
     file["frames"].attrs["counters"] = _fixed(" ".join(COUNTERS))
     file["sampled"] = scan.sampled

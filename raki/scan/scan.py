@@ -49,6 +49,9 @@ class Scan:
     """Dwell time of the image acquisitions over that of the noise acquisitions; 1.0 without noise."""
     readout_oversampling: float
     """Readout samples acquired over those kept for the image, 2.0 on most scanners; 1.0 once removed."""
+    echo: tuple[int, int] | None = None
+    """First and one past the last sample of the readouts that was measured (asymmetric echo); the others are zero, or
+    what removing the oversampling made of zeros. None where all were, or the lines differ, or the scan is 3-D."""
     geometry: Geometry
     """Of the images, whose slices are the partitions of a 3-D scan."""
     header_xml: str

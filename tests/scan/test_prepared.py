@@ -55,6 +55,19 @@ def test_a_scan_with_oversampled_phase_encode_comes_back(scan, tmp_path):
     assert_same(read_prepared(tmp_path / "wide.h5"), wide)
 
 
+def test_a_scan_with_an_asymmetric_echo_comes_back(scan, tmp_path):
+    short = replace(scan, echo=(6, 32))
+    write_prepared(short, tmp_path / "short.h5")
+    assert_same(read_prepared(tmp_path / "short.h5"), short)
+
+
+@pytest.mark.parametrize("echo", [(-1, 32), (6, 33), (6, 6)])
+def test_an_echo_that_lies_outside_the_readout_is_damage(scan, tmp_path, echo):
+    write_prepared(replace(scan, echo=echo), tmp_path / "short.h5")
+    with pytest.raises(DamagedScan):
+        read_prepared(tmp_path / "short.h5")
+
+
 def test_same_scan_same_bytes_and_nothing_left_beside(scan, prepared, tmp_path):
     write_prepared(scan, tmp_path / "again.h5")
     assert (tmp_path / "again.h5").read_bytes() == prepared.read_bytes()
@@ -88,7 +101,7 @@ def test_another_version_is_refused_by_number(prepared, tmp_path):
     path.write_bytes(prepared.read_bytes())
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = 2
-    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 7"):
+    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 8"):
         read_prepared(path)
 
 

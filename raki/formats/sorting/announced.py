@@ -102,7 +102,7 @@ def about_lines(lines: np.ndarray, encoding: xsd.encodingType) -> tuple[str, ...
         return ()
     return (
         f"The header announces lines {limits.minimum} to {limits.maximum}, and lines {found[0]} to {found[-1]} were "
-        "found: partial Fourier or zero-filling, or the scan was stopped. What is missing stays empty.",
+        "found: partial Fourier or zero-filling, or the scan was stopped. What is missing wasn't measured.",
     )
 
 

@@ -71,3 +71,14 @@ def first_samples(heads: np.ndarray, n_ro: int) -> Places:
             f"announces {n_ro} samples, and the line must fit into them: convert the scan again"
         )
     return first
+
+
+def measured_samples(heads: np.ndarray, n_ro: int) -> tuple[int, int] | None:
+    """First and one past the last sample of the readouts that was measured, where that isn't all (asymmetric echo).
+
+    None also where the lines differ in it: then none of it is told.
+    """
+    n_kept = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]
+    first = first_samples(heads, n_ro)
+    spans = set(zip(first.tolist(), (first + n_kept).tolist(), strict=True))
+    return spans.pop() if len(spans) == 1 and spans != {(0, n_ro)} else None

@@ -259,7 +259,7 @@ def _about_reach(acquired: PointMask, encoding: xsd.encodingType) -> tuple[str, 
             said.append(
                 f"The header announces {name} {announced.minimum} to {announced.maximum}, and {name} {places[0]} to "
                 f"{places[-1]} were found: partial Fourier or zero-filling, or the scan was stopped. What is missing "
-                "stays empty."
+                "wasn't measured."
             )
     return tuple(said)
 

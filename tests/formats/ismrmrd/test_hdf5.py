@@ -103,6 +103,8 @@ def test_asymmetric_echo_and_discarded_samples_keep_the_echo_in_the_centre(raw, 
     np.testing.assert_array_equal(scan.kspace[..., 22:61], full.kspace[..., 22:61])
     assert not scan.kspace[..., :22].any()
     assert not scan.kspace[..., 61:].any()
+    assert scan.echo == (22, 61)
+    assert full.echo is None
 
 
 def test_slices_acquired_in_turns_are_read_one_by_one(raw, edit):

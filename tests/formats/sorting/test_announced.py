@@ -11,7 +11,7 @@ from tests.formats.sorting.recordings import ALL, InMemory, N, acquisitions, pha
 
 EVERY_SECOND = range(0, N, 2)
 
-SHORT = "partial Fourier or zero-filling, or the scan was stopped. What is missing stays empty."
+SHORT = "partial Fourier or zero-filling, or the scan was stopped. What is missing wasn't measured."
 
 
 def changed(n_slices=1, acceleration=1, **changes):
