@@ -3,7 +3,7 @@
 The k-space of a real object is conjugate symmetric; that of an image with a phase, but for the phase. Its phase is
 smooth at best, and where it isn't, filling in by symmetry is worse than leaving zeros. So the acquired samples decide:
 those next to the missing side are withheld, each candidate predicts them from the opposite side, and the best fills
-what is missing, scaled by as much of it as was found to be true. Where none predicts them, zeros stay.
+what is missing, scaled by less than was found to be true. Where none predicts them, zeros stay.
 
 Candidates are POCS, which takes the phase from the centre (Haacke et al. 1991, J Magn Reson 92:126-145,
 doi:10.1016/0022-2364(91)90253-P), and kernels over virtual conjugate coils, which learn it as they learn sensitivities
@@ -94,9 +94,9 @@ class OppositeSides:
                 if way in self.n_slices_by_filling
             )
             yield (
-                f"Partial Fourier: {self.missing_part:.0%} of k-space were not measured, but for what "
-                f"lies opposite; filled by {said} of {n_slices} slices, which predict measured samples but for "
-                f"{self.held_out_error:.0%} of their energy. What is finer than both sides show is inferred."
+                f"Partial Fourier: {self.missing_part:.0%} of k-space, on one side, were not measured; they were "
+                f"inferred from the other, by {said} of {n_slices} slices. Measured samples are predicted so with an "
+                f"error of {self.held_out_error:.0%} of their energy."
             )
         if n_zeros:
             yield (
@@ -154,14 +154,16 @@ def fill_opposite(
         return kspace, OppositeSide(**sizes, filled_by=None, held_out_error=best.error if best else None)
     found = next(made for name, made in candidates(clean, known, acquired, targets) if name == best.name)
     rows, columns = np.nonzero(targets)
+    # What is missing lies farther out than what was withheld, where symmetry holds less; the more so, the less it held.
+    scale = best.scale * (1 - best.error**2)
     filled = kspace.clone()
-    filled[:, rows, columns] = best.scale * found
+    filled[:, rows, columns] = scale * found
     return filled, OppositeSide(
         **sizes,
         filled_by=best.name.partition(" ")[0],
         held_out_error=best.error,
-        scale=best.scale,
-        noise=_noise(int(known.sum()), sizes["n_missing"], best.scale),
+        scale=scale,
+        noise=_noise(int(known.sum()), sizes["n_missing"], scale),
     )
 
 

@@ -4,14 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from raki.formats import read_scan
-from raki.images import nmse, reconstruct
+from raki.images import nmse as nmse_of_tensors
+from raki.images import reconstruct
 from raki.phantom import simulate_scan
 from raki.prepare import preprocess
 from raki.prepare.oversampling import remove_readout_oversampling
 
 MATRIX = 64
+
+
+def nmse(images, truth):
+    return nmse_of_tensors(torch.from_numpy(images), torch.from_numpy(truth))
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,13 @@ from raki.errors import NoCalibration, UnsupportedScan
 from raki.kspace.completion import complete_slices
 from raki.kspace.grappa import calibrated_grappa
 from raki.kspace.measured import measured_slice
-from raki.kspace.points import acs_point_examples, fill_points, point_examples_at
+from raki.kspace.opposite import missing_side
+from raki.kspace.points import acs_point_examples, fill_points, gathered, point_examples_at
 from raki.phantom import phantom_kspace
 from raki.phantom.volume import sampled_points
 from raki.planning import Cell, Kernel, find_point_sampling, plans_of_planes
 from raki.planning.points import on_lattice
+from raki.scan.fourier import to_image, to_kspace
 from tests.kspace.simulated_slices import complex_noise
 
 CPU = torch.device("cpu")
@@ -149,6 +151,38 @@ def test_a_displaced_lattice_of_the_same_r_is_told_apart_from_the_plain_one(plan
         assert all(lattice[tuple(place + tap)] for tap in taps)
 
 
+@pytest.mark.parametrize("cell", [*CELLS, Cell(n_pe=3, n_pe2=3, shift=2)])
+def test_points_fold_where_it_is_said_that_they_do(cell):
+    shape = (36, 36)
+    image = torch.zeros((1, *shape), dtype=torch.complex64)
+    image[0, 5, 7] = 1.0
+    lattice = torch.from_numpy(on_lattice(shape, cell, (18, 18)))
+    folded = to_image(torch.where(lattice, to_kspace(image), 0))[0].abs() > 0.5 / cell.acceleration
+    sampling = find_point_sampling(lattice.numpy())
+    said = [[sampling.fold_distance(row - 5, column - 7) for column in range(36)] for row in range(36)]
+    assert int(folded.sum()) == cell.acceleration
+    assert torch.equal(torch.tensor(said) < 0.01, folded)
+
+
+@pytest.mark.parametrize("cell", [*CELLS, Cell(n_pe=3, n_pe2=1)])
+def test_from_half_a_cell_farther_the_acquired_points_are_what_is_missing(cell):
+    sampling = find_point_sampling(sampled(cell))
+    farther = sampling.farther()
+    apart = np.array(farther.offset) - sampling.offset
+    assert tuple(apart) == (cell.n_pe // 2, cell.n_pe2 // 2)
+    targets = np.zeros(SHAPE, bool)
+    targets.flat[farther.gaps.targets[:, 2]] = True
+    assert targets[sampling.judged_points()].all()
+
+
+def test_beyond_the_plane_there_is_nothing():
+    ones = torch.ones((2, 4, 5), dtype=torch.complex64)
+    offsets = np.array([(0, 0), (-1, 0), (0, 1), (40, 40)])
+    seen = gathered(ones, torch.tensor([(0, 4), (1, 1)]), offsets)
+    assert seen[0].real.tolist() == [[1, 0, 0, 0]] * 2
+    assert seen[1].real.tolist() == [[1, 1, 1, 0]] * 2
+
+
 def test_points_beyond_the_area_stay_zero(plane):
     acquired = sampled(CELLS[0], elliptical=True)
     found, _ = filled(plane, acquired, "raki")
@@ -156,11 +190,15 @@ def test_points_beyond_the_area_stay_zero(plane):
     assert not found[:, beyond].any()
 
 
-def test_partial_fourier_stays_zero_beyond(plane):
+def test_partial_fourier_in_both_directions_is_filled_where_something_lies_opposite(plane):
     acquired = sampled(CELLS[1], partial_fourier=(0.75, 0.875))
     found, report = filled(plane, acquired)
-    assert not found[:, :7].any()
     assert report.sampling.acceleration == 4
+    meant = find_point_sampling(acquired).meant
+    missing = missing_side(meant)
+    assert not found[:, torch.from_numpy(~meant & ~missing)].any()
+    zeros = torch.where(torch.from_numpy(missing), 0, found)
+    assert error(found, plane) < 0.7 * error(zeros, plane)
 
 
 def test_a_separate_calibration_block_serves_as_well(plane):
