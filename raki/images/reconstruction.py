@@ -225,6 +225,7 @@ def _filled_images(
         method,
         plans=_plans(scan),
         echo=scan.echo,
+        n_frames=len(scan.frames),
         load_acs=None if acs is None else lambda index: _tensor(acs[index % len(acs)]),
         # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
         noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raki.errors import DamagedScan, NoCalibration, UnsupportedScan
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
+from raki.kspace.frames import MANY_FRAMES, Firsts, about_frames
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
 from raki.kspace.opposite import OppositeSides, fill_opposite
@@ -111,7 +112,7 @@ def complete(
 
 
 def complete_slices(
-    n_slices: int,
+    n_images: int,
     load: LoadSlice,
     take: TakeSlice,
     method: str = "raki",
@@ -119,6 +120,7 @@ def complete_slices(
     plans: Sequence[SlicePlan],
     load_acs: LoadSlice | None = None,
     echo: tuple[int, int] | None = None,
+    n_frames: int = 1,
     noise: Complex64[Tensor, "coil sample"] | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -137,6 +139,8 @@ def complete_slices(
         take: is handed each slice as it was filled, on the CPU, in no certain order and from several threads.
         load_acs: reads one slice of a separate calibration scan.
         echo: first and one past the last sample of the readouts that was measured, where that isn't all.
+        n_frames: of the images; those of the first frame come first. Of many, each slice is calibrated on its first,
+            and on others where that doesn't hold of them; see `raki.kspace.frames`.
     """
     wanted = find_method(method)
     sampling = plans[0].sampling
@@ -147,6 +151,7 @@ def complete_slices(
         sigma=None if noise is None else float(noise.abs().square().mean().sqrt()),
         with_maps=with_maps,
         with_weights=with_weights,
+        with_calibration=n_frames >= MANY_FRAMES,
     )
     scan = _ScanToFill(
         load=load,
@@ -154,11 +159,13 @@ def complete_slices(
         take=take,
         plans=plans,
         echo=echo,
+        n_slices=n_images // n_frames,
         method=wanted if sampling.acceleration > 1 else find_method("zero_filled"),
         wanted=wanted,
         settings=settings,
+        firsts=Firsts(n_frames - 1),
     )
-    reports = scan.fill(n_slices, progress or (lambda _fraction: None))
+    reports = scan.fill(n_images, progress or (lambda _fraction: None))
     opposite = [report.opposite for report in reports if report.opposite is not None]
     sides = OppositeSides.of(opposite) if opposite else None
     chosen = [report for report in reports if report.chosen is not None]
@@ -172,7 +179,11 @@ def complete_slices(
         maps=tuple(report.maps for report in reports if report.maps is not None),
         weights=tuple(report.weights for report in reports if report.weights is not None),
         opposite=sides,
-        notes=(*_notes(scan.method, wanted, plans, cross_validation), *(sides.notes() if sides else ())),
+        notes=(
+            *_notes(scan.method, wanted, plans, cross_validation),
+            *about_frames(reports, n_images // n_frames),
+            *(sides.notes() if sides else ()),
+        ),
     )
 
 
@@ -185,20 +196,36 @@ class _ScanToFill:
     take: TakeSlice
     plans: Sequence[SlicePlan]
     echo: tuple[int, int] | None
+    n_slices: int
+    """Of each frame."""
     method: Method
     """What the slices are filled by: by nothing, where no line is missing."""
     wanted: Method
     settings: FillSettings
+    firsts: Firsts
+    """Of many frames: what the first of each slice was calibrated to."""
 
-    def fill(self, n_slices: int, progress: Callable[[float], None]) -> list[SliceReport]:
-        """Fill every slice on its own, as many at a time as there are cores."""
-        reports: list[SliceReport] = []
+    def fill(self, n_images: int, progress: Callable[[float], None]) -> list[SliceReport]:
+        """Fill every image, as many at a time as there are cores; of many frames those of a slice one after another."""
+        by_frame = range(n_images)
+        order = [*by_frame]
+        if self.settings.with_calibration:
+            order = [index for number in range(self.n_slices) for index in by_frame[number :: self.n_slices]]
+        reports: dict[int, SliceReport] = {}
         progress(0.0)
         with _slice_threads(self.settings.device) as pool, kept_off_stdout():
-            for report in pool.map(self._fill_slice, range(n_slices)):
-                reports.append(report)
-                progress(len(reports) / n_slices)
-        return reports
+            for index, report in zip(order, pool.map(self._fill_image, order), strict=True):
+                reports[index] = report
+                progress(len(reports) / n_images)
+        return [reports[index] for index in by_frame]
+
+    def _fill_image(self, index: int) -> SliceReport:
+        try:
+            return self._fill_slice(index)
+        finally:
+            # Whatever became of a first frame, nobody waits for it any longer.
+            if index < self.n_slices:
+                self.firsts.keep(index, None)
 
     def _fill_slice(self, index: int) -> SliceReport:
         plan = self.plans[index]
@@ -231,7 +258,7 @@ class _ScanToFill:
             _check_finite(separate, "ACS")
         whole = _where(plan.regular, self._with_lost_lines(plan, measured, separate))
         acs = _find_acs(whole, plan.sampling, separate) if plan.sampling.acceleration > 1 else whole
-        filled, report = filled_by(self.method, whole, acs, plan.sampling, self.settings)
+        filled, report = self._filled(whole, acs, index)
         is_inside, of_lines = self.load_acs is None and bool(measured.any()), isinstance(plan.sampling, Sampling)
         return _where(plan.acquired, measured, filled), replace(
             report,
@@ -239,6 +266,23 @@ class _ScanToFill:
             n_acs_lines=acs.shape[-2],
             brightest_line=int(measured.abs().square().sum(dim=(0, 2)).argmax()) if is_inside and of_lines else None,
         )
+
+    def _filled(self, whole: Tensor, acs: Tensor, index: int) -> tuple[Tensor, SliceReport]:
+        """By the method; or, of many frames, by what the first of the slice was calibrated to, where that holds."""
+        sampling = self.plans[index].sampling
+        if not self.settings.with_calibration:
+            return filled_by(self.method, whole, acs, sampling, self.settings)
+        first = index % self.n_slices
+        if index == first:
+            filled, report = filled_by(self.method, whole, acs, sampling, self.settings)
+            self.firsts.keep(first, report.calibration)
+            return filled, replace(report, calibration=None)
+        calibration = self.firsts.of(first)
+        if calibration is not None and self.plans[index] is self.plans[first]:
+            again = calibration.fill(whole, acs, sampling, self.settings)
+            if again is not None:
+                return again
+        return filled_by(self.method, whole, acs, sampling, replace(self.settings, with_calibration=False))
 
     def _restores(self, plan: SlicePlan) -> bool:
         """Whether lost lines are filled: not where nothing is to be filled at all."""

@@ -1,13 +1,15 @@
 """GRAPPA: one linear kernel, calibrated on the ACS, its settings chosen by cross-validation there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import reduce
 
 import torch
 
 from raki.errors import NoCalibration
+from raki.kspace.frames import FrameCalibration
 from raki.kspace.linear_fit import KernelWeights, LinearFilling, NormalEquations, calibrate
-from raki.kspace.measured import unit_scale
+from raki.kspace.measured import measured_slice, unit_scale
 from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.patches import Examples, acs_examples, magnitude
 from raki.kspace.points import acs_point_examples
@@ -41,7 +43,11 @@ def fill_by_grappa(
     filling = calibrated_grappa((acs / scale).to(settings.device), sampling.gap)
     filled = filling.fill((kspace / scale).to(settings.device), sampling)
     weights = KernelWeights.of(filling, sampling.gap, "grappa") if settings.with_weights else None
-    return filled.cpu() * scale, SliceReport(weights=weights)
+    report = SliceReport(weights=weights)
+    if settings.with_calibration:
+        measured = measured_slice(kspace / scale, acs / scale, sampling, sigma=0.0, device=settings.device)
+        report = replace(report, calibration=FrameCalibration.of(filling, filling, measured, scale, report))
+    return filled.cpu() * scale, report
 
 
 def calibrated_grappa(acs: SliceAcs, gap: int | Cell) -> LinearFilling:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -9,7 +10,7 @@ from raki.coils import NoiseLevel
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.opposite import OppositeSide
 from raki.kspace.uncertainty import UncertaintyMaps
-from raki.planning import Sampling
+from raki.planning import PointSampling, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 
@@ -26,6 +27,8 @@ class FillSettings:
     """Whether maps of noise amplification and uncertainty are wanted, of a method that makes them."""
     with_weights: bool = False
     """Whether the weights of the kernel are wanted, of a method that has one."""
+    with_calibration: bool = False
+    """Whether later frames of the slice follow, to be filled by what is found of this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +60,27 @@ class SliceReport:
     """Where that was estimated, how; in units of the k-space."""
     maps: UncertaintyMaps | None = None
     weights: KernelWeights | None = None
+    calibration: "Calibration | None" = None
+    """For later frames of the slice, where it was asked for; of a method that has one."""
+    is_reused: bool = False
+    """Whether the slice was filled by what an earlier frame of it was calibrated to."""
     opposite: OppositeSide | None = None
     """Where one side of k-space wasn't measured (partial Fourier), what became of it."""
     n_coils: int = 0
     n_acs_lines: int = 0
     brightest_line: int | None = None
     """Of the acquired lines, hence at the centre of k-space; None where the ACS is a scan of its own or all is zero."""
+
+
+@runtime_checkable
+class Calibration(Protocol):
+    """What a frame of a slice was calibrated to."""
+
+    def fill(
+        self, kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling | PointSampling, settings: FillSettings
+    ) -> tuple[SliceKSpace, SliceReport] | None:
+        """Fills a later frame, of the same lattice; None where the calibration doesn't hold of it."""
+        ...
 
 
 Fill = Callable[[SliceKSpace, SliceAcs, Sampling, FillSettings], tuple[SliceKSpace, SliceReport]]

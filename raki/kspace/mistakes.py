@@ -30,11 +30,19 @@ def mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: L
 
 def relative_mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearFilling) -> float | None:
     """Energy of the mistakes over that of the acquired lines outside the ACS; None where no signal can be predicted."""
+    found = energies_of_mistakes(filled, sampling, filling)
+    return None if found is None else found[0] / found[1]
+
+
+def energies_of_mistakes(
+    filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearFilling
+) -> tuple[float, float] | None:
+    """Energy of the mistakes, and of the acquired lines outside the ACS; None where no signal can be predicted."""
     outside = torch.from_numpy(sampling.points_outside_acs()).to(filled.device)
     energy = _energy(filled[:, outside[:, 0]] if outside.shape[1] == 1 else filled[:, outside])
     if energy == 0 or not sampling.judged_points().any():
         return None
-    return _energy(mistakes(filled, sampling, filling)) / energy
+    return _energy(mistakes(filled, sampling, filling)), energy
 
 
 def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearFilling, seed: int) -> float:

@@ -11,6 +11,7 @@ from functools import partial
 from jaxtyping import Float32
 from torch import Tensor
 
+from raki.kspace.frames import FrameCalibration
 from raki.kspace.grappa import calibrated_grappa
 from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
 from raki.kspace.linear_fit import KernelWeights, LinearFilling
@@ -86,7 +87,11 @@ def _fill(
     if settings.with_weights:
         report = replace(report, weights=KernelWeights.of(rung.linear, sampling.gap, rung.name))
     estimated = measured.noise_level.scaled(scale) if measured.noise_level else None
-    return rung.filled.cpu() * scale, replace(report, sigma=measured.sigma * scale, noise_level=estimated)
+    report = replace(report, sigma=measured.sigma * scale, noise_level=estimated)
+    if settings.with_calibration:
+        kept = FrameCalibration.of(rung.filling, rung.linear, measured, scale, report)
+        report = replace(report, calibration=kept)
+    return rung.filled.cpu() * scale, report
 
 
 def climbed(
