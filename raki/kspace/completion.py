@@ -278,7 +278,7 @@ class _ScanToFill:
             self.firsts.keep(first, report.calibration)
             return filled, replace(report, calibration=None)
         calibration = self.firsts.of(first)
-        if calibration is not None and self.plans[index] is self.plans[first]:
+        if calibration is not None:
             again = calibration.fill(whole, acs, sampling, self.settings)
             if again is not None:
                 return again

@@ -79,7 +79,7 @@ class Calibration(Protocol):
     def fill(
         self, kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling | PointSampling, settings: FillSettings
     ) -> tuple[SliceKSpace, SliceReport] | None:
-        """Fills a later frame, of the same lattice; None where the calibration doesn't hold of it."""
+        """Fills a later frame, of the same R; None where the calibration doesn't hold of it."""
         ...
 
 

@@ -98,14 +98,14 @@ def test_darker_and_brighter_frames_are_still_predicted(slices):
     assert notes(report)[0].startswith(f"{MANY_FRAMES - 1} of {MANY_FRAMES - 1} images")
 
 
-def test_a_frame_of_another_lattice_is_calibrated_on_its_own(slices):
+def test_frames_that_sample_other_lines_in_turn_are_filled_by_the_same_kernel(slices):
     frames = series(slices[:1], MANY_FRAMES)
     sampled = acquired(N, 2, 12).repeat(MANY_FRAMES, 1)
-    sampled[5] = acquired(N, 2, 12, offset=1)
-    together, _ = fill(frames, sampled, MANY_FRAMES)
+    sampled[1::2] = acquired(N, 2, 12, offset=1)
+    together, report = fill(frames, sampled, MANY_FRAMES)
     alone, _ = fill(frames, sampled, 1)
-    assert torch.equal(together[5], alone[5])
-    assert not torch.equal(together[4], alone[4])
+    assert notes(report)[0].startswith(f"{MANY_FRAMES - 1} of {MANY_FRAMES - 1} images")
+    assert error(together[5], frames[5]) < 1.1 * error(alone[5], frames[5])
 
 
 def test_a_broken_first_frame_ends_the_scan_and_nobody_waits_for_it(slices):
