@@ -1,8 +1,8 @@
 """Many frames of one slice: what the first was calibrated to fills the others, where it predicts them as well.
 
 Coils, acceleration and position are the same in each frame of a series, and calibrating takes ten times as long as
-filling. What has moved since, or was never alike, is found out by the samples themselves: the kernel predicts the acquired lines
-of each frame, and where it errs more than it did in the first, the frame is calibrated on its own.
+filling. What has moved since, or was never alike, is found out by the samples themselves: the kernel predicts the
+acquired lines of each frame, and where it errs more than it did in the first, the frame is calibrated on its own.
 """
 
 from collections import Counter
@@ -51,7 +51,8 @@ class FrameCalibration:
     ) -> tuple[SliceKSpace, SliceReport] | None:
         """A later frame of the slice, filled on the CPU; None where the calibration errs more.
 
-        It is of the same R, whatever its offset. Mistakes may be as large as in the first frame, or as much larger as the frame itself is brighter.
+        It is of the same R, whatever its offset. Mistakes may be as large as in the first frame, or as much larger as
+        the frame itself is brighter.
         """
         measured = measured_slice(
             kspace / self.scale, acs / self.scale, sampling, sigma=self.sigma, device=settings.device
