@@ -115,6 +115,25 @@ def test_frames_come_one_after_the_other_and_a_stopped_one_is_left_out(simulated
     assert "the scan was stopped" in " ".join(scan.remarks)
 
 
+def test_frames_of_other_points_are_refused(simulated):
+    first, other = simulated(acceleration=(2, 1), n_acs=8), simulated(acceleration=(1, 2), n_acs=8)
+    heads = np.concatenate([first.heads, other.heads, first.heads])
+    heads["idx"]["repetition"] = np.repeat([0, 1, 2], [len(first.heads), len(other.heads), len(first.heads)])
+    with pytest.raises(UnsupportedScan, match="1 of 3 frames sample other points than the first"):
+        sorted_scan(InMemory(first.header_xml, heads, [*first.lines, *other.lines, *first.lines]))
+
+
+def test_a_calibration_scan_with_holes_is_refused(simulated):
+    image, reference = simulated(acceleration=(2, 2), n_acs=0), simulated(acceleration=(1, 2))
+    theirs = reference.heads.copy()
+    theirs["flags"] = CALIBRATION
+    both = InMemory(image.header_xml, np.concatenate([image.heads, theirs]), [*image.lines, *reference.lines])
+    apart = changed(both, encoding=lambda e: setattr(e.parallelImaging, "calibrationMode",
+                                                     xsd.calibrationModeType.SEPARATE))  # fmt: skip
+    with pytest.raises(UnsupportedScan, match="points of the calibration scan are missing"):
+        sorted_scan(apart)
+
+
 def test_a_calibration_scan_of_its_own_is_a_block_apart(simulated):
     image, reference = simulated(acceleration=(2, 2), n_acs=0), simulated(acceleration=(1, 1))
     near = (abs(reference.heads["idx"]["kspace_encode_step_1"].astype(int) - N // 2) < 5) & (
