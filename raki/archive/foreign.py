@@ -29,6 +29,11 @@ OTHERS = {
     b"SIMPLE  =": "a FITS image: export the raw data",
     b"MATLAB 5.0 MAT-file": "a MATLAB file, in which k-space may be called anything: save it as .npz or ISMRMRD",
     b"\x5c\x01\x00\x00": "a NIfTI image: export the raw data",
+    b"# === DATA DESCRIPTION FILE": "the text that goes with a Philips export (.list with .data, .par with .rec); it "
+    "lacks the coils' reference and where the slices lie: convert .raw, .lab and .sin together to ISMRMRD "
+    "(philips_to_ismrmrd)",
+    b"##TITLE=": "a list of parameters (JCAMP-DX), as Bruker's acqp and method are: convert the scan's folder to MRD "
+    "(bruker_to_ismrmrd)",
     b"SQLite format 3": "a database: export the raw data",
     b"\x7fELF": "a program: export the raw data",
 }
