@@ -76,6 +76,15 @@ def test_a_phase_at_random_leaves_zeros(head, part):
     assert torch.equal(filled, kept(rough, known))
 
 
+def test_what_was_predicted_worse_is_put_in_with_more_caution(head):
+    known = later_lines(6 / 8)
+    noise = torch.from_numpy(complex_noise(np.random.default_rng(4), tuple(head.shape)))
+    for level in (0.02, 0.05):
+        _, side = fill_opposite(kept(head + level * noise, known), known, known)
+        assert side is not None
+        assert 0 < side.scale <= 1 - side.held_out_error**2 + 1e-6
+
+
 def test_noise_alone_leaves_zeros():
     noise = torch.from_numpy(complex_noise(np.random.default_rng(1), (4, N, N)))
     known = later_lines(6 / 8)
