@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from raki.coils import root_sum_of_squares
 from raki.images import nmse
 from raki.kspace import complete
+from raki.kspace import opposite as module
 from raki.kspace.opposite import fill_opposite, missing_side, opposite
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.phantom import phantom_kspace
@@ -76,13 +77,15 @@ def test_a_phase_at_random_leaves_zeros(head, part):
     assert torch.equal(filled, kept(rough, known))
 
 
-def test_what_was_predicted_worse_is_put_in_with_more_caution(head):
+def test_what_was_predicted_worse_is_put_in_with_more_caution(head, monkeypatch):
+    """What is missing lies farther out than what was withheld."""
     known = later_lines(6 / 8)
-    noise = torch.from_numpy(complex_noise(np.random.default_rng(4), tuple(head.shape)))
-    for level in (0.02, 0.05):
-        _, side = fill_opposite(kept(head + level * noise, known), known, known)
-        assert side is not None
-        assert 0 < side.scale <= 1 - side.held_out_error**2 + 1e-6
+    judged = [module._Judged(name="pocs", error=error, scale=0.8) for error in (0.0, 0.5)]
+    monkeypatch.setattr(module, "_judge", lambda *_arguments: judged.pop(0))
+    (sure, side), (unsure, other) = (fill_opposite(kept(head, known), known, known) for _ in range(2))
+    assert (side.scale, other.scale) == (pytest.approx(0.8), pytest.approx(0.6))
+    missing = torch.from_numpy(missing_side(known))
+    torch.testing.assert_close(unsure[:, missing], 0.75 * sure[:, missing])
 
 
 def test_noise_alone_leaves_zeros():
