@@ -122,6 +122,14 @@ def test_the_opposite_of_the_opposite_is_the_point_itself(n_pe, n_ro, seed):
     assert opposite(mask)[centre] == mask[centre]
 
 
+@given(n_pe=st.integers(4, 9), n_ro=st.integers(4, 9), seed=st.integers(0, 99))
+def test_the_kspace_of_a_real_image_is_its_own_opposite(n_pe, n_ro, seed):
+    image = torch.from_numpy(np.random.default_rng(seed).random((2, n_pe, n_ro)).astype(np.complex64))
+    kspace = to_kspace(image)
+    has_other = torch.from_numpy(opposite(np.ones((n_pe, n_ro), bool)))
+    torch.testing.assert_close(module._turned(kspace), torch.where(has_other, kspace, 0), atol=1e-5, rtol=0)
+
+
 def test_too_small_a_centre_is_left_alone(head):
     known = later_lines(0.5 + 2 / N)
     filled, side = fill_opposite(kept(head, known), known, known)
