@@ -114,7 +114,7 @@ def missing_side(known: PointMask) -> PointMask:
 
 def opposite(mask: PointMask) -> PointMask:
     """Whether the point on the other side of the centre is in the mask; of an even axis, the first has no other."""
-    turned = mask[::-1, ::-1]
+    turned = mask[::-1, ::-1].copy()
     for axis, size in enumerate(mask.shape):
         if size % 2 == 0:
             turned = np.roll(turned, 1, axis)
