@@ -101,7 +101,7 @@ class OppositeSides:
         if n_zeros:
             yield (
                 f"Partial Fourier: in {n_zeros} of {n_slices} slices {self.missing_part:.0%} of k-space "
-                "stay zero: what lies opposite doesn't tell them, as samples that were measured and withheld show."
+                "stay zero: what lies opposite does not tell them, as samples that were measured and withheld show."
             )
 
 

@@ -109,9 +109,11 @@ def _mask(scan: ScanSummary, *, is_filled: bool) -> dict[str, Any]:
 
 
 def _images(reconstruction: Reconstruction) -> dict[str, Volume]:
-    """By label, the result last. Where no line was missing, all methods made the same image."""
+    """By label, the result last. Where no line was missing between others, all methods made the same image."""
     if reconstruction.scan.acceleration == 1:
-        return {ALL_LINES: reconstruction.result}
+        with_zeros = reconstruction.images["zero_filled"]
+        one_sided = {} if reconstruction.opposite is None else {method_label("zero_filled"): with_zeros}
+        return {**one_sided, ALL_LINES: reconstruction.result}
     return {method_label(method): volume for method, volume in reconstruction.images.items()}
 
 
@@ -122,7 +124,9 @@ def _labels(shown: Viewer, *, is_overlay: bool) -> list[tuple[str, str]]:
 def _first(reconstruction: Reconstruction) -> list[str]:
     """What is to be known before one looks: warnings, and what was decided while the scan was read."""
     validation = reconstruction.cross_validation
-    return list(dict.fromkeys([*(validation.warnings if validation else ()), *reconstruction.scan.remarks]))
+    one_sided = reconstruction.opposite.notes() if reconstruction.opposite else ()
+    warnings = validation.warnings if validation else ()
+    return list(dict.fromkeys([*warnings, *one_sided, *reconstruction.scan.remarks]))
 
 
 def _how_shown(shown: Viewer, scan: ScanSummary) -> list[str]:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from raki.kspace import methods
+from raki.kspace import OppositeSides, methods
 from raki.results.display import view_of
 from raki.results.pictures import difference_factor
 from raki.results.provenance import provenance
@@ -358,6 +358,33 @@ def test_a_fully_sampled_scan_has_one_picture_and_a_short_report():
     ):
         assert left_out not in " ".join(page.text[page.text.index("Images") : page.text.index("Provenance")])
     assert "nothing had to be filled in" in html
+
+
+def test_partial_fourier_is_said_before_one_looks_and_compared_with_zeros():
+    example = example_reconstruction(with_maps=False, n_steps=0)
+    sides = OppositeSides(
+        missing_part=0.25, n_slices_by_filling={"virtual_coils": 2, "zeros": 1}, held_out_error=0.2, n_slices=3
+    )
+    scan = dataclasses.replace(
+        example.scan, acceleration=1, encoded_lines=(8, 32), sampled=np.arange(32) >= 8, acs_lines=(8, 32)
+    )
+    notes = tuple(sides.notes())
+    half = dataclasses.replace(example, scan=scan, opposite=sides, cross_validation=None, notes=notes)
+    facts = provenance(half, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
+    html = render_report(half, facts, source_name="head.h5")
+    first_picture = min(html.index("<canvas"), html.index("<img"))
+    for sentence in notes:
+        assert html.count(sentence) == 1
+        assert html.index("Before you look") < html.index(sentence) < first_picture
+    assert "25% of k-space" in notes[0]
+    assert "by kernels over virtual conjugate coils in 2 of 3 slices" in notes[0]
+    assert "in 1 of 3 slices 25% of k-space stay zero" in notes[1]
+    assert {layer["label"] for layer in viewer_of(html)["layers"]} >= {"Zero-filled", "All acquired lines"}
+    # 96 mm: 8 lines on one side of the centre are 6 mm, 15 on the other 3.2 mm.
+    assert "6 mm along phase-encode on both sides, 3.2 on one" in html
+    assert facts["partial_fourier"] == {
+        "n_slices_by_filling": {"virtual_coils": 2, "zeros": 1}, "missing_part": 0.25, "held_out_error": 0.2
+    }  # fmt: skip
 
 
 def test_a_method_that_could_be_compared_with_none_has_one_picture():
