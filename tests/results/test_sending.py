@@ -25,10 +25,11 @@ from pynetdicom import AE, evt
 
 import raki.results.sending
 from raki.commands.operating import NotInstalled
+from raki.destination import Destination
 from raki.options import choose
 from raki.results import Source, write_results
 from raki.results.reproduction import DamagedResult
-from raki.results.sending import Destination, PacsRefused, PacsUnreachable, send, tls_context
+from raki.results.sending import PacsBusy, PacsRefused, PacsUnreachable, send, tls_context
 from tests.results.example_reconstruction import example_reconstruction
 
 # pynetdicom leaves a socket to the garbage collector where no connection came about.
@@ -180,7 +181,7 @@ def test_an_archive_that_is_full_refuses_by_its_status_and_says_how_far_it_came(
 
     files = files_of(result)
     with running(Archive([None, full])) as archive:
-        with pytest.raises(PacsRefused, match=re.escape("0xa700 (disk full), having taken 1 of 5 files")):
+        with pytest.raises(PacsBusy, match=re.escape("0xa700 (disk full), having taken 1 of 5 files")):
             send(files, Destination.parse(archive.destination))
         assert len(archive.kept) == 1
         # The same again is the remedy.
