@@ -13,6 +13,7 @@ RAW = f"{_STORAGE}Raw72517081Arn8AABA17C/*]"
 PREPARED = f"{_STORAGE}Prepared9D5FCEADArnE0DD3644/*]"
 RESULTS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*]"
 MANIFESTS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*/manifest.json]"
+IMAGES = f"{_STORAGE}Results25575328Arn5DD4F5AA/*.dcm]"
 _ACCOUNT = "<AWS::Region>:<AWS::AccountId>"
 ARN = "IAM5[Resource::arn:<AWS::Partition>"
 
@@ -40,6 +41,7 @@ WORKER = "RakiPipeline/Decompression/TaskRole/*"
 JOB = "RakiPipeline/Reconstruction/JobRole/*"
 REFRESH = "RakiPipeline/Delivery/Refresh/*"
 RECONCILE = "RakiPipeline/Reconciliation/Reconcile/*"
+SENDER = "RakiPipeline/Sending/TaskRole/*"
 INSTANCES = "RakiPipeline/Reconstruction/Instances/Role/*"
 NOTEBOOK = "RakiDevelopment/Notebook/Role/*"
 BUILDS = "RakiDevelopment/Builds/Role/*"
@@ -62,8 +64,10 @@ ACKNOWLEDGED = (
         JOB,
         REFRESH,
         RECONCILE,
+        SENDER,
         why="Manifests alone: what an earlier run wrote, which scan has ended.",
     ),
+    _aws(IMAGES, SENDER, why="Any result's DICOM images go to the site's archive, and nothing else of it."),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/*]", NOTEBOOK, why="The objects of the notebook's own bucket."),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/source/*]", BUILDS, why="Any commit's sources, read only."),
     # Permissions with a wildcard: what has no name yet, or none at all
@@ -120,8 +124,13 @@ ACKNOWLEDGED = (
         "RakiPipeline/*",
         why="They call AWS's services alone and hold no scan; in the network each would need more endpoints.",
     ),
-    # The worker
-    _aws("ECS2", "RakiPipeline/Decompression/Task/*", why="The environment has names of resources, and no secret."),
+    # The worker and the sender
+    _aws(
+        "ECS2",
+        "RakiPipeline/Decompression/Task/*",
+        "RakiPipeline/Sending/Task/*",
+        why="The environment has names of resources, and no secret.",
+    ),
     # Buckets and the ledger
     _hipaa(
         "S3BucketReplicationEnabled",

@@ -1,6 +1,8 @@
 """What differs between two deployments, and nothing else."""
 
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,6 +17,7 @@ from pydantic import (
 )
 
 from raki import options
+from raki.destination import CALLING, Destination, require_title
 
 PREFIX = "raki:"
 DEFAULTS = options.Options()
@@ -71,6 +74,23 @@ def _option(name: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _archive(value: str) -> str:
+    """AETITLE@HOST:PORT, as the network can reach it, or nothing."""
+    if value and ":" in Destination.parse(value).host:
+        raise ValueError("the deployment's network has no IPv6; an IPv4 address or a name is needed")
+    return value
+
+
+def _certificates(value: str) -> str:
+    """A file of certificates, or nothing."""
+    if value:
+        try:
+            ssl.create_default_context(cafile=value)
+        except OSError as error:  # ssl.SSLError is one
+            raise ValueError(f"a file of certificates (PEM) is needed: {error.strerror or error}") from None
+    return value
+
+
 Count = Annotated[int, Field(ge=1)]
 Listed = BeforeValidator(_listed)
 
@@ -120,6 +140,16 @@ class Deployment(BaseModel):
     weights: Annotated[bool, _option("weights")] = DEFAULTS.weights
     quantities: Annotated[bool, _option("quantities")] = DEFAULTS.quantities
 
+    # The picture archive (PACS)
+    pacs: Annotated[str, AfterValidator(_archive)] = ""
+    """AETITLE@HOST:PORT of the archive that is sent each result's DICOM images; empty: none is."""
+    pacs_calling: Annotated[str, AfterValidator(require_title)] = CALLING
+    """Our own AE title, as the archive knows it."""
+    pacs_tls: bool = False
+    """Whether the connection is encrypted, and the archive's certificate checked."""
+    pacs_trusted: Annotated[str, AfterValidator(_certificates)] = ""
+    """File of the certificates (PEM) by which it is checked; empty: those that the sender's system trusts."""
+
     # The computing
     scratch: Literal["nvme", "fsx-scratch", "fsx-persistent"] = "nvme"
     """Where a GPU job reads prepared scans: the instance's own disk, or FSx for Lustre in front of the prepared bucket.
@@ -164,6 +194,16 @@ class Deployment(BaseModel):
         return self.max_reconstruction_jobs * self.surge
 
     @property
+    def archive(self) -> Destination | None:
+        """The picture archive, if results are sent to one."""
+        return Destination.parse(self.pacs) if self.pacs else None
+
+    @property
+    def trusted_certificates(self) -> str | None:
+        """What the file of `pacs_trusted` holds."""
+        return Path(self.pacs_trusted).read_text(encoding="ascii") if self.pacs_trusted else None
+
+    @property
     def has_gateway(self) -> bool:
         """Whether there is a share."""
         return bool(self.gateway_arn) or self.gateway_on_ec2
@@ -183,6 +223,10 @@ class Deployment(BaseModel):
             raise ValueError(
                 f"{PREFIX}fsx_gib is {self.fsx_gib}; FSx for Lustre comes in 1200 or a multiple of 2400 GiB"
             )
+        if self.pacs_trusted and not self.pacs_tls:
+            raise ValueError(f"{PREFIX}pacs_trusted names certificates, which {PREFIX}pacs_tls has to ask for")
+        if self.pacs_tls and not self.pacs:
+            raise ValueError(f"{PREFIX}pacs_tls is of no use without {PREFIX}pacs, the archive's AETITLE@HOST:PORT")
         if self.warm_until <= self.warm_from:
             raise ValueError(f"{PREFIX}warm_until is {self.warm_until}; it has to be later than {PREFIX}warm_from")
         if self.warm_gpus > self.max_reconstruction_jobs:

@@ -11,7 +11,7 @@ from infra.deployment import Deployment
 from raki.commands.operating import NotInstalled
 from raki.errors import PermanentError, TransientError
 from raki.kspace import methods
-from raki.results.sending import PacsRefused, PacsUnreachable
+from raki.results.sending import PacsBusy, PacsRefused, PacsUnreachable
 from raki.service.deployment import NoDeployment
 from raki.service.operator import NotPossible, Refused
 from raki.service.scan_paths import AmbiguousScan, NoSuchFolder, NoSuchScan
@@ -89,6 +89,7 @@ def test_every_exit_code_is_in_the_table():
         NoSuchFolder,
         PacsUnreachable,
         PacsRefused,
+        PacsBusy,
     )
     for kind in [*PermanentError.__subclasses__(), TransientError, *of_the_operator]:
         assert re.search(rf"^\| {kind.exit_code} \| `{kind.__name__}` \|", FILES, re.MULTILINE), kind

@@ -13,9 +13,13 @@ METRICS = 44
 """Metrics of our own, each value of a dimension one: all that there can be, though CloudWatch bills only used ones."""
 ALARMS = 24
 """At most: with a gateway and a file system."""
+ARCHIVE_METRICS, ARCHIVE_ALARMS = 4, 2
+"""What there is of both beside these, where a picture archive is sent the results."""
 DASHBOARDS = 1
 LOG_GB = 1
 """A month of logs: two Lambdas that run each minute, a few lines a scan, the network's flow logs."""
+SENDER = {"vcpus": 0.25, "memory_gb": 2, "disk_gb": 20}
+"""What the task asks for that sends results to a picture archive, and runs all the time."""
 GATEWAY_DISKS_GB = 80 + 150
 """An appliance's system disk and the smallest cache that AWS allows."""
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -31,6 +35,7 @@ class FixedCost:
     keys: float
     warm_gpus: float
     gateway_host: float
+    sender: float
     monitoring: float
 
     @property
@@ -49,8 +54,13 @@ def fixed_cost(deployment: Deployment, prices: Prices, *, gpu_hour: float) -> Fi
         keys=KEYS * prices.key_month,
         warm_gpus=warm_gpu_hours(deployment) * gpu_hour,
         gateway_host=formulas.gateway_host(GATEWAY_DISKS_GB, prices) if deployment.gateway_on_ec2 else 0,
+        sender=_sender(deployment, prices) if deployment.pacs else 0,
         monitoring=formulas.monitoring(
-            metrics=METRICS, alarms=ALARMS, dashboards=DASHBOARDS, log_gb=LOG_GB, prices=prices
+            metrics=METRICS + (ARCHIVE_METRICS if deployment.pacs else 0),
+            alarms=ALARMS + (ARCHIVE_ALARMS if deployment.pacs else 0),
+            dashboards=DASHBOARDS,
+            log_gb=LOG_GB,
+            prices=prices,
         ),
     )
 
@@ -89,6 +99,11 @@ def _day(name: str) -> int:
     if name not in DAYS:
         raise ValueError(f"{name} is no day of the week; one of {', '.join(DAYS)} is needed")
     return DAYS.index(name)
+
+
+def _sender(deployment: Deployment, prices: Prices) -> float:
+    task = formulas.Task(**SENDER, architecture=deployment.worker_architecture)
+    return formulas.fargate(task, formulas.HOURS_PER_MONTH * 60, prices)
 
 
 def _file_system(deployment: Deployment, prices: Prices) -> float:

@@ -115,6 +115,7 @@ FIXED_ROWS: dict[str, Amount] = {
     "keys": lambda one: one.fixed.keys,
     "warm GPUs, on demand": lambda one: one.fixed.warm_gpus,
     "gateway on EC2": lambda one: one.fixed.gateway_host,
+    "sender to the picture archive": lambda one: one.fixed.sender,
     "metrics, alarms, dashboard, logs": lambda one: one.fixed.monitoring,
     "[bold]fixed[/bold]": lambda one: one.fixed.total,
 }

@@ -48,6 +48,7 @@ def local(
     port: Annotated[int, typer.Option(help="Port of the AWS endpoint; any free one when left out.")] = 0,
     smb: Annotated[bool, typer.Option("--smb", help="Serve the share by SMB too, where Samba is installed.")] = False,
     smb_port: Annotated[int, typer.Option(help="Port of --smb; any free one when left out.")] = 0,
+    pacs: Annotated[str, typer.Option(help="Send results to this picture archive too: AETITLE@HOST:PORT.")] = "",
     empty: Annotated[bool, typer.Option("--empty", help="Deploy nothing: leave it to `cdk deploy`.")] = False,
 ) -> None:
     """Run the whole service on this machine: drop scans into SHARE/raw, find results in SHARE/results.
@@ -57,11 +58,13 @@ def local(
     _need_the_extra()
     if once != bool(files) or (once and empty):
         raise typer.BadParameter("--once needs at least one file, files need --once, and neither goes with --empty")
+    if pacs:
+        _need_an_archive(pacs, empty=empty)
     if smb and empty:
         raise typer.BadParameter("--smb needs the shares, and --empty deploys none")
     assembly = work.resolve() / ("cdk.deployed" if empty else "cdk.out")
     if not empty:
-        _synthesise(assembly)
+        _synthesise(assembly, {"raki:pacs": pacs} if pacs else {})
     began_s, all_have_images = time.time(), True
     with ExitStack() as stack:
         cloud = stack.enter_context(_running(share.resolve(), work.resolve(), assembly, speed=speed, port=port))
@@ -93,11 +96,22 @@ def _need_the_extra() -> None:
         )
 
 
-def _synthesise(assembly: Path) -> None:
+def _need_an_archive(pacs: str, *, empty: bool) -> None:
+    from raki.destination import Destination
+
+    if empty:
+        raise typer.BadParameter("--pacs needs a sender, and --empty deploys none")
+    try:
+        Destination.parse(pacs)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _synthesise(assembly: Path, settings: dict[str, str]) -> None:
     from infra.local.deploy.synth import synthesise
 
     with _step("Synthesising the stacks"):
-        synthesise(assembly, context=CONTEXT)
+        synthesise(assembly, context=CONTEXT | settings)
 
 
 @contextmanager

@@ -18,6 +18,11 @@ SILENCE_IS_GOOD = cloudwatch.TreatMissingData.NOT_BREACHING
 SILENCE_IS_BAD = cloudwatch.TreatMissingData.BREACHING
 MINUTE = Duration.minutes(1)
 GIB = 1 << 30
+NOT_SENT = (
+    "A result was not sent to the picture archive: that refused an image for what it is, or took nothing for 7 days. "
+    "`raki show` says what it answered. Mend the cause, then `raki retry` the scan, or redrive the dead-letter queue "
+    "for all of them. The share has the results."
+)
 
 
 class Alarms(Construct):
@@ -35,7 +40,9 @@ class Alarms(Construct):
                 f"{name}DeadLetters",
                 queue.metric_approximate_number_of_messages_visible(period=FIVE_MINUTES, statistic="Maximum"),
                 threshold=0,
-                says=f"A message of the {name.lower()} queue was given up: nobody could handle it. Read it and the "
+                says=NOT_SENT
+                if name == "Send"
+                else f"A message of the {name.lower()} queue was given up: nobody could handle it. Read it and the "
                 "logs around its time, mend the cause, then redrive the dead-letter queue. It is kept for 14 days.",
             )
         for name, queue, minutes, advice in (
@@ -51,6 +58,18 @@ class Alarms(Construct):
                 says=f"A message has been in the {name.lower()} queue for more than {minutes} minutes. {advice} The "
                 "dashboard shows queues, workers and jobs. Nothing is lost: what waits is kept for 7 days.",
             )
+
+    def watch_sending(self) -> None:
+        """A picture archive that doesn't take what it is sent. The share doesn't wait for it."""
+        self._add(
+            "ArchiveTakesNothing",
+            metric("SendRetries", "Sum", period=HOUR),
+            threshold=0,
+            periods=2,
+            says="For two hours results couldn't be sent to the picture archive. Is it up, does it know our AE title, "
+            "and does the network reach it? `raki show` says what it answered. The share has the results; sending is "
+            "tried for 7 days, at least once an hour.",
+        )
 
     def watch_function(self, name: str, function: lambda_.IFunction, *, each_minute: bool) -> None:
         """A Lambda that fails or is refused again and again; one that runs each minute must not fall silent either."""

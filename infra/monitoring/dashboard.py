@@ -60,6 +60,7 @@ class Dashboard(Construct):
             "ingest": storage.ingest_queue,
             "reconstruct": storage.reconstruct_queue,
             "refresh": storage.refresh_queue,
+            **({"send": storage.send_queue} if storage.send_queue else {}),
         }
         dashboard.add_widgets(
             cloudwatch.TextWidget(markdown=FIRST_AID, width=WIDTH // 2, height=HEIGHT),
@@ -75,6 +76,8 @@ class Dashboard(Construct):
             _graph("GPUs at work", [gpu_busy_share()], unit="%", most=100),
             _graph("Computing a scan, for what AWS lists", cost_per_scan(deployment), unit="USD"),
         )
+        if storage.send_queue:
+            dashboard.add_widgets(_sent(), _from_image_to_archive())
         if file_system:
             dashboard.add_widgets(_graph("Free space of FSx, fullest target", [free_space(file_system)], unit="bytes"))
         dashboard.add_widgets(_last(FAILURES, log_groups))
@@ -149,6 +152,20 @@ def _seconds(name: str, title: str) -> cloudwatch.GraphWidget:
 def _from_drop_to_image() -> cloudwatch.GraphWidget:
     found = [metric("ScanSeconds", statistic, label=statistic, period=HOUR) for statistic in ("p50", "p95")]
     return _graph("From the drop to the image on the share", found, unit="s")
+
+
+def _sent() -> cloudwatch.GraphWidget:
+    found = [
+        metric("Sent", "Sum", label="sent", period=HOUR),
+        metric("SendRetries", "Sum", label="tried in vain", period=HOUR),
+        metric("SendFailures", "Sum", label="given up", period=HOUR),
+    ]
+    return _graph("Results for the picture archive, an hour", found, unit="results")
+
+
+def _from_image_to_archive() -> cloudwatch.GraphWidget:
+    found = [metric("SendSeconds", statistic, label=statistic, period=HOUR) for statistic in ("p50", "p95")]
+    return _graph("From the image to the picture archive", found, unit="s")
 
 
 def _running() -> cloudwatch.GraphWidget:

@@ -76,6 +76,8 @@ class MonitoringStack(Stack):
         alarms.watch_function("refresh_gateway", pipeline.delivery.refresh.function, each_minute=False)
         alarms.watch_function("reconcile", pipeline.reconciliation.reconcile.function, each_minute=False)
         alarms.watch_scans()
+        if pipeline.sending:
+            alarms.watch_sending()
         if file_system:
             alarms.watch_file_system(file_system)
         if gateway_arn:

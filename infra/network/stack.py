@@ -1,5 +1,7 @@
 """The private network that the workers, the GPU instances and the scratch file system stand in."""
 
+from ipaddress import AddressValueError, IPv4Address
+
 from aws_cdk import Aws, Fn, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -9,6 +11,7 @@ from infra.deployment import Deployment
 from infra.log_groups import log_group
 from infra.network.endpoints import INTERFACE_ENDPOINTS
 from infra.storage.stack import StorageStack
+from raki.destination import Destination
 
 HTTPS = ec2.Port.tcp(443)
 
@@ -51,6 +54,7 @@ class NetworkStack(Stack):
         )
         self.workers = self._group("Workers", "raki: decompression workers")
         self.jobs = self._group("Jobs", "raki: GPU instances")
+        self.senders = self._senders(deployment.archive) if deployment.archive else None
         if not with_nat:
             self._add_endpoints()
 
@@ -60,11 +64,21 @@ class NetworkStack(Stack):
         group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "AWS's services; all of them by HTTPS")
         return group
 
+    def _senders(self, archive: Destination) -> ec2.SecurityGroup:
+        """Reaches the picture archive too: its address alone, or its port alone where only its name is known."""
+        group = self._group("Senders", "raki: senders of images to the picture archive")
+        try:
+            peer = ec2.Peer.ipv4(f"{IPv4Address(archive.host)}/32")
+        except AddressValueError:
+            peer = ec2.Peer.any_ipv4()
+        group.add_egress_rule(peer, ec2.Port.tcp(archive.port), "the picture archive")
+        return group
+
     def _add_endpoints(self) -> None:
         endpoints = ec2.SecurityGroup(
             self, "Endpoints", vpc=self.vpc, allow_all_outbound=False, description="raki: interface endpoints"
         )
-        for client in (self.workers, self.jobs):
+        for client in (self.workers, self.jobs, *([self.senders] if self.senders else [])):
             endpoints.add_ingress_rule(client, HTTPS)
         for name in INTERFACE_ENDPOINTS:
             self.vpc.add_interface_endpoint(

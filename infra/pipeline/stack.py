@@ -1,7 +1,9 @@
-"""What works on the data: decompression, reconstruction, delivery, and who may do what."""
+"""What works on the data: decompression, reconstruction, delivery, sending, and who may do what."""
 
 from aws_cdk import CfnOutput, Fn, Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.deployment import Deployment
@@ -11,6 +13,7 @@ from infra.pipeline.decompression import Decompression
 from infra.pipeline.delivery import Delivery
 from infra.pipeline.reconciliation import Reconciliation
 from infra.pipeline.reconstruction import Reconstruction
+from infra.pipeline.sending import Sending
 from infra.storage.stack import StorageStack
 
 STATUS_PAGE = "raki-status/status.html"
@@ -39,6 +42,12 @@ class PipelineStack(Stack):
         )
         self.delivery = Delivery(self, "Delivery", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
         self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage)
+        self.sending: Sending | None = None
+        if deployment.pacs:
+            cluster = self.decompression.cluster
+            self.sending = Sending(
+                self, "Sending", network=network, storage=storage, deployment=deployment, cluster=cluster
+            )
 
         # What `raki status` and the other commands of an operator look up.
         groups = [found.log_group_name for found in self.node.find_all() if isinstance(found, logs.LogGroup)]
@@ -52,6 +61,8 @@ class PipelineStack(Stack):
         self._let_jobs_reconstruct(storage)
         self._let_results_be_shown(storage)
         self._let_lost_scans_be_found(storage)
+        if self.sending and storage.send_queue:
+            self._let_results_be_sent(self.sending.task_role, storage, storage.send_queue)
 
     def _let_workers_be_scaled(self, storage: StorageStack) -> None:
         scale = self.decompression.scale.role
@@ -128,3 +139,10 @@ class PipelineStack(Stack):
             allow(reconcile, "sqs:GetQueueAttributes", on=[queue.queue_arn])
         for queue in (storage.ingest_queue, storage.refresh_queue):
             send(reconcile, queue)
+
+    def _let_results_be_sent(self, sender: iam.Role, storage: StorageStack, queue: sqs.Queue) -> None:
+        consume(sender, queue)
+        send(sender, storage.dead_letters["Send"])
+        read_objects(sender, storage.results, "*/manifest.json")
+        read_objects(sender, storage.results, "*.dcm")
+        use_ledger(sender, storage.ledger, "dynamodb:GetItem", "dynamodb:UpdateItem")

@@ -5,6 +5,8 @@ from typing import Any
 from aws_cdk import CfnOutput, Duration, Fn, RemovalPolicy, Stack
 from aws_cdk import aws_cloudtrail as cloudtrail
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_sqs as sqs
@@ -18,6 +20,9 @@ from infra.storage.keys import data_key, operations_key
 # gateway, fails for hours. So messages are delivered as often as SQS allows; one that nobody can understand is put
 # among the dead letters by who finds that. Amazon SQS API reference, SetQueueAttributes, RedrivePolicy.
 MAX_RECEIVE_COUNT = 1000
+RETENTION = Duration.days(7)
+SEND_RETENTION = Duration.days(10)
+"""Longer than the sender tries for (`raki.service.sending`), and shorter than what it gives up is kept."""
 REPLACED_RAW_DAYS = 1
 RECONSTRUCTED = {"raki": "reconstructed"}
 """The tag that the reconstruction sets, on the raw and on the prepared scan, once the result is safe."""
@@ -53,7 +58,12 @@ class StorageStack(Stack):
         # No notification of ours may ever be put on this bucket: FSx keeps its own there.
         self.prepared = self._bucket("Prepared", lifecycle_rules=_expiring(deployment))
         replaced = s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))
-        self.results = self._bucket("Results", versioned=True, lifecycle_rules=[replaced])
+        self.results = self._bucket(
+            "Results",
+            event_bridge_enabled=True if deployment.pacs else None,
+            versioned=True,
+            lifecycle_rules=[replaced],
+        )
 
         self.ingest_queue = self._queue("Ingest", visibility_timeout=Duration.minutes(2))
         self.reconstruct_queue = self._queue("Reconstruct", visibility_timeout=Duration.minutes(2))
@@ -66,6 +76,7 @@ class StorageStack(Stack):
             notifications.SqsDestination(self.refresh_queue),
             s3.NotificationKeyFilter(suffix="/manifest.json"),
         )
+        self.send_queue = self._send_queue(deployment.pacs) if deployment.pacs else None
         self.ledger = self._ledger()
         if deployment.audit_data_events:
             self._audit()
@@ -133,7 +144,27 @@ class StorageStack(Stack):
             server_access_logs_prefix=f"{name.lower()}/" if access_logs else None,
         )
 
-    def _queue(self, name: str, *, visibility_timeout: Duration) -> sqs.Queue:
+    def _send_queue(self, archive: str) -> sqs.Queue:
+        """What is to be sent to the picture archive: each manifest once more, by another way than to the share.
+
+        S3 itself notifies one queue of an object: configurations of the same event must not overlap. Amazon S3 User
+        Guide, "Configuring event notifications using object key name filtering".
+        """
+        queue = self._queue("Send", visibility_timeout=Duration.minutes(2), retention_period=SEND_RETENTION)
+        completed = events.EventPattern(
+            source=["aws.s3"],
+            detail_type=["Object Created"],
+            detail={
+                "bucket": {"name": [self.results.bucket_name]},
+                "object": {"key": [{"suffix": "/manifest.json"}]},
+            },
+        )
+        events.Rule(self, "ResultCompleted", event_pattern=completed, targets=[targets.SqsQueue(queue)])
+        CfnOutput(self, "SendQueueUrl", value=queue.queue_url)
+        CfnOutput(self, "Pacs", value=archive)
+        return queue
+
+    def _queue(self, name: str, *, visibility_timeout: Duration, retention_period: Duration = RETENTION) -> sqs.Queue:
         encryption: dict[str, Any] = {
             "data_key_reuse": Duration.hours(1),
             "encryption": sqs.QueueEncryption.KMS,
@@ -146,7 +177,7 @@ class StorageStack(Stack):
             self,
             f"{name}Queue",
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAX_RECEIVE_COUNT),
-            retention_period=Duration.days(7),
+            retention_period=retention_period,
             visibility_timeout=visibility_timeout,
             **encryption,
         )

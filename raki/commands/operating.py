@@ -138,7 +138,10 @@ def logs(
 
 
 def retry(scan: Scan, stack: Stack = None, profile: Profile = None, local: Local = None) -> None:
-    """Set a failed or cancelled scan going again, when what made it fail is mended."""
+    """Set a failed or cancelled scan going again, when what made it fail is mended.
+
+    Of a scan that has its result, that is its way to the picture archive, where there is one to send to.
+    """
     with _operator(stack, profile, local) as operator:
         record = operator.find(scan)
         operator.retry(record)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raki.service.deployment import Deployment
-from raki.service.record import ScanRecord, State
+from raki.service.record import Reached, ScanRecord, Sending, State
 from raki.service.situation import Activity, count_states, duration, history, shown_state, situation
 from raki.wording import plain
 
@@ -48,6 +48,16 @@ def as_values(record: ScanRecord, now: datetime) -> dict[str, Any]:
         "failure": record.failure if record.state is State.FAILED else None,
         "results_folder": record.results_folder,
         "n_bytes": record.n_bytes,
+        "archive": _sending_values(record.sending) if record.sending else None,
+    }
+
+
+def _sending_values(sending: Sending) -> dict[str, Any]:
+    return {
+        "reached": sending.reached,
+        "to": sending.to,
+        "at": sending.at.isoformat(),
+        "reason": sending.reason or None,
     }
 
 
@@ -88,6 +98,7 @@ def details(
         ("state", record.state),
         *((("kind of failure", record.failure_class), ("failure", record.failure)) if record.failure else ()),
         ("results", plain(place_of_results(record, deployment))),
+        *((("picture archive", _sending_words(record.sending, now)),) if record.sending else ()),
         ("attempts", ", ".join(f"{stage} {n}" for stage, n in record.attempts.items() if n) or "none"),
         *((("set going again", f"{record.n_remedies} times, by the service"),) if record.n_remedies else ()),
         *((name.replace("_", " "), _shown(value)) for name, value in quality.items() if value not in (None, [], {})),
@@ -139,10 +150,25 @@ def change_of(record: ScanRecord, now: datetime) -> Text:
     return what.append(record.state, style=COLOURS[at.activity]).append(took + failed)
 
 
+def _sending_words(sending: Sending, now: datetime) -> str:
+    at = clock(sending.at, now)
+    match sending.reached:
+        case Reached.SENT:
+            return f"{sending.to} has the images since {at}"
+        case Reached.WAITS:
+            return f"not yet in {sending.to}, tried last at {at}: {plain(sending.reason)}"
+        case Reached.GIVEN_UP:
+            return f"not in {sending.to}, given up at {at} (raki retry): {plain(sending.reason)}"
+
+
 def _what_happened(record: ScanRecord) -> str:
-    if record.state is not State.FAILED or not record.failure:
+    if record.state is State.FAILED and record.failure:
+        text = f"{record.failure_class}: {record.failure}"
+    elif record.sending and record.sending.reached is not Reached.SENT:
+        how = "not sent" if record.sending.reached is Reached.GIVEN_UP else "not sent yet"
+        text = f"{how}: {plain(record.sending.reason)}"
+    else:
         return ""
-    text = f"{record.failure_class}: {record.failure}"
     return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
 
 

@@ -28,11 +28,12 @@ def send(
 
     Sent again they have the same UIDs. Files that aren't as the result's manifest says are not sent.
     """
+    from raki.destination import Destination
     from raki.results.reproduction import read_result
 
     try:
-        from raki.results.sending import Destination, tls_context
         from raki.results.sending import send as send_files
+        from raki.results.sending import tls_context
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "pynetdicom":
             raise

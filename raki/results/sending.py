@@ -3,10 +3,10 @@
 Needs pynetdicom (`pip install 'raki-mri[pacs]'`). What is sent again has the UIDs that it had: an archive takes it for
 what it has already.
 
-DICOM PS3.4, annex B (Storage Service Class); PS3.7, annex C (status types); PS3.15, annex B (TLS).
+DICOM PS3.4, annex B (Storage Service Class, its statuses in table B.2-1); PS3.7, annex C (status types); PS3.8, table
+9-21 (rejected associations); PS3.15, annex B (TLS).
 """
 
-import re
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,16 +19,16 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 
+from raki.destination import Destination
 from raki.errors import RakiError, TransientError
 
-CALLING = "RAKI"
 CONNECT_S, ANSWER_S = 10.0, 60.0
 """How long a connection may take, and an answer on it: an archive writes a file to its disk before it answers."""
 DUPLICATE = 0x0111
 WARNINGS = range(0xB000, 0xC000)
+OUT_OF_RESOURCES = range(0xA700, 0xA800)
+REJECTED_FOR_NOW = 0x02
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
-DESTINATION = re.compile(r"(?P<title>[^@]+)@(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:\s/]+):(?P<port>\d{1,5})")
 
 
 class PacsUnreachable(TransientError):
@@ -37,46 +37,20 @@ class PacsUnreachable(TransientError):
     exit_code = 42
 
 
+class PacsBusy(TransientError):
+    """The archive answers and can't take the images now, as one whose disk is full: worth another try."""
+
+    exit_code = 44
+
+
 class PacsRefused(RakiError):
     """The archive answers and doesn't take the images, as they are or from whom they are."""
 
     exit_code = 43
 
 
-@dataclass(frozen=True, kw_only=True)
-class Destination:
-    """An archive, and as whom it is called. Raises ValueError where a title or the port can't be one."""
-
-    title: str
-    """Its application entity."""
-    host: str
-    port: int
-    calling: str = CALLING
-    tls: ssl.SSLContext | None = None
-    """None: in clear text, which belongs on a hospital's own network alone."""
-
-    def __post_init__(self) -> None:
-        for title in (self.title, self.calling):
-            if not AE_TITLE.fullmatch(title) or not title.strip():
-                raise ValueError(f"{title!r} is no AE title; it has 1 to 16 characters of ASCII and no backslash")
-        if not 0 < self.port < 65536:
-            raise ValueError(f"{self.port} is no port; it is a number from 1 to 65535")
-
-    @classmethod
-    def parse(cls, text: str, *, calling: str = CALLING, tls: ssl.SSLContext | None = None) -> "Destination":
-        """`AETITLE@HOST:PORT`, an IPv6 address in brackets.
-
-        Raises:
-            ValueError: it isn't of that form.
-        """
-        found = DESTINATION.fullmatch(text)
-        if not found:
-            raise ValueError(f"{text!r} is no AETITLE@HOST:PORT, as ARCHIVE@pacs.example:11112")
-        host = found["host"].strip("[]")
-        return cls(title=found["title"], host=host, port=int(found["port"]), calling=calling, tls=tls)
-
-    def __str__(self) -> str:
-        return f"{self.title}@{self.host}:{self.port}"
+class PacsClosed(PacsRefused):
+    """It doesn't let us in, or takes none of this kind: a matter of how it is set up, which holds for every image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +102,9 @@ def send(
 
     Raises:
         PacsUnreachable: no connection, no answer in time, or one that broke off.
-        PacsRefused: the archive refuses us, a kind of image, or an image; the sentence has its answer.
+        PacsBusy: it has no room for an image, or takes no association at the moment.
+        PacsRefused: the archive refuses an image; the sentence has its answer.
+        PacsClosed: it refuses us, or a kind of image.
     """
     kinds = sorted({str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).SOPClassUID) for path in files})
     sent: list[Sent] = []
@@ -153,7 +129,8 @@ def _store(association: Association, path: Path, destination: Destination, n_bef
     if status in (0, DUPLICATE) or status in WARNINGS:
         return status
     comment = f" ({answer.ErrorComment})" if answer.get("ErrorComment") else ""
-    raise PacsRefused(
+    refusal = PacsBusy if status in OUT_OF_RESOURCES else PacsRefused
+    raise refusal(
         f"{destination} refuses {path.name} with status {status:#06x}{comment}, having taken {n_before} of {n_files} "
         "files; its log says why"
     )
@@ -171,14 +148,16 @@ def _association(destination: Destination, kinds: Sequence[str]) -> Iterator[Ass
     if association.is_rejected:
         answer = association.acceptor.primitive
         reason = answer.reason_str if answer else "no reason"
-        raise PacsRefused(
+        if answer and answer.result == REJECTED_FOR_NOW:
+            raise PacsBusy(f"{destination} takes no association at the moment ({reason}); try again later")
+        raise PacsClosed(
             f"{destination} refuses to be called by {destination.calling} ({reason}); the AE titles of both have to be "
             "known there: see --to and --calling"
         )
     # Where it takes none of them at all, pynetdicom ends the association itself.
     if refused := [UID(str(context.abstract_syntax)).name for context in association.rejected_contexts]:
         association.abort()
-        raise PacsRefused(
+        raise PacsClosed(
             f"{destination} doesn't take {' and '.join(refused)}; have it allowed there, or send single images "
             "(`raki reconstruct --dicom` writes them, `raki send --single` sends them)"
         )

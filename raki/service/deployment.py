@@ -40,6 +40,10 @@ class Deployment:
     scan_id_key: str
     log_groups: tuple[str, ...]
     takes_identity_out: bool
+    send_queue_url: str = ""
+    """Empty where results are sent to no picture archive."""
+    pacs: str = ""
+    """That archive, as AETITLE@HOST:PORT."""
     share: Path | None = None
     """The folder that stands for the share of a local cloud."""
 
@@ -127,4 +131,6 @@ def _described(cloudformation: BaseClient, stack: str) -> dict[str, Any]:
         "scan_id_key": storage["StackId"].split("/")[2],  # as infra/storage makes it
         "log_groups": tuple(outputs["LogGroups"].split(",")),
         "takes_identity_out": outputs["TakesIdentityOut"] == "true",
+        "send_queue_url": outputs.get("SendQueueUrl", ""),
+        "pacs": outputs.get("Pacs", ""),
     }

@@ -17,6 +17,10 @@ class Message:
 
     body: str
     receipt: str
+    n_received: int = 1
+    """How often it was delivered, about, this time among them."""
+    sent_at_s: float = 0.0
+    """Seconds since 1970 at which it came into the queue."""
 
 
 class Consumer:
@@ -34,10 +38,17 @@ class Consumer:
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=1,
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             WaitTimeSeconds=wait_s,
         )
         for message in answer.get("Messages", []):
-            return Message(body=message["Body"], receipt=message["ReceiptHandle"])
+            attributes = message["Attributes"]
+            return Message(
+                body=message["Body"],
+                receipt=message["ReceiptHandle"],
+                n_received=int(attributes["ApproximateReceiveCount"]),
+                sent_at_s=int(attributes["SentTimestamp"]) / 1000,
+            )
         return None
 
     def delete(self, message: Message) -> None:

@@ -123,6 +123,27 @@ def manifests(body: str) -> list[tuple[str, str]]:
         raise NotUnderstood(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
 
 
+def completed(body: str) -> tuple[str, str]:
+    """Bucket and key of the manifest that a message of the send queue speaks of: EventBridge's event of an object.
+
+    Unlike in S3's own notifications the key is as it is, and not encoded. Amazon S3 User Guide, "EventBridge event
+    message structure".
+
+    Raises:
+        NotUnderstood: the message is no such event.
+    """
+    try:
+        detail = json.loads(body)["detail"]
+        return str(detail["bucket"]["name"]), str(detail["object"]["key"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotUnderstood(f"the message is no event of an object: {type(error).__name__} {error}") from None
+
+
+def completion(bucket: str, key: str) -> str:
+    """A message that speaks of a manifest as EventBridge does, as far as `completed` reads it."""
+    return json.dumps({"detail": {"bucket": {"name": bucket}, "object": {"key": key}}})
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionRequested:
     """A prepared scan is complete in its bucket and waits for a GPU."""

@@ -7,6 +7,7 @@ deployment. Which code says what:
 - `stage.Stage`: StageSeconds, WaitingSeconds, Retries, BusySeconds, IdleSeconds, Failures, Scans without a result
 - `ledger.Ledger`: Entered
 - containers.decompress: RawBytes
+- containers.send: Sent, SendSeconds, SendRetries, SendFailures
 - lambdas.scale_decompression, each minute: Waiting, InFlight, BacklogPerTask, RunningWorkers, DesiredWorkers
 - lambdas.dispatch_reconstruction, each minute: Waiting, InFlight, UnfinishedJobs, SubmittedJobs
 - lambdas.refresh_gateway: delivered Scans, ScanSeconds
@@ -59,6 +60,11 @@ METRICS: Mapping[str, Metric] = {
     "Scans": Metric(Unit.COUNT, ("Outcome",)),
     "Failures": Metric(Unit.COUNT, ("FailureClass",)),
     "Remedies": Metric(Unit.COUNT),  # a scan that stood still was set going again
+    # One value a result and try, where a picture archive is to have them
+    "Sent": Metric(Unit.COUNT),
+    "SendSeconds": Metric(Unit.SECONDS),  # from reconstructed until the archive has all of it
+    "SendRetries": Metric(Unit.COUNT),  # the archive couldn't be reached, or didn't take it now
+    "SendFailures": Metric(Unit.COUNT),  # given up: refused for what it is, or not taken for days
     # Of each worker's and each job's life, by and by: with each scan, and at the end. The sum is what is paid for, but
     # for the start; BusySeconds / (BusySeconds + IdleSeconds) of "reconstructing" is the time that GPUs have work.
     "BusySeconds": Metric(Unit.SECONDS, ("Stage",)),

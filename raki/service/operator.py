@@ -13,16 +13,18 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
 from raki.errors import RakiError, Superseded, TransientError
+from raki.manifest import MANIFEST
 from raki.names import is_scan
 from raki.service import objects
 from raki.service.deployment import Deployment
 from raki.service.interventions import Interventions, show_cancelled
 from raki.service.jobs import end_job, has_in_hand
 from raki.service.ledger import Ledger
-from raki.service.messages import ScanArrived, alias_of, notification
-from raki.service.record import ENDED, ScanRecord, State
+from raki.service.messages import ScanArrived, alias_of, completion, notification
+from raki.service.record import ENDED, Reached, ScanRecord, State
 from raki.service.scan_paths import SIDES, NoSuchScan, find_scan, key_on_share
 from raki.service.scheduling import depth
+from raki.service.sending import HAS_RESULT
 
 CLOCKS = timedelta(minutes=5)
 """By how much the clocks of S3, of the workers and of the logs may differ."""
@@ -175,11 +177,14 @@ class Operator:
                     yield {**line, "log_group": group, "log_stream": event["logStreamName"]}
 
     def retry(self, record: ScanRecord) -> None:
-        """Sets a failed scan going again.
+        """Sets a failed scan going again, and the sending of one whose images aren't in the picture archive.
 
         Raises:
             NotPossible: it hasn't failed, another version has its place, its file is gone, or it moved just now.
         """
+        if record.state in HAS_RESULT and self.deployment.send_queue_url:
+            self._send_again(record)
+            return
         if record.state is not State.FAILED:
             raise NotPossible(
                 f"the scan is {record.state}; only a failed one is set going again. To have one reconstructed anew, "
@@ -200,6 +205,19 @@ class Operator:
         # Noted first: what is noted and not announced, the reconciliation announces.
         body = notification(self.deployment.raw_bucket, record.raw_key, at=datetime.now(UTC))
         self._client("sqs").send_message(QueueUrl=self.deployment.ingest_queue_url, MessageBody=body)
+
+    def _send_again(self, record: ScanRecord) -> None:
+        """At once, whatever wait there may be before the next try by itself."""
+        sent = record.sending
+        if sent and sent.reached is Reached.SENT and sent.to == self.deployment.pacs:
+            raise NotPossible(
+                f"the scan is {record.state}, and its images were sent to {sent.to} at {sent.at:%Y-%m-%d %H:%M} UTC; "
+                "`raki send` sends those of a folder once more"
+            )
+        if not self.is_current(record):
+            raise NotPossible("a newer version of the file has this one's place; that one's images are sent")
+        body = completion(self.deployment.results_bucket, f"{record.results_folder}/{MANIFEST}")
+        self._client("sqs").send_message(QueueUrl=self.deployment.send_queue_url, MessageBody=body)
 
     def cancel(self, record: ScanRecord, *, now: bool = False) -> str | None:
         """Ends a scan that waits or is worked on, and says so on the share; its raw file is kept.

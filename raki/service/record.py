@@ -36,6 +36,30 @@ HAS_ENDED = "#state IN (:reconstructed, :delivered, :failed)"
 """In a condition of the table: the scan has its result, or none to come."""
 
 
+class Reached(StrEnum):
+    """How far a result has come on its way to the picture archive."""
+
+    SENT = "sent"
+    WAITS = "waits"
+    """It couldn't be sent, and is tried again."""
+    GIVEN_UP = "given up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sending:
+    """What came of sending a result to the site's picture archive."""
+
+    reached: Reached
+    to: str
+    """AETITLE@HOST:PORT."""
+    at: datetime
+    """When it was sent, or tried last."""
+    digest: str
+    """Of what was to be sent; see `raki.service.sending`."""
+    reason: str = ""
+    """Why it isn't there, in a sentence."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScanRecord:
     """One scan as the ledger knows it."""
@@ -69,6 +93,8 @@ class ScanRecord:
     """How often."""
     options: Options | None = None
     """What the scan's own file asked for when it was prepared last; None before, and by workers that didn't note it."""
+    sending: Sending | None = None
+    """None before a first try, and where the deployment has no picture archive."""
 
     @property
     def shown_name(self) -> str:
@@ -102,4 +128,15 @@ def read_record(item: Item) -> ScanRecord:
         remedied_at=datetime.fromisoformat(item["remedied_at"]) if "remedied_at" in item else None,
         n_remedies=int(item.get("n_remedies", 0)),
         options=json.loads(item["options"]) if "options" in item else None,
+        sending=_read_sending(json.loads(item["sending"])) if "sending" in item else None,
+    )
+
+
+def _read_sending(values: Mapping[str, str]) -> Sending:
+    return Sending(
+        reached=Reached(values["reached"]),
+        to=values["to"],
+        at=datetime.fromisoformat(values["at"]),
+        digest=values["digest"],
+        reason=values["reason"],
     )

@@ -47,6 +47,22 @@ class ReconstructSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SendSettings:
+    """The sender's environment."""
+
+    ledger_table: str
+    pacs: str
+    """The picture archive: AETITLE@HOST:PORT."""
+    pacs_calling: str
+    """Our own AE title."""
+    pacs_tls: bool
+    pacs_trusted: str | None
+    """Certificates (PEM) by which the archive's is checked; None: those that the system trusts."""
+    send_dead_letters_url: str
+    send_queue_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScaleSettings:
     """The environment of the Lambda scale_decompression."""
 

@@ -9,6 +9,8 @@ from raki.commands.operating import exit_code_of
 from raki.errors import NoiseAlone, NotAScan, PermanentError
 from raki.service import deployment
 from raki.service.messages import ScanArrived
+from raki.service.record import Reached, Sending, State
+from raki.service.sending import Sendings
 from tests.service import conftest, test_operator
 
 clients, cloud, desk = conftest.clients, conftest.cloud, test_operator.desk
@@ -124,3 +126,35 @@ def test_of_two_files_of_one_name_none_replaces_the_other(raki, desk, tmp_path):
     code, _, said = raki("submit", *files, "--force")
     assert (code, "two of the files are called a.h5" in said) == (2, True)
     assert "Contents" not in desk.cloud.s3.list_objects_v2(Bucket=desk.cloud.bucket)
+
+
+def noted(desk, reached, reason=""):
+    """What the sender notes of a scan that has its result."""
+    ledger = desk.cloud.ledger
+    for stage, done in ((State.DECOMPRESSING, State.PREPARED), (State.RECONSTRUCTING, State.RECONSTRUCTED)):
+        ledger.claim("first", stage, owner="w", lease_s=30)
+        ledger.finish("first", done, owner="w")
+    ledger.deliver("first")
+    sending = Sending(reached=reached, to="ARCHIVE@pacs:104", at=datetime.now(UTC), digest="d", reason=reason)
+    assert Sendings(ledger._table._client, desk.cloud.bucket).note(ledger.get("first"), sending)
+
+
+@pytest.mark.parametrize(
+    ("reached", "in_status", "in_show"),
+    [
+        (Reached.SENT, None, "ARCHIVE@pacs:104 has the images since"),
+        (Reached.WAITS, "not sent yet: It is full.", "not yet in ARCHIVE@pacs:104"),
+        (Reached.GIVEN_UP, "not sent: It is full.", "(raki retry): It is full."),
+    ],
+)
+def test_what_came_of_sending_is_shown_and_is_no_state_of_the_scan(raki, desk, reached, in_status, in_show):
+    noted(desk, reached, "" if reached is Reached.SENT else "It is full.")
+    rows = raki("status")[1].splitlines()
+    assert rows[-1] == "1 delivered, 1 failed"
+    (row,) = [row for row in rows if "[a].h5" in row]
+    assert (in_status or "") in row
+    assert ("sent" in row) == bool(in_status)
+    assert in_show in " ".join(raki("show", "first")[1].split())
+    told = json.loads(raki("show", "first", "--json")[1])["archive"]
+    assert (told["reached"], told["to"]) == (reached, "ARCHIVE@pacs:104")
+    assert json.loads(raki("show", "second", "--json")[1])["archive"] is None

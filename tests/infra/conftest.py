@@ -25,6 +25,8 @@ DEPLOYMENTS = MappingProxyType(
             "raki:smb_users": "@radiology",
             "raki:alarm_email": "operator@example.org",
             "raki:monthly_budget_usd": "500",
+            "raki:pacs": "ARCHIVE@10.9.8.7:11112",
+            "raki:pacs_tls": "true",
             "raki:worker_architecture": "arm64",
         },
         "research": {

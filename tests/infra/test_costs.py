@@ -20,9 +20,12 @@ from infra.costs.command import cost
 from infra.costs.estimate import INSTANCES, REPLACED_RAW_DAYS, WORKER, Workload, estimate
 from infra.costs.fixed import (
     ALARMS,
+    ARCHIVE_ALARMS,
+    ARCHIVE_METRICS,
     DASHBOARDS,
     KEYS,
     METRICS,
+    SENDER,
     days_a_week,
     fixed_cost,
     interface_endpoints,
@@ -483,19 +486,33 @@ def test_the_network_that_is_counted_is_deployed(all_reviewed):
 def test_keys_dashboards_and_alarms_that_are_counted_are_deployed(reviewed):
     assert len(found(reviewed.templates, "AWS::KMS::Key")) == KEYS
     assert len(found(reviewed.templates, "AWS::CloudWatch::Dashboard")) == DASHBOARDS
-    assert ALARMS - 8 <= len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) <= ALARMS
+    of_archive = ARCHIVE_ALARMS if found(reviewed.templates, "AWS::ECS::TaskDefinition")[1:] else 0
+    assert ALARMS - 8 <= len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive <= ALARMS
 
 
 def test_all_metrics_are_counted():
     values = [[len(VALUES[name]) for name in dimensions] for _unit, dimensions in DIMENSIONS_OF.values()]
-    assert sum(math.prod(one) for one in values) == METRICS
+    assert sum(math.prod(one) for one in values) == METRICS + ARCHIVE_METRICS
 
 
 def test_the_worker_that_is_counted_is_deployed(reviewed):
-    (task,) = found(reviewed.templates, "AWS::ECS::TaskDefinition")
+    task, *_ = found(reviewed.templates, "AWS::ECS::TaskDefinition")
     assert int(task["Cpu"]) == WORKER["vcpus"] * 1024
     assert int(task["Memory"]) == WORKER["memory_gb"] * 1024
     assert task["EphemeralStorage"]["SizeInGiB"] == WORKER["disk_gb"]
+
+
+def test_the_sender_that_is_counted_is_deployed_where_there_is_an_archive(all_reviewed):
+    for profile, settings in DEPLOYMENTS.items():
+        _, *senders = found(all_reviewed[profile].templates, "AWS::ECS::TaskDefinition")
+        counted = fixed_cost(Deployment.from_context({"raki:profile": profile, **settings}), PRICES, gpu_hour=1).sender
+        assert bool(senders) == bool(counted) == ("raki:pacs" in settings)
+        for task in senders:
+            assert (int(task["Cpu"]), int(task["Memory"])) == (SENDER["vcpus"] * 1024, SENDER["memory_gb"] * 1024)
+            assert "EphemeralStorage" not in task  # Fargate's own 20 GB
+    on_arm = Deployment.from_context({"raki:profile": "clinic", **DEPLOYMENTS["clinic"]})
+    hourly = 0.25 * PRICES.fargate_arm_vcpu_hour + 2 * PRICES.fargate_arm_gb_hour
+    assert fixed_cost(on_arm, PRICES, gpu_hour=1).sender == pytest.approx(730 * hourly)
 
 
 def test_k_space_is_kept_as_long_as_it_is_counted(reviewed):

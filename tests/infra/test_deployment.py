@@ -46,6 +46,14 @@ def test_a_gateway_needs_to_know_who_may_mount_its_shares():
         ("raki:maps", "perhaps"),
         ("raki:max_reconstruction_jobs", "many"),
         ("raki:method", "raki2091"),
+        ("raki:pacs", "ARCHIVE@pacs.example"),
+        ("raki:pacs", "ARCHIVE@pacs.example:70000"),
+        ("raki:pacs", "AN-ARCHIVE-OF-IMAGES@pacs.example:104"),
+        ("raki:pacs", "ARCHIVE@[fd00::1]:104"),
+        ("raki:pacs_calling", "A\\B"),
+        ("raki:pacs_tls", "true"),
+        ("raki:pacs_trusted", "pyproject.toml"),
+        ("raki:pacs_trusted", "nowhere.pem"),
         ("raki:profile", "hospital"),
         ("raki:surge", 0.5),
         ("raki:seed", 1 << 32),
@@ -58,6 +66,17 @@ def test_a_gateway_needs_to_know_who_may_mount_its_shares():
 def test_a_wrong_or_unknown_setting_is_named(key, value):
     with pytest.raises(SettingsError, match=key):
         Deployment.from_context({key: value})
+
+
+def test_an_archive_is_named_in_one_sentence():
+    with pytest.raises(SettingsError) as failed:
+        Deployment.from_context({"raki:pacs": "pacs.example:104"})
+    assert str(failed.value) == (
+        "raki:pacs is 'pacs.example:104'; 'pacs.example:104' is no AETITLE@HOST:PORT, as ARCHIVE@pacs.example:11112"
+    )
+    found = Deployment.from_context({"raki:pacs": "ARCHIVE@pacs.example:104"})
+    assert (found.archive.title, found.archive.host, found.archive.port) == ("ARCHIVE", "pacs.example", 104)
+    assert Deployment.from_context({}).archive is None
 
 
 def test_every_option_of_a_reconstruction_is_a_setting_with_the_same_default():

@@ -16,10 +16,10 @@ from aws_cdk import aws_ecs as ecs
 
 from infra.local.deploy import assembly as cloud_assembly
 from infra.sources import REPOSITORY, image
-from raki.service.settings import DecompressSettings, ReconstructSettings
+from raki.service.settings import DecompressSettings, ReconstructSettings, SendSettings
 from tests.infra.image_files import CUDA, NAMES, copied_to, locked, read_dockerfile
 
-SETTINGS = {"decompress": DecompressSettings, "reconstruct": ReconstructSettings}
+SETTINGS = {"decompress": DecompressSettings, "reconstruct": ReconstructSettings, "send": SendSettings}
 every_image = pytest.mark.parametrize("name", NAMES)
 
 
@@ -31,6 +31,7 @@ def images(tmp_path_factory) -> dict[str, tuple[cloud_assembly.Image, str]]:
     task = ecs.FargateTaskDefinition(stack, "Task")
     task.add_container("Worker", image=image("decompress", "arm64"))
     task.add_container("Job", image=image("reconstruct"))
+    task.add_container("Sender", image=image("send", "arm64"))
     out = Path(app.synth().directory)
     found = {}
     for asset in json.loads((out / "Images.assets.json").read_text())["dockerImages"].values():
@@ -44,6 +45,7 @@ def test_an_image_is_built_for_the_architecture_that_it_runs_on(images):
     assert {name: platform for name, (_, platform) in images.items()} == {
         "decompress": "linux/arm64",
         "reconstruct": "linux/amd64",
+        "send": "linux/arm64",
     }
 
 
@@ -54,8 +56,8 @@ def test_docker_gets_the_code_of_one_image_alone(images, name):
     assert {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("raki/**/*.py")} <= files
     at_the_root = {file.split("/")[0] for file in files} - {"README.md", "LICENSE", "NOTICE"}
     assert at_the_root == {"raki", "containers", "pyproject.toml"}
-    (other,) = set(NAMES) - {name}
-    assert not [file for file in files if "__pycache__" in file or file.startswith(f"containers/{other}/")]
+    others = tuple(f"containers/{other}/" for other in set(NAMES) - {name})
+    assert not [file for file in files if "__pycache__" in file or file.startswith(others)]
 
 
 @dataclass(frozen=True)

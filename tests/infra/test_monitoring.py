@@ -206,15 +206,15 @@ def test_every_alarm_on_our_metrics_watches_one_that_is_written(clinic):
     watched = [
         metric for alarm in clinic.alarms.values() for metric in metrics_of(alarm) if metric["Namespace"] == "raki"
     ]
-    assert {metric["MetricName"] for metric in watched} == {"Failures", "Scans"}
+    assert {metric["MetricName"] for metric in watched} == {"Failures", "Scans", "SendRetries"}
     for metric in watched:
-        assert tuple(one["Name"] for one in metric["Dimensions"]) == METRICS[metric["MetricName"]].dimensions
+        assert tuple(one["Name"] for one in metric.get("Dimensions", ())) == METRICS[metric["MetricName"]].dimensions
 
 
 def test_one_dead_letter_is_enough_for_an_alarm(clinic):
     dead_letters = {name for name, found in clinic.storage.items()
                     if found["Type"] == "AWS::SQS::Queue" and "RedrivePolicy" not in found["Properties"]}  # fmt: skip
-    assert len(dead_letters) == 3
+    assert len(dead_letters) == 4
     alarms = [alarm for name, alarm in clinic.alarms.items() if name.endswith("DeadLetters")]
     watched = [json.dumps(alarm["Dimensions"]) for alarm in alarms]
     for queue in dead_letters:
@@ -258,7 +258,10 @@ def test_a_deployment_that_is_rolled_back_is_told_of_this_service_alone(clinic):
 
 
 def test_what_is_not_there_is_not_watched(clinic, research, bare):
-    of_gateway = set(clinic.alarms) - set(bare.alarms)
+    of_archive = {"ArchiveTakesNothing", "SendDeadLetters"}
+    assert of_archive <= set(clinic.alarms) - set(research.alarms)
+    assert "SendSeconds" not in {name for _, name, _, _ in research.plotted}
+    of_gateway = set(clinic.alarms) - set(bare.alarms) - of_archive
     assert of_gateway == {"GatewayLagsBehind", "GatewaySilent", "GatewayUnwell", "ShareUnavailable"}
     for name in of_gateway:
         (query,) = [one["Expression"] for one in clinic.alarms[name]["Metrics"]]

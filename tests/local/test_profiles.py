@@ -1,5 +1,8 @@
 """The stacks of this repository, with all that a deployment can ask for, are created in the local cloud."""
 
+import json
+import time
+
 import pytest
 from filelock import FileLock
 
@@ -13,6 +16,7 @@ SETTINGS = {
         **CONTEXT,
         "raki:alarm_email": "operator@example.org",
         "raki:monthly_budget_usd": "500",
+        "raki:pacs": "ARCHIVE@127.0.0.1:1",
         "raki:share_protocol": "smb",
         "raki:smb_users": "@radiology",
     },
@@ -37,4 +41,20 @@ def test_every_profile_is_deployed(profile, pytestconfig, tmp_path):
         assert {stack["StackStatus"] for stack in stacks} == {"CREATE_COMPLETE"}
         assert len(stacks) == len(list(assembly.glob("*.template.json")))
         assert {path.name for path in service.share.iterdir()} == {"raw", "results"}
+        if "raki:pacs" in SETTINGS[profile]:
+            hears_of_a_manifest(service)
         assert service.events("error") == []
+
+
+def hears_of_a_manifest(service):
+    """From the bucket by the rule and the queue to the sender's own process, which finds no images in it."""
+    manifest = json.dumps({"scan_id": "none", "outcome": "failed", "files": []}).encode()
+    bucket = service.outputs["ResultsBucket"]
+    service.client("s3").put_object(Bucket=bucket, Key="a + b/ä%2F/manifest.json", Body=manifest)
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s:
+        lines = [line for log in (service.work / "logs").glob("ecs-*Sending*") for line in log.read_text().splitlines()]
+        if "nothing to send" in [json.loads(line)["event"] for line in lines]:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"the sender said: {lines}")

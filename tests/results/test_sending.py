@@ -6,7 +6,7 @@ import shutil
 import socket
 import ssl
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from threading import Event, Thread
@@ -20,22 +20,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
-from pynetdicom import AE, evt
+from pydicom.uid import ImplicitVRLittleEndian, MRImageStorage
 
 import raki.results.sending
 from raki.commands.operating import NotInstalled
+from raki.destination import Destination
 from raki.options import choose
 from raki.results import Source, write_results
 from raki.results.reproduction import DamagedResult
-from raki.results.sending import Destination, PacsRefused, PacsUnreachable, send, tls_context
+from raki.results.sending import PacsBusy, PacsRefused, PacsUnreachable, send, tls_context
+from tests.picture_archive import SYNTAXES, Archive, running
 from tests.results.example_reconstruction import example_reconstruction
 
 # pynetdicom leaves a socket to the garbage collector where no connection came about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*[sS]ocket fd:pytest.PytestUnraisableExceptionWarning")
-
-KINDS = (EnhancedMRImageStorage, MRImageStorage)
-SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 
 @pytest.fixture(autouse=True)
@@ -43,45 +41,6 @@ def _nothing_left_open():
     """What is left is collected where its warning is expected, and not in some later test."""
     yield
     gc.collect()
-
-
-class Archive:
-    """Keeps what it is sent, the first of each UID."""
-
-    def __init__(self, answers=()):
-        self.kept, self.callers, self._answers = {}, [], iter(answers)
-        self.port = 0
-
-    def store(self, event):
-        answer = next(self._answers, None)
-        if callable(answer):
-            return answer(event)
-        image = event.dataset
-        image.file_meta = event.file_meta
-        is_new = image.SOPInstanceUID not in self.kept
-        self.kept.setdefault(image.SOPInstanceUID, image)
-        self.callers.append(event.assoc.requestor.ae_title)
-        return (0x0000 if is_new else 0x0111) if answer is None else answer
-
-    @property
-    def destination(self):
-        return f"ARCHIVE@127.0.0.1:{self.port}"
-
-
-@contextmanager
-def running(archive, *, kinds=KINDS, syntaxes=SYNTAXES, known_callers=(), tls=None):
-    entity = AE("ARCHIVE")
-    entity.require_called_aet = True
-    entity.require_calling_aet = list(known_callers)
-    for kind in kinds:
-        entity.add_supported_context(kind, list(syntaxes))
-    handlers = [(evt.EVT_C_STORE, archive.store)]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
-    archive.port = server.socket.getsockname()[1]
-    try:
-        yield archive
-    finally:
-        server.shutdown()
 
 
 @pytest.fixture
@@ -180,7 +139,7 @@ def test_an_archive_that_is_full_refuses_by_its_status_and_says_how_far_it_came(
 
     files = files_of(result)
     with running(Archive([None, full])) as archive:
-        with pytest.raises(PacsRefused, match=re.escape("0xa700 (disk full), having taken 1 of 5 files")):
+        with pytest.raises(PacsBusy, match=re.escape("0xa700 (disk full), having taken 1 of 5 files")):
             send(files, Destination.parse(archive.destination))
         assert len(archive.kept) == 1
         # The same again is the remedy.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raki.service.folders import options_keys, results_folder
-from raki.service.messages import ReconstructionRequested, ScanArrived, arrivals
+from raki.service.messages import NotUnderstood, ReconstructionRequested, ScanArrived, arrivals, completed, completion
 
 ARRIVED = ScanArrived(
     bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,3 +111,26 @@ def test_results_stand_beside_the_scan_without_its_endings(key, folder):
 def test_options_stand_in_the_scans_own_folder():
     assert options_keys("site1/today/scan.tar.gz") == ["site1/today/scan.raki.toml", "site1/today/raki.toml"]
     assert options_keys("scan.h5") == ["scan.raki.toml", "raki.toml"]
+
+
+def test_the_event_of_a_manifest_is_read_as_eventbridge_sends_it():
+    """Amazon S3 User Guide, "EventBridge event message structure": the key is as it is, and not encoded."""
+    event = {
+        "version": "0",
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "detail": {
+            "version": "0",
+            "bucket": {"name": "results"},
+            "object": {"key": "a+b c/ä%2F/manifest.json", "size": 5, "etag": "e", "sequencer": "1"},
+            "reason": "PutObject",
+        },
+    }
+    assert completed(json.dumps(event)) == ("results", "a+b c/ä%2F/manifest.json")
+    assert completed(completion("b", "x/manifest.json")) == ("b", "x/manifest.json")
+
+
+@pytest.mark.parametrize("body", ["", "7", "[]", "{}", '{"detail": {}}', '{"detail": {"bucket": {"name": "b"}}}'])
+def test_what_is_no_event_of_a_manifest_is_named(body):
+    with pytest.raises(NotUnderstood, match="no event of an object"):
+        completed(body)
