@@ -42,6 +42,7 @@ JOB = "RakiPipeline/Reconstruction/JobRole/*"
 REFRESH = "RakiPipeline/Delivery/Refresh/*"
 RECONCILE = "RakiPipeline/Reconciliation/Reconcile/*"
 SENDER = "RakiPipeline/Sending/TaskRole/*"
+OPERATOR = "RakiPipeline/Operators/Role/*"
 INSTANCES = "RakiPipeline/Reconstruction/Instances/Role/*"
 NOTEBOOK = "RakiDevelopment/Notebook/Role/*"
 BUILDS = "RakiDevelopment/Builds/Role/*"
@@ -53,10 +54,12 @@ ACKNOWLEDGED = (
     _aws(RAW, WORKER, why="The worker reads any scan that is dropped; their keys are the site's to choose."),
     _aws(RAW, JOB, why="The job tags any scan as reconstructed, as the lifecycle waits for; it can't read it."),
     _aws(RAW, RECONCILE, why="It asks whether a dropped file still stands; S3 grants that with reading only."),
+    _aws(RAW, OPERATOR, why="An operator submits any file, and looks for any; nothing of the role deletes one."),
     _aws(RAW, "*/RawRole/*", why="The gateway writes any file that is dropped on the share."),
     _aws(PREPARED, WORKER, JOB, why="Keys are scan ids, one for each scan."),
     _aws(PREPARED, NOTEBOOK, why="New networks are developed on prepared scans; the notebook can only read them."),
     _aws(RESULTS, WORKER, JOB, RECONCILE, why="Results stand where the site put the scan: under any key."),
+    _aws(RESULTS, OPERATOR, why="An operator reads any result, and puts the page of a cancelled scan in its place."),
     _aws(RESULTS, "*/ResultsRole/*", why="The share shows every result; it can only read them."),
     _aws(
         MANIFESTS,
@@ -79,6 +82,12 @@ ACKNOWLEDGED = (
         why="ecr:GetAuthorizationToken knows no resource.",
     ),
     _aws("IAM5[Resource::*]", "*/Dispatch/Role/*", why="batch:ListJobs knows no resource."),
+    _aws(f"{ARN}:cloudformation:{_ACCOUNT}:stack/RakiStorage/*]", OPERATOR, why="AWS adds an id to a stack's name."),
+    _aws(f"{ARN}:cloudformation:{_ACCOUNT}:stack/RakiPipeline/*]", OPERATOR, why="AWS adds an id to a stack's name."),
+    _aws("IAM5[Resource::*]", OPERATOR, why="batch:DescribeJobs knows no resource."),
+    _aws(
+        f"{ARN}:batch:{_ACCOUNT}:job/*]", OPERATOR, why="The job of a cancelled scan is ended; Batch makes up its id."
+    ),
     _aws(f"{ARN}:batch:{_ACCOUNT}:job/*]", "*/Dispatch/Role/*", why="A hung job is ended; Batch makes up its id."),
     _aws("IAM5[Resource::*]", INSTANCES, why="ecs:DiscoverPollEndpoint knows no resource."),
     _aws(

@@ -92,6 +92,8 @@ def _certificates(value: str) -> str:
 
 
 Count = Annotated[int, Field(ge=1)]
+# IAM user guide, "IAM identifiers".
+OperatorArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+$")]
 Listed = BeforeValidator(_listed)
 
 
@@ -177,6 +179,8 @@ class Deployment(BaseModel):
     """Availability zones of the network. GPU instances and FSx stand in the first one."""
 
     # Running it
+    operators: Annotated[tuple[OperatorArn, ...], Listed] = ()
+    """ARNs of the roles and users that may take on the operator's role; empty: there is none."""
     alarm_email: Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
     monthly_budget_usd: Annotated[int, Field(ge=0)] = 0
     """A mail is sent at 80 % of it and when it is forecast to be exceeded; 0: no budget."""

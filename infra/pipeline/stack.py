@@ -11,6 +11,7 @@ from infra.network.stack import NetworkStack
 from infra.permissions import allow, consume, publish_results, read_objects, send, use_ledger, write_objects
 from infra.pipeline.decompression import Decompression
 from infra.pipeline.delivery import Delivery
+from infra.pipeline.operators import Operators
 from infra.pipeline.reconciliation import Reconciliation
 from infra.pipeline.reconstruction import Reconstruction
 from infra.pipeline.sending import Sending
@@ -52,6 +53,14 @@ class PipelineStack(Stack):
         # What `raki status` and the other commands of an operator look up.
         groups = [found.log_group_name for found in self.node.find_all() if isinstance(found, logs.LogGroup)]
         CfnOutput(self, "LogGroups", value=Fn.join(",", groups))
+        if deployment.operators:
+            Operators(
+                self,
+                "Operators",
+                storage=storage,
+                log_groups=[found for found in self.node.find_all() if isinstance(found, logs.LogGroup)],
+                arns=deployment.operators,
+            )
         CfnOutput(self, "TakesIdentityOut", value=str(deployment.deidentify).lower())
 
         # All permissions of the pipeline, in the order in which a scan needs them.

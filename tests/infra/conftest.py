@@ -24,6 +24,7 @@ DEPLOYMENTS = MappingProxyType(
             "raki:share_protocol": "smb",
             "raki:smb_users": "@radiology",
             "raki:alarm_email": "operator@example.org",
+            "raki:operators": "arn:aws:iam::123456789012:role/radiology, arn:aws:iam::123456789012:user/ann",
             "raki:monthly_budget_usd": "500",
             "raki:pacs": "ARCHIVE@10.9.8.7:11112",
             "raki:pacs_tls": "true",

@@ -4,6 +4,7 @@ After a wanted change: `python -m tests.infra.test_permissions FOLDER...` with t
 """
 
 import json
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.infra.policies import permissions
 
 LISTING = Path(__file__).with_name("permissions.txt")
 GATEWAY = "DeliverySharesRawRole"
+OPERATOR = "OperatorsRole"
 
 
 def listed(text):
@@ -60,7 +62,7 @@ def test_no_role_can_delete_a_raw_scan_and_only_the_gateway_writes_one(reviewed)
     for role, lines in permissions(reviewed.templates).items():
         on_raw = {line.partition(" ")[0] for line in lines if line.partition(" on ")[2].startswith("Raw")}
         assert not {action for action in on_raw if "Delete" in action or "*" in action}, role
-        assert "s3:PutObject" not in on_raw or role == GATEWAY, role
+        assert "s3:PutObject" not in on_raw or role in (GATEWAY, OPERATOR), role
         assert not {action for action in on_raw if "Lifecycle" in action or "BypassGovernance" in action}, role
 
 
@@ -77,6 +79,7 @@ def test_the_decompression_role_reads_no_result(reviewed):
 def test_everything_is_allowed_by_name(reviewed):
     """`*` only where AWS knows no resource; never a whole family of actions."""
     without_resource = (
+        "batch:DescribeJobs",
         "batch:ListJobs",
         "ecr:GetAuthorizationToken",
         "ecs:DiscoverPollEndpoint",
@@ -88,6 +91,13 @@ def test_everything_is_allowed_by_name(reviewed):
             assert "*" not in action, (role, line)
             network_interface = action.startswith("ec2:") and role == "ActivationHandlerRole"
             assert resource != "*" or action in without_resource or network_interface, (role, line)
+
+
+def test_the_operators_role_has_what_the_guide_says_that_an_operator_needs():
+    """And nothing beside it: who has a role of their own finds the same list there."""
+    guide = (LISTING.parents[2] / "infra/README.md").read_text().partition("### Operators")[2].partition("\n## ")[0]
+    needed = set(re.findall(r"`([a-z]+:[A-Z][A-Za-z]+)`", guide)) - {"sts:AssumeRole"}
+    assert needed == {line.partition(" on ")[0] for line in listed(LISTING.read_text())[OPERATOR]}
 
 
 def test_a_key_of_the_data_is_used_through_a_service(reviewed):
