@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raki.images.apart import TakenApart
 from raki.kspace import CrossValidation, KernelWeights, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, PointMask, Volume
@@ -94,6 +95,8 @@ class Reconstruction:
     training_curve: tuple[TrainingPoint, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    apart: TakenApart | None = None
+    """How slices that were excited at once were taken apart; None where each was excited alone."""
     phase: Volume | None = None
     """Of the coils' adaptive combination, in radian from -pi to pi, on the pixels of the images; None where it wasn't
     asked for."""
