@@ -61,8 +61,8 @@ class TakenApart:
             f"{self.n_bands} slices were excited at once in each of {self.n_groups} groups, and taken apart by what a "
             f"single-band reference of them tells: {by}. Error in parts of the reference not used for it: {errors}.",
             f"Of one slice's signal {100 * self.leakage:.2g} % shows in another of its group on average, at most "
-            f"{100 * self.worst_leakage:.2g} %, as parts of the reference not used for it tell; the slices, summed again, lack {100 * self.residual:.2g} % of the "
-            f"energy measured.",
+            f"{100 * self.worst_leakage:.2g} %, as parts of the reference not used for it tell; the slices, "
+            f"summed again, lack {100 * self.residual:.2g} % of the energy measured.",
             f"Taking them apart changed the noise by a factor of {self.noise_gain:.2g}; maps of g-factor and standard "
             "error start from there, and know of lines that were filled only.",
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32, Int64
@@ -29,6 +29,7 @@ HELD_OUT = (1, 4)
 Equations = Callable[[BandExamples, float | None], NormalEquations]
 
 
+@runtime_checkable
 class Separation(Protocol):
     """Whatever takes the slices of a group apart."""
 

@@ -172,7 +172,7 @@ def _require_apart(shown: Float32[Tensor, "into source"]) -> None:
         into, source = divmod(int(leaked.argmax()), len(shown))
         raise UnsupportedScan(
             f"{len(shown)} slices were excited at once, and nothing tells them apart: of one "
-            f"{100 * kept[source]:.0f} % would show in its own image and {100 * shown[into, source]:.0f} % in another's, as the coils see them "
-            "alike with the shift that lies between them; raki shows no image of two places: acquire with a larger "
-            "shift, fewer slices at once or more coils"
+            f"{100 * kept[source]:.0f} % would show in its own image and {100 * shown[into, source]:.0f} % in "
+            "another's, as the coils see them alike with the shift that lies between them; raki shows no image of "
+            "two places: acquire with a larger shift, fewer slices at once or more coils"
         )

@@ -5,6 +5,7 @@ multi-slice); Zhang et al. 2022, NeuroImage 256:119248, doi:10.1016/j.neuroimage
 kernel and network side by side).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +35,7 @@ class SliceRaki:
     """
 
     linear: LinearSeparation
-    layers: tuple[Float32[Tensor, "in out"], ...]
+    layers: tuple[Float32[Tensor, "_ _"], ...]
 
     def separated(self, measured: SliceKSpace) -> GroupKSpace:
         """The modulated slices on the lines of a sum. Lines that aren't there, beyond either end, count as zero."""
@@ -84,14 +85,14 @@ def _start(n_in: int, n_out: int, generator: torch.Generator, device: torch.devi
     return [layer.to(device).requires_grad_() for layer in (first, second, torch.zeros(N_HIDDEN, n_out))]
 
 
-def _network(sources: Channels, layers: tuple[Tensor, ...] | list[Tensor]) -> Channels:
+def _network(sources: Channels, layers: Sequence[Tensor]) -> Float32[Tensor, "*row out"]:
     first, second, last = layers
     return torch.relu(torch.relu(sources @ first) @ second) @ last
 
 
-def _as_real(values: Complex64[Tensor, "*row value"]) -> Channels:
+def _as_real(values: Complex64[Tensor, "*row half"]) -> Channels:
     return torch.cat([values.real, values.imag], dim=-1)
 
 
-def _as_complex(channels: Channels) -> Complex64[Tensor, "*row value"]:
+def _as_complex(channels: Channels) -> Complex64[Tensor, "*row half"]:
     return torch.complex(*channels.chunk(2, dim=-1))

@@ -23,8 +23,9 @@ Keys, all always there; `null` where nothing is known:
     training             null, or n_points, last_step, and training_loss and validation_loss at the last step
     taken_apart          null, or of slices that were excited at once n_bands (how many), n_groups_by_choice (taken
                          apart by slice_grappa, split_slice_grappa, slice_raki), held_out_errors (of each, energy over
-                         energy in held-out parts of the single-band reference), leakage (mean, worst, and worst_from_into:
-                         the slice that it comes from and that in which it shows, from 0; root of energy, 0 to 1),
+                         energy in held-out parts of the single-band reference), leakage (mean, worst, and
+                         worst_from_into: the slice that it comes from and that in which it shows, from 0; root of
+                         energy, 0 to 1),
                          residual (energy that the slices lack when summed again), noise_gain, warnings
     verdict              null, or n_slices_by_choice (filled by raki, raki_linear, grappa), structure_kept and
                          grappa_structure_kept (the part shown of points put into the scan, 0 to 1), held_out_error
