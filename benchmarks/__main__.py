@@ -12,6 +12,7 @@ from benchmarks.damaged import damaged
 from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
+from benchmarks.multiband import multiband
 from benchmarks.mutation import mutation
 from benchmarks.peers import peers
 from benchmarks.planes import planes
@@ -33,6 +34,7 @@ app = typer.Typer(
 for command in (
     quality,
     planes,
+    multiband,
     features,
     coverage,
     ablation,

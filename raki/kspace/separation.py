@@ -5,7 +5,7 @@ apart, and what should come out is known. Samples of it that a candidate hasn't 
 slice is left in another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -128,37 +128,63 @@ def calibrate_separation(reference: GroupAcs, turns: Turns, step: int, *, seed: 
         NoCalibration: the reference is too small for the kernels.
         UnsupportedScan: nothing tells the slices apart: the coils see them alike, and no shift lies between them.
     """
-    examples = examples_of_kernels(modulated(reference / unit_scale(*reference), turns), step)
-    linear = {name: best_linear(examples, equations) for name, equations in EQUATIONS.items()}
-    split = linear[SPLIT_SLICE_GRAPPA]
-    held_out = {name: _judged(each, [each.fitted(without=fold) for fold in HELD_OUT]) for name, each in linear.items()}
-    held_out[SLICE_RAKI] = _judged(split, [_with_network(split, fold, seed) for fold in HELD_OUT])
-    errors = {name: judged.error for name, judged in held_out.items()}
-    chosen = min(EQUATIONS, key=errors.__getitem__)
-    if errors[SLICE_RAKI] < LEAST_GAIN * errors[chosen]:
-        chosen = SLICE_RAKI
-    shown = held_out[chosen].shown
-    _require_apart(shown)
-    return Calibrated(
-        separation=_with_network(split, None, seed) if chosen == SLICE_RAKI else linear[chosen].fitted(),
-        chosen=chosen,
-        held_out_errors=errors,
-        leakage=shown.clone().fill_diagonal_(0),
-        turns=turns,
-        step=step,
-    )
+    tried = Tried.on(reference, turns, step, seed=seed)
+    _require_apart(tried.shown[tried.best])
+    return tried.calibrated(tried.best)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judged:
-    error: float
-    shown: Float32[Tensor, "into source"]
+class Tried:
+    """All candidates for a group, and how good each proved on samples of the reference that it hadn't seen."""
 
+    errors: Mapping[str, float]
+    """As `Calibrated.held_out_errors`."""
+    shown: Mapping[str, Float32[Tensor, "into source"]]
+    """As `Calibrated.leakage`; on the diagonal the part of a slice that it keeps."""
+    linear: Mapping[str, LinearCandidate]
+    turns: Turns
+    step: int
+    seed: int
 
-def _judged(linear: LinearCandidate, found: Sequence[Separation]) -> _Judged:
-    """What is known of a way from the folds that it hasn't seen: of each fold, the way that hasn't."""
-    unseen = linear.held_out()
-    return _Judged(error=error_of(found, unseen), shown=leakage_of(found, unseen))
+    @classmethod
+    def on(cls, reference: GroupAcs, turns: Turns, step: int, *, seed: int = 0) -> "Tried":
+        """Fits every candidate to parts of a reference. Arguments and errors as of `calibrate_separation`."""
+        examples = examples_of_kernels(modulated(reference / unit_scale(*reference), turns), step)
+        linear = {name: best_linear(examples, equations) for name, equations in EQUATIONS.items()}
+        split = linear[SPLIT_SLICE_GRAPPA]
+        # Of each part that is held out, the way that hasn't seen it.
+        found: dict[str, list[Separation]] = {
+            name: [each.fitted(without=fold) for fold in HELD_OUT] for name, each in linear.items()
+        }
+        found[SLICE_RAKI] = [_with_network(split, fold, seed) for fold in HELD_OUT]
+        unseen = {name: linear.get(name, split).held_out() for name in found}
+        return cls(
+            errors={name: error_of(found[name], unseen[name]) for name in found},
+            shown={name: leakage_of(found[name], unseen[name]) for name in found},
+            linear=linear,
+            turns=turns,
+            step=step,
+            seed=seed,
+        )
+
+    @property
+    def best(self) -> str:
+        """The candidate with the least error; the network only where it is clearly better."""
+        of_linear = min(EQUATIONS, key=self.errors.__getitem__)
+        return SLICE_RAKI if self.errors[SLICE_RAKI] < LEAST_GAIN * self.errors[of_linear] else of_linear
+
+    def calibrated(self, name: str) -> Calibrated:
+        """A candidate, fitted to the whole reference."""
+        is_network = name == SLICE_RAKI
+        split = self.linear[SPLIT_SLICE_GRAPPA]
+        return Calibrated(
+            separation=_with_network(split, None, self.seed) if is_network else self.linear[name].fitted(),
+            chosen=name,
+            held_out_errors=self.errors,
+            leakage=self.shown[name].clone().fill_diagonal_(0),
+            turns=self.turns,
+            step=self.step,
+        )
 
 
 def _with_network(linear: LinearCandidate, without: int | None, seed: int) -> Separation:

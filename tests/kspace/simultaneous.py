@@ -31,7 +31,7 @@ class Group:
         return float(difference.abs().square().sum() / self.truth[:, :, self.lines].abs().square().sum())
 
 
-def simulated_group(*, n_bands=2, shift=2, step=1, n_coils=8, matrix=48, sigma=0.02, n_acs=24, places_mm=None, seed=0):
+def simulated_group(*, n_bands=2, shift=2, step=1, n_coils=6, matrix=32, sigma=0.02, n_acs=24, places_mm=None, seed=0):
     """Slices of the head phantom, of which neighbours turn by 1 / shift from one acquired line to the next."""
     places = np.linspace(-14.0, 46.0, n_bands) if places_mm is None else np.asarray(places_mm, float)
     truth = torch.from_numpy(np.stack(list(phantom_planes(places, n_coils, matrix, 0))))

@@ -4,13 +4,13 @@ import functools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raki.errors import NoCalibration, UnsupportedScan
 from raki.kspace import separation
 from raki.kspace.caipi import collapsed, demodulated, modulated
-from raki.kspace.separation import SEPARATIONS, SLICE_RAKI, calibrate_separation, residual
+from raki.kspace.separation import SEPARATIONS, SLICE_RAKI, Tried, calibrate_separation, residual
 from raki.kspace.slice_grappa import LinearSeparation, band_examples, slice_equations, split_equations
 from raki.kspace.slice_raki import trained
 from raki.planning import Kernel
@@ -34,6 +34,7 @@ def test_the_slices_come_out_of_their_sum(n_bands, step):
     assert group.error(calibrated.separate(group.measured)) < PASS_MARK[n_bands, step]
 
 
+@settings(max_examples=20)
 @given(st.integers(2, 4), st.integers(8, 15), st.floats(-1, 1), st.integers(0, 9))
 def test_modulation_keeps_the_energy_and_is_undone(n_bands, n_pe, turn, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -44,6 +45,7 @@ def test_modulation_keeps_the_energy_and_is_undone(n_bands, n_pe, turn, seed):
     torch.testing.assert_close(modulated(slices, turns)[:, :, n_pe // 2], slices[:, :, n_pe // 2])
 
 
+@settings(max_examples=20)
 @given(st.integers(1, 4), st.integers(0, 9))
 def test_a_turn_of_one_nth_shifts_by_one_nth_of_the_field_of_view(nth, seed):
     slices = torch.randn((2, 2, 12, 6), generator=torch.Generator().manual_seed(seed), dtype=torch.complex64)
@@ -82,11 +84,11 @@ def test_separation_reads_acquired_lines_only_and_refuses_others():
         calibrated.separate(measured)
 
 
-@pytest.mark.parametrize("n_bands", [2, 3])
+@pytest.mark.parametrize("n_bands", [2, 4])
 def test_without_shift_and_with_coils_that_see_alike_nothing_tells_slices_apart(n_bands):
     group = simulated_group(n_bands=n_bands)
     # One profile for all coils and slices, but of another strength in each coil.
-    one_coil = group.reference[:, :1] * torch.arange(1, 9)[:, None, None]
+    one_coil = group.reference[:, :1] * torch.arange(1, 7)[:, None, None]
     noise = 0.02 * torch.randn(one_coil.shape, generator=torch.Generator().manual_seed(1), dtype=torch.complex64)
     with pytest.raises(UnsupportedScan, match="nothing tells them apart"):
         calibrate_separation(one_coil + noise, (0.0,) * n_bands, 1)
@@ -96,13 +98,13 @@ def test_a_shift_tells_apart_what_coils_tell_less_well():
     errors = {}
     for shift in (1, 2):
         group = simulated_group(shift=shift, places_mm=(10, 22))
-        errors[shift] = calibrate_separation(group.reference, group.turns, 1).held_out_errors
+        errors[shift] = Tried.on(group.reference, group.turns, 1).errors
     assert errors[2]["split_slice_grappa"] < 0.6 * errors[1]["split_slice_grappa"]
 
 
 def test_a_reference_that_is_too_short_is_refused_with_the_lines_needed():
     group = simulated_group(n_acs=4)
-    with pytest.raises(NoCalibration, match=r"has 4 lines of 48 samples; .* at R=2 at least 5 lines"):
+    with pytest.raises(NoCalibration, match=r"has 4 lines of 32 samples; .* at R=2 at least 5 lines"):
         calibrate_separation(group.reference, (0.0, 0.25), 2)
 
 
@@ -144,7 +146,7 @@ def test_gaussian_noise_grows_as_the_kernels_say():
         turns=group.turns,
         step=1,
     )
-    norm = float((linear.fit.coefficients.abs().square().sum() / (2 * 8)).sqrt())
+    norm = float((linear.fit.coefficients.abs().square().sum() / (2 * 6)).sqrt())
     gains = [calibrated.noise_gain(group.measured, sigma) for sigma in (0.02, 2.0)]
     assert gains == pytest.approx([norm, norm], rel=0.05)
 
