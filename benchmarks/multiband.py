@@ -71,6 +71,7 @@ def multiband(
     found = []
     for one in _measured(bands or list(SHIFTS), data):
         found.append(one)
+        CONSOLE.print(asdict(one))
         table.add_row(
             one.scan,
             str(one.n_bands),

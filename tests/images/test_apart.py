@@ -56,7 +56,7 @@ def test_it_says_how_the_slices_were_taken_apart(result):
     assert set(apart.worst_pair) in ({0, 2}, {1, 3})
     facts = provenance(result, sha256="0", n_bytes=1, scan_id=None, stage_seconds={})
     assert facts["taken_apart"]["leakage"]["worst"] == apart.worst_leakage
-    assert [name for name, _ in trust_rows(result, None)][0] == "2 slices at once, taken apart by"
+    assert next(name for name, _ in trust_rows(result, None)) == "2 slices at once, taken apart by"
     assert any("taken apart by what a single-band reference of them tells" in note for note in result.notes)
 
 

@@ -60,7 +60,7 @@ def test_groups_turns_and_places_are_as_acquired(recorded):
 
 def test_the_sums_are_those_of_the_slices_that_the_header_names(tmp_path):
     simulate_multiband(
-        tmp_path / "sums.h5", multiband=2, caipi_shift=2, n_slices=N_SLICES, n_coils=4, matrix=MATRIX, noise_level=0.0
+        tmp_path / "sums.h5", multiband=2, caipi_shift=3, n_slices=N_SLICES, n_coils=4, matrix=MATRIX, noise_level=0.0
     )
     simulate_scan(tmp_path / "full.h5", n_slices=N_SLICES, n_coils=4, matrix=MATRIX, acceleration=1, noise_level=0.0)
     sums, full = read_scan(tmp_path / "sums.h5"), read_scan(tmp_path / "full.h5")
