@@ -172,6 +172,9 @@ def test_the_library_is_lazy_and_says_what_it_lacks():
         (["local", "--once", "--empty", "scan.h5"], "neither goes with --empty"),
         (["reconstruct", "missing.h5", "-o", "out"], "does not exist"),
         (["simulate", "scan.docx"], "not as '.docx'"),
+        (["simulate", "new.h5", "--caipi-shift", "2"], "give --multiband too"),
+        (["simulate", "new.h5", "--slices", "4", "--multiband", "3"], "4 slices were asked for, 3 at once"),
+        (["simulate", "new.h5", "--partitions", "8", "--multiband", "2"], "--multiband is of 2-D scans"),
     ],
 )
 def test_a_wrong_call_is_told_so(run, tmp_path, monkeypatch, arguments, says):
