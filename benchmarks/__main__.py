@@ -12,6 +12,7 @@ from benchmarks.damaged import damaged
 from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
+from benchmarks.multiband import multiband
 from benchmarks.mutation import mutation
 from benchmarks.partial import partial_fourier
 from benchmarks.peers import peers
@@ -34,6 +35,7 @@ app = typer.Typer(
 for command in (
     quality,
     planes,
+    multiband,
     partial_fourier,
     features,
     coverage,

@@ -36,7 +36,8 @@ def is_large(reconstruction: Reconstruction) -> bool:
 
 def extent_of(scan: Scan) -> Extent:
     """What of a prepared scan decides how much memory it takes."""
-    n_images, n_coils, n_pe, n_ro = scan.kspace.shape
+    _, n_coils, n_pe, n_ro = scan.kspace.shape
+    n_images = len(scan.frames) * scan.groups.n_slices if scan.groups else len(scan.kspace)
     n_rows, n_columns = scan.geometry.matrix
     first, stop = (lines := scan.sampled.nonzero()[0])[0], lines[-1] + 1
     has_gaps = bool(len(lines) < stop - first)

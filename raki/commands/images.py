@@ -1,6 +1,7 @@
 """`raki reconstruct` and `raki simulate`: images of a scan, and a scan to try it on."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -153,17 +154,25 @@ def simulate(
     along_partitions: Annotated[int, typer.Option(min=1, max=8, help="Acceleration along the partitions (3-D).")] = 1,
     shift: Annotated[int, typer.Option(min=0, max=7, help="CAIPIRINHA shift, in partitions (3-D).")] = 0,
     elliptical: Annotated[bool, typer.Option(help="Leave out the corners of k-space (3-D).")] = False,
+    multiband: Annotated[int, typer.Option(min=1, max=8, help="Slices that are excited at once (2-D).")] = 1,
+    caipi_shift: Annotated[
+        int, typer.Option(min=1, max=8, help="Shift between them: one N-th of the field of view over R (multiband).")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     force: Force = False,
 ) -> None:
     """Write the raw scan of a head phantom, as a scanner would."""
-    from raki.phantom import bytes_needed, simulate_scan, simulate_volume, volume_bytes_needed
+    from raki.phantom import bytes_needed, simulate_multiband, simulate_scan, simulate_volume, volume_bytes_needed
 
     require_free(file, force=force)
     if acs > matrix:
         raise typer.BadParameter(f"--acs is {acs} and there are {matrix} lines; ask for 0 to {matrix}")
     if partitions is None and (along_partitions > 1 or shift or elliptical):
         raise typer.BadParameter("--along-partitions, --shift and --elliptical are of 3-D scans; give --partitions too")
+    if multiband == 1 and caipi_shift > 1:
+        raise typer.BadParameter("--caipi-shift is of slices that are excited at once; give --multiband too")
+    if multiband > 1 and (partitions or partial_fourier < 1):
+        raise typer.BadParameter("--multiband goes with neither --partitions nor --partial-fourier; leave them out")
     if partitions:
         memory = disk = volume_bytes_needed(n_partitions=partitions, n_coils=coils, matrix=matrix)
     else:
@@ -188,14 +197,18 @@ def simulate(
             typer.echo(file)
             return
         with progress_bar() as show:
-            simulate_scan(
+            make = (
+                partial(simulate_scan, partial_fourier=partial_fourier)
+                if multiband == 1
+                else partial(simulate_multiband, multiband=multiband, caipi_shift=caipi_shift)
+            )
+            make(
                 file,
                 n_slices=slices,
                 n_coils=coils,
                 matrix=matrix,
                 acceleration=acceleration,
                 n_acs_lines=acs,
-                partial_fourier=partial_fourier,
                 seed=seed,
                 progress=lambda fraction: show("simulating", fraction),
             )

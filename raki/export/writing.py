@@ -37,8 +37,13 @@ def write_scan(scan: Scan, target: Path) -> None:
     """Writes a scan in the format that the target's name asks for.
 
     Raises:
-        UnsupportedScan: it is 3-D, sorted into planes that no other program knows.
+        UnsupportedScan: it is 3-D, sorted into planes that no other program knows; or sums of slices.
     """
+    if scan.groups:
+        raise UnsupportedScan(
+            f"the scan excites {scan.groups.n_bands} slices at once; raki converts slices that were excited alone: "
+            "reconstruct it, or go on with the raw file as it is"
+        )
     if scan.slab:
         raise UnsupportedScan(
             "the scan is 3-D; raki converts 2-D scans only: reconstruct it, or go on with the raw file as it is"

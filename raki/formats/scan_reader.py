@@ -9,6 +9,7 @@ from jaxtyping import Complex64, Int
 from raki.errors import DamagedScan
 from raki.formats.acquisitions import Acquisitions
 from raki.formats.epi.trains import straightened
+from raki.formats.multiband_reader import multiband_encoding, sorted_groups
 from raki.formats.receivers import read_noise, without_dead_coils
 from raki.formats.sorting.announced import without_slices_as_partitions
 from raki.formats.sorting.encodings import Encoded, in_one_encoding
@@ -41,9 +42,13 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
         NotAScan: no image lines.
         DamagedScan: header and acquisitions contradict each other.
         UnsupportedScan: not Cartesian 2-D multi-slice images.
+        NoCalibration: slices excited at once without a single-band reference.
     """
     beside = getattr(acquisitions, "remarks", ())
-    encoded = in_one_encoding(acquisitions, parse_header(acquisitions.header_xml))
+    header = parse_header(acquisitions.header_xml)
+    if (space := multiband_encoding(header)) is not None:
+        return sorted_groups(acquisitions, header, space, sorted_scan)
+    encoded = in_one_encoding(acquisitions, header)
     is_image = ~has_flag(encoded.heads, *NOT_IMAGE)
     encoding, about_slices = without_slices_as_partitions(encoded.encoding, encoded.heads[is_image])
     require_supported(encoding)

@@ -1,5 +1,6 @@
 """From filled k-space to magnitude images: a prepared `Scan` in, a `Reconstruction` out."""
 
+from raki.images.apart import TakenApart
 from raki.images.metrics import nmse, object_mask, psnr, ssim
 from raki.images.reconstruction import COMPARED_WITH, Progress, reconstruct, reconstruct_as
 from raki.images.result import Reconstruction, ScanSummary
@@ -9,6 +10,7 @@ __all__ = [
     "Progress",
     "Reconstruction",
     "ScanSummary",
+    "TakenApart",
     "nmse",
     "object_mask",
     "psnr",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raki.coils import adaptive_combination, coil_covariance, principal_compression, root_sum_of_squares
 from raki.errors import NoCalibration
+from raki.images.apart import taken_apart
 from raki.images.mirrored import about_mirrored
 from raki.images.resampling import Grid, as_slices, centre, fit_matrix, image_grid, on_image_matrix
 from raki.images.result import Reconstruction, ScanSummary
@@ -62,8 +63,8 @@ def reconstruct(
         ValueError: an unknown method or combination, more virtual coils than coils, or the readout is still
             oversampled: `raki.prepare.preprocess` comes first.
         DamagedScan: an acquired sample is not finite.
-        UnsupportedScan: the sampling is not regular.
-        NoCalibration: lines are missing and the ACS is too small to calibrate on.
+        UnsupportedScan: the sampling is not regular, or nothing tells slices apart that were excited at once.
+        NoCalibration: lines are missing and the ACS is too small to calibrate on; or the single-band reference is.
 
     >>> import raki
     >>> from pathlib import Path
@@ -76,7 +77,8 @@ def reconstruct(
     _require_ready(scan, method, combine)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     report = progress or (lambda _stage, _fraction: None)
-    filled, compression_notes = _compressed(scan, n_virtual_coils)
+    compressed, compression_notes = _compressed(scan, n_virtual_coils)
+    filled, apart = taken_apart(compressed, seed=seed, device=device)
     images: dict[str, Volume] = {}
     seconds: dict[str, float] = {}
     for name in [*(other for other in COMPARED_WITH if other != method), method]:
@@ -112,11 +114,13 @@ def reconstruct(
         cross_validation=fill_report.cross_validation,
         opposite=fill_report.opposite,
         scan=_summary(scan, fill_report),
+        apart=apart,
         seed=seed,
         device=_device_name(device),
         training_curve=fill_report.training_curve,
         notes=(
             *compression_notes,
+            *(apart.notes() if apart else ()),
             *_combination_notes(combine, fill_report),
             *about_mirrored(images[method], scan.frames),
             *fill_report.notes,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raki.images.apart import TakenApart
 from raki.kspace import CrossValidation, KernelWeights, OppositeSides, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, PointMask, Volume
@@ -97,6 +98,8 @@ class Reconstruction:
     opposite: OppositeSides | None = None
     """How the side of k-space was filled that wasn't measured (partial Fourier); None where none is missing, or
     nothing was to be filled."""
+    apart: TakenApart | None = None
+    """How slices that were excited at once were taken apart; None where each was excited alone."""
     phase: Volume | None = None
     """Of the coils' adaptive combination, in radian from -pi to pi, on the pixels of the images; None where it wasn't
     asked for."""

@@ -51,11 +51,16 @@ def compare(
     The reference is the root sum of squares of all lines, noise included: no method can reach an error of zero.
 
     Raises:
-        UnsupportedScan: the scan isn't fully sampled, or 3-D.
+        UnsupportedScan: the scan isn't fully sampled, or 3-D, or of slices that were excited at once.
         NoCalibration: too few ACS lines for any method.
     """
     if scan.slab:
         raise UnsupportedScan("the scan is 3-D; raki compares methods on 2-D scans only: reconstruct it instead")
+    if scan.groups:
+        raise UnsupportedScan(
+            f"the scan excites {scan.groups.n_bands} slices at once; raki compares methods on slices that were excited "
+            "alone: reconstruct it instead"
+        )
     fewest = scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image.all(axis=0)
     if not fewest.all():
         n_missing = int(np.count_nonzero(~fewest))

@@ -21,6 +21,12 @@ Keys, all always there; `null` where nothing is known:
     n_virtual_coils      null, or how many the coils were compressed to before filling
     seconds              stage -> wall clock
     training             null, or n_points, last_step, and training_loss and validation_loss at the last step
+    taken_apart          null, or of slices that were excited at once n_bands (how many), n_groups_by_choice (taken
+                         apart by slice_grappa, split_slice_grappa, slice_raki), held_out_errors (of each, energy over
+                         energy in held-out parts of the single-band reference), leakage (mean, worst, and
+                         worst_from_into: the slice that it comes from and that in which it shows, from 0; root of
+                         energy, 0 to 1),
+                         residual (energy that the slices lack when summed again), noise_gain, warnings
     verdict              null, or n_slices_by_choice (filled by raki, raki_linear, grappa), structure_kept and
                          grappa_structure_kept (the part shown of points put into the scan, 0 to 1), held_out_error
                          and grappa_held_out_error (energy of the error in predicting acquired lines, over their own;
@@ -48,7 +54,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from raki.images import Reconstruction, ScanSummary, object_mask
+from raki.images import Reconstruction, ScanSummary, TakenApart, object_mask
 from raki.kspace import CrossValidation, OppositeSides
 from raki.options import Chosen
 from raki.planning import origin_of
@@ -89,6 +95,7 @@ def provenance(
         "seconds": {stage: round(seconds, 3) for stage, seconds in {**stage_seconds, **reconstruction.seconds}.items()},
         "training": _training(reconstruction),
         "partial_fourier": None if reconstruction.opposite is None else _opposite(reconstruction.opposite),
+        "taken_apart": None if reconstruction.apart is None else _taken_apart(reconstruction.apart),
         "verdict": None if reconstruction.cross_validation is None else _verdict(reconstruction.cross_validation),
         "g_factor": _g_factor(reconstruction),
         "notes": list(notes_of(reconstruction)),
@@ -174,6 +181,22 @@ def _opposite(sides: OppositeSides) -> dict[str, Any]:
         "n_slices_by_filling": dict(sides.n_slices_by_filling),
         "missing_part": round(sides.missing_part, 4),
         "held_out_error": _finite(sides.held_out_error),
+    }
+
+
+def _taken_apart(apart: TakenApart) -> dict[str, Any]:
+    return {
+        "n_bands": apart.n_bands,
+        "n_groups_by_choice": dict(apart.n_groups_by_choice),
+        "held_out_errors": {name: _finite(error) for name, error in apart.held_out_errors.items()},
+        "leakage": {
+            "mean": _finite(apart.leakage),
+            "worst": _finite(apart.worst_leakage),
+            "worst_from_into": list(apart.worst_pair),
+        },
+        "residual": _finite(apart.residual),
+        "noise_gain": _finite(apart.noise_gain),
+        "warnings": list(apart.warnings),
     }
 
 

@@ -124,9 +124,10 @@ def _labels(shown: Viewer, *, is_overlay: bool) -> list[tuple[str, str]]:
 def _first(reconstruction: Reconstruction) -> list[str]:
     """What is to be known before one looks: warnings, and what was decided while the scan was read."""
     validation = reconstruction.cross_validation
+    leaks = reconstruction.apart.warnings if reconstruction.apart else ()
     one_sided = reconstruction.opposite.notes() if reconstruction.opposite else ()
     warnings = validation.warnings if validation else ()
-    return list(dict.fromkeys([*warnings, *one_sided, *reconstruction.scan.remarks]))
+    return list(dict.fromkeys([*leaks, *warnings, *one_sided, *reconstruction.scan.remarks]))
 
 
 def _how_shown(shown: Viewer, scan: ScanSummary) -> list[str]:
@@ -163,7 +164,10 @@ def _slices(scan: ScanSummary) -> str:
 
 def _outcome(reconstruction: Reconstruction) -> str:
     scan, method = reconstruction.scan, reconstruction.method
-    acquired = f"{scan.acquired_in_words} were acquired"
+    at_once = (
+        f"{reconstruction.apart.n_bands} slices were excited at once and taken apart. " if reconstruction.apart else ""
+    )
+    acquired = f"{at_once}{scan.acquired_in_words} were acquired"
     if method == "zero_filled":
         return f"{acquired}; the others are left at zero."
     if scan.acceleration == 1:

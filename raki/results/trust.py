@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from raki.images import Reconstruction
+from raki.images import Reconstruction, TakenApart
 from raki.kspace import CrossValidation
+from raki.kspace.separation import SEPARATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +57,18 @@ def _rung(name: str, n_filled: str) -> Rung:
 
 
 def trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | None) -> list[tuple[str, str]]:
-    """What was measured, in words; nothing where no method was chosen."""
+    """What was measured, in words; nothing where no method was chosen and no slices were taken apart."""
     validation = reconstruction.cross_validation
+    apart = [] if reconstruction.apart is None else _apart(reconstruction.apart)
     if validation is None:
-        return []
+        return apart
     errors = (validation.held_out_error, validation.grappa_held_out_error)
     held_out = "not measured: the scan has no lines outside the calibration lines to predict"
     if errors[0] is not None and errors[1] is not None:
         held_out = f"{_percent(errors[0])} of their energy; GRAPPA {_percent(errors[1])}"
     source = "measured by the scan" if validation.noise_measured else "estimated from the lines"
     rows = [
+        *apart,
         *_survival(validation),
         ("Error of the linear kernel in predicting acquired lines", held_out),
         ("Noise of one sample", f"{validation.noise_sigma:.3g} (standard deviation), {source}"),
@@ -74,6 +77,19 @@ def trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | N
         return rows
     amplified = f"{g_factor['median']:.2f} in the median, 99 % of pixels below {g_factor['percentile_99']:.2f}"
     return [*rows, ("g-factor inside the object", amplified)]
+
+
+def _apart(apart: TakenApart) -> list[tuple[str, str]]:
+    by = ", ".join(
+        f"{SEPARATIONS[name]} ({n} of {apart.n_groups})" for name, n in apart.n_groups_by_choice.items() if n
+    )
+    leaked = f"{_percent(apart.leakage)} of its signal on average, {_percent(apart.worst_leakage)} at most"
+    return [
+        (f"{apart.n_bands} slices at once, taken apart by", by),
+        ("Shown of a slice in another of its group", leaked),
+        ("Energy measured that the slices lack when summed again", _percent(apart.residual)),
+        ("Noise after taking apart, over that before", f"{apart.noise_gain:.2f}"),
+    ]
 
 
 def _survival(validation: CrossValidation) -> list[tuple[str, str]]:

@@ -64,11 +64,6 @@ def require_supported(encoding: xsd.encodingType) -> None:
             f"the encoded matrix is {n_ro} x {n_pe} (readout x phase-encode), a spectrum or a projection and no image, "
             "as in spectroscopy; raki reconstructs images, which need more than one sample along both"
         )
-    multiband = encoding.parallelImaging.multiband if encoding.parallelImaging else None
-    if multiband is not None and multiband.multiband_factor != 1:
-        raise UnsupportedScan(
-            f"the scan excites {multiband.multiband_factor} slices at once (multiband); raki reconstructs one at a time"
-        )
 
 
 def matrix_size(space: xsd.encodingSpaceType) -> tuple[int, int, int]:

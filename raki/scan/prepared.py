@@ -10,6 +10,8 @@
     sampled      bool, axes "pe"; as many are true as kspace has lines, and in the same order. Of a 3-D scan "pe pe2"
     echo         attribute: first and one past the last sample along ro that was measured; left out where all were
     slab         n_slices and n_encoded of `raki.scan.scan.Slab`; left out where the scan is 2-D
+    groups       n_bands slices of each group that was excited at once, axes "group band"; turns, likewise, of
+                 `raki.scan.SliceGroups`; left out where each was excited alone
     sampled_by_image  bool, axes "image pe": which of these lines each image has; left out where all have all
     noise        complex64, axes "coil sample"; left out where none was recorded
     geometry     a group whose attributes are the fields of `raki.scan.scan.Geometry`, lengths in mm, patient axes LPS
@@ -38,6 +40,7 @@ from raki.scan.arrays import LineMask, PointMask
 from raki.scan.frames import COUNTERS, Frame
 from raki.scan.geometry import Geometry, Place
 from raki.scan.hdf5_members import is_elsewhere, own_member
+from raki.scan.multiband import SliceGroups
 from raki.scan.scan import Scan, Slab
 from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
 from raki.whole_file import whole_file
@@ -104,6 +107,7 @@ def _read(file: h5py.File) -> Scan:
         prewhitened=bool(_attribute(file, "prewhitened")),
         remarks=tuple(map(str, json.loads(_text(file["remarks"])))),
         slab=_slab(file),
+        groups=_groups(file),
         frames=tuple(Frame(**dict(zip(COUNTERS, map(int, counters), strict=True))) for counters in file["frames"][:]),
     )
     _require_agreement(scan)
@@ -126,6 +130,8 @@ def _require_agreement(scan: Scan) -> None:
         of_images is None or (of_images.dtype == bool and of_images.shape == (n_images, n_pe)),
         acs is None or acs.shape[1] == n_coils,
         acs is None or (acs.shape[3] <= n_ro if scan.slab else acs.shape[3] == n_ro),
+        scan.groups is None or (len(scan.groups.slices) * len(scan.frames) == n_images and scan.slab is None),
+        scan.groups is None or (acs is not None and len(acs) == scan.n_slices and of_images is None),
         noise is None or (noise.dtype == np.complex64 and noise.ndim == 2 and noise.shape[0] == n_coils),
     )
     if not all(agree):
@@ -154,6 +160,15 @@ def _slab(file: h5py.File) -> Slab | None:
         return None
     n_slices, n_encoded = (int(n) for n in file["slab"][:])
     return Slab(n_slices=n_slices, n_encoded=n_encoded)
+
+
+def _groups(file: h5py.File) -> SliceGroups | None:
+    if "groups" not in file:
+        return None
+    return SliceGroups(
+        slices=tuple(tuple(map(int, group)) for group in file["groups"][:]),
+        turns=tuple(tuple(map(float, group)) for group in file["turns"][:]),
+    )
 
 
 def _stored(lines: h5py.Dataset, sampled: LineMask | PointMask) -> LazySlices:
@@ -197,6 +212,10 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
     file["sampled"].attrs["axes"] = _fixed("pe pe2" if scan.slab else "pe")
     if scan.slab:
         file["slab"] = [scan.slab.n_slices, scan.slab.n_encoded]
+    if scan.groups:
+        file["groups"], file["turns"] = scan.groups.slices, scan.groups.turns
+        for name in ("groups", "turns"):
+            file[name].attrs["axes"] = _fixed("group band")
     if scan.sampled_by_image is not None:
         file["sampled_by_image"] = scan.sampled_by_image
         file["sampled_by_image"].attrs["axes"] = _fixed("image pe")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from raki.scan.arrays import LineMask, LinesByImage, NoiseScan, PointMask
 from raki.scan.frames import ONE_FRAME, Frame
 from raki.scan.geometry import Geometry
+from raki.scan.multiband import SliceGroups
 from raki.scan.slices import AcsSlices, Slices, in_memory
 
 
@@ -34,6 +35,9 @@ class Scan:
     `acs` has axes `x coil acs_line acs_point`. Its slices are those of `slab`.
 
     Brau et al. 2008, Magn Reson Med 59:382-395, doi:10.1002/mrm.21481 (hybrid space).
+
+    Where several slices were excited at once, the first axis of `kspace` counts the `groups` of a frame, each the sum
+    of its slices, and `acs` holds the slices one by one: the single-band reference.
     """
 
     kspace: Slices
@@ -57,6 +61,8 @@ class Scan:
     header_xml: str
     slab: Slab | None = None
     """None where the scan is 2-D."""
+    groups: SliceGroups | None = None
+    """Which slices were excited at once; None where each was excited alone."""
     prewhitened: bool = False
     frames: tuple[Frame, ...] = ONE_FRAME
     remarks: tuple[str, ...] = ()
@@ -65,6 +71,8 @@ class Scan:
     @property
     def n_slices(self) -> int:
         """Slices of one frame."""
+        if self.groups:
+            return self.groups.n_slices
         return self.slab.n_slices if self.slab else len(self.kspace) // len(self.frames)
 
     def lines_of(self, image: int) -> LineMask | PointMask:

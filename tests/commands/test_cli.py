@@ -174,6 +174,9 @@ def test_the_library_is_lazy_and_says_what_it_lacks():
         (["local", "--pacs", "ARCHIVE@127.0.0.1:104", "--empty"], "--empty deploys none"),
         (["reconstruct", "missing.h5", "-o", "out"], "does not exist"),
         (["simulate", "scan.docx"], "not as '.docx'"),
+        (["simulate", "new.h5", "--caipi-shift", "2"], "give --multiband too"),
+        (["simulate", "new.h5", "--slices", "4", "--multiband", "3"], "4 slices were asked for, 3 at once"),
+        (["simulate", "new.h5", "--partitions", "8", "--multiband", "2"], "--multiband goes with neither"),
     ],
 )
 def test_a_wrong_call_is_told_so(run, tmp_path, monkeypatch, arguments, says):

@@ -109,9 +109,9 @@ def _outcome(acquisitions: Acquisitions) -> Sorted | PermanentError:
         scan = preprocess(sorted_scan(acquisitions))
     except PermanentError as refusal:
         return refusal
-    n_images, n_coils, _, n_ro = scan.kspace.shape
+    _, n_coils, _, n_ro = scan.kspace.shape
     return Sorted(
-        n_images=n_images,
+        n_images=len(scan.frames) * scan.groups.n_slices if scan.groups else len(scan.kspace),
         n_coils=n_coils,
         n_ro=n_ro,
         sampled=_lines(scan),

@@ -1,0 +1,204 @@
+"""Slices excited at once, taken apart: the kernel or network that the single-band reference shows to be the best.
+
+The reference is the truth that a scan lacks otherwise: its slices summed as the scan sums them are what has to be taken
+apart, and what should come out is known. Samples of it that a candidate hasn't seen decide, and say how much of one
+slice is left in another.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from raki.errors import UnsupportedScan
+from raki.kspace.caipi import GroupAcs, GroupKSpace, Turns, demodulated, modulated
+from raki.kspace.held_out_bands import (
+    HELD_OUT,
+    Equations,
+    LinearCandidate,
+    Separation,
+    best_linear,
+    error_of,
+    examples_of_kernels,
+    leakage_of,
+)
+from raki.kspace.measured import unit_scale
+from raki.kspace.slice_grappa import slice_equations, split_equations
+from raki.kspace.slice_raki import trained
+from raki.scan.fourier import SliceKSpace
+
+SLICE_GRAPPA, SPLIT_SLICE_GRAPPA, SLICE_RAKI = "slice_grappa", "split_slice_grappa", "slice_raki"
+SEPARATIONS = {
+    SLICE_GRAPPA: "slice-GRAPPA",
+    SPLIT_SLICE_GRAPPA: "split slice-GRAPPA (with leakage constraint)",
+    SLICE_RAKI: "split slice-GRAPPA and a network for what it leaves (RAKI)",
+}
+"""The candidates, and how each is called in a text."""
+
+# The network has to be better by so much: its training is a throw of dice.
+LEAST_GAIN = 0.95
+# Of a slice's signal that comes out in another: above this it may be seen.
+LEAKAGE_SHOWS = 0.15
+# And over what it keeps itself: nothing tells slices apart where both are the same.
+HOPELESS = 0.75
+
+EQUATIONS: Mapping[str, Equations] = {SLICE_GRAPPA: slice_equations, SPLIT_SLICE_GRAPPA: split_equations}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """What takes a group of slices apart, and how good it proved on the reference."""
+
+    separation: Separation
+    chosen: str
+    """One of SEPARATIONS."""
+    held_out_errors: Mapping[str, float]
+    """Candidate -> energy of its error over that of the slices, on samples of the summed reference that it hadn't
+    seen; they are divided by their magnitude, so that the bright ones aren't all that counts."""
+    leakage: Float32[Tensor, "into source"]
+    """Root of the energy of one slice alone (`source`) that comes out in another (`into`), over its own; on samples
+    not seen in calibration. The diagonal is zero. Dimensionless (Cauley et al. 2014, Magn Reson Med 72:93-102,
+    doi:10.1002/mrm.24898)."""
+    turns: Turns
+    step: int
+
+    def separate(self, measured: SliceKSpace) -> GroupKSpace:
+        """The slices of a sum as each would have been measured alone, on the same lines; the others are zero.
+
+        Args:
+            measured: zero where nothing was acquired. Every `step`-th line was, from the first to the last.
+
+        Raises:
+            UnsupportedScan: other lines were acquired.
+        """
+        lines = lattice(measured, self.step)
+        apart = torch.zeros((len(self.turns), *measured.shape), dtype=torch.complex64, device=measured.device)
+        apart[:, :, lines] = self.separation.separated(measured[:, lines])
+        return demodulated(apart, self.turns)
+
+    def noise_gain(self, measured: SliceKSpace, sigma: float, *, seed: int = 0) -> float:
+        """Noise of a separated sample over that of a measured one, root mean square over slices and coils.
+
+        By one trial: noise of level `sigma` is added to what was measured. Of a network, which isn't linear, no other
+        way tells (Robson et al. 2008, Magn Reson Med 60:895-907, doi:10.1002/mrm.21728).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        lines = lattice(measured, self.step)
+        acquired = measured[:, lines]
+        noise = sigma * torch.randn(acquired.shape, generator=generator, dtype=torch.complex64).to(measured.device)
+        change = self.separation.separated(acquired + noise) - self.separation.separated(acquired)
+        return float(change.abs().square().mean().sqrt() / noise.abs().square().mean().sqrt())
+
+
+def lattice(measured: SliceKSpace, step: int) -> slice:
+    """The acquired lines of a sum of slices: every `step`-th from the first to the last that holds samples.
+
+    Raises:
+        UnsupportedScan: lines between them were acquired, or none was.
+    """
+    lines = (measured != 0).any(dim=0).any(dim=-1).nonzero().flatten().tolist()
+    if not lines or any((line - lines[0]) % step for line in lines):
+        raise UnsupportedScan(
+            f"{len(lines)} lines of slices excited at once were acquired, not every {step}th and none between; raki "
+            "takes apart what is regular: leave other lines out"
+        )
+    return slice(lines[0], lines[-1] + 1, step)
+
+
+def residual(measured: SliceKSpace, apart: GroupKSpace, turns: Turns) -> float:
+    """What the separated slices, modulated and summed again, lack of what was measured: energy over energy."""
+    again = modulated(apart, turns).sum(dim=0)
+    energy = measured.abs().square().sum().clamp(min=torch.finfo(torch.float32).tiny)
+    return float((again - measured).abs().square().sum() / energy)
+
+
+def calibrate_separation(reference: GroupAcs, turns: Turns, step: int, *, seed: int = 0) -> Calibrated:
+    """The best of slice-GRAPPA, split slice-GRAPPA and RAKI for a group, as samples held out of its reference show.
+
+    Args:
+        reference: the slices as each was measured alone, neighbouring fully sampled lines, the centre of k-space at
+            `n // 2` of them.
+        turns: of each slice, the turns of phase between neighbouring lines of k-space.
+        step: distance of the lines that will be measured of the sum (the in-plane acceleration R).
+        seed: of the network's start; the same seed gives the same bits on the same device.
+
+    Raises:
+        NoCalibration: the reference is too small for the kernels.
+        UnsupportedScan: nothing tells the slices apart: the coils see them alike, and no shift lies between them.
+    """
+    tried = Tried.on(reference, turns, step, seed=seed)
+    _require_apart(tried.shown[tried.best])
+    return tried.calibrated(tried.best)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """All candidates for a group, and how good each proved on samples of the reference that it hadn't seen."""
+
+    errors: Mapping[str, float]
+    """As `Calibrated.held_out_errors`."""
+    shown: Mapping[str, Float32[Tensor, "into source"]]
+    """As `Calibrated.leakage`; on the diagonal the part of a slice that it keeps."""
+    linear: Mapping[str, LinearCandidate]
+    turns: Turns
+    step: int
+    seed: int
+
+    @classmethod
+    def on(cls, reference: GroupAcs, turns: Turns, step: int, *, seed: int = 0) -> "Tried":
+        """Fits every candidate to parts of a reference. Arguments and errors as of `calibrate_separation`."""
+        examples = examples_of_kernels(modulated(reference / unit_scale(*reference), turns), step)
+        linear = {name: best_linear(examples, equations) for name, equations in EQUATIONS.items()}
+        split = linear[SPLIT_SLICE_GRAPPA]
+        # Of each part that is held out, the way that hasn't seen it.
+        found: dict[str, list[Separation]] = {
+            name: [each.fitted(without=fold) for fold in HELD_OUT] for name, each in linear.items()
+        }
+        found[SLICE_RAKI] = [_with_network(split, fold, seed) for fold in HELD_OUT]
+        unseen = {name: linear.get(name, split).held_out() for name in found}
+        return cls(
+            errors={name: error_of(found[name], unseen[name]) for name in found},
+            shown={name: leakage_of(found[name], unseen[name]) for name in found},
+            linear=linear,
+            turns=turns,
+            step=step,
+            seed=seed,
+        )
+
+    @property
+    def best(self) -> str:
+        """The candidate with the least error; the network only where it is clearly better."""
+        of_linear = min(EQUATIONS, key=self.errors.__getitem__)
+        return SLICE_RAKI if self.errors[SLICE_RAKI] < LEAST_GAIN * self.errors[of_linear] else of_linear
+
+    def calibrated(self, name: str) -> Calibrated:
+        """A candidate, fitted to the whole reference."""
+        is_network = name == SLICE_RAKI
+        split = self.linear[SPLIT_SLICE_GRAPPA]
+        return Calibrated(
+            separation=_with_network(split, None, self.seed) if is_network else self.linear[name].fitted(),
+            chosen=name,
+            held_out_errors=self.errors,
+            leakage=self.shown[name].clone().fill_diagonal_(0),
+            turns=self.turns,
+            step=self.step,
+        )
+
+
+def _with_network(linear: LinearCandidate, without: int | None, seed: int) -> Separation:
+    return trained(linear.fitted(without=without), linear.seen(without=without), seed=seed)
+
+
+def _require_apart(shown: Float32[Tensor, "into source"]) -> None:
+    kept = shown.diagonal()
+    leaked = (shown / kept.clamp(min=torch.finfo(torch.float32).tiny)).fill_diagonal_(0)
+    if float(leaked.max()) > HOPELESS:
+        into, source = divmod(int(leaked.argmax()), len(shown))
+        raise UnsupportedScan(
+            f"{len(shown)} slices were excited at once, and nothing tells them apart: of one "
+            f"{100 * kept[source]:.0f} % would show in its own image and {100 * shown[into, source]:.0f} % in "
+            "another's, as the coils see them alike with the shift that lies between them; raki shows no image of "
+            "two places: acquire with a larger shift, fewer slices at once or more coils"
+        )
