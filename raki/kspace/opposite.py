@@ -23,7 +23,7 @@ from torch import Tensor
 from raki.kspace.linear_fit import NormalEquations
 from raki.kspace.patches import Examples, magnitude
 from raki.kspace.points import GAPS_AT_ONCE, gathered
-from raki.planning.points import fitting
+from raki.planning import fitting
 from raki.scan.arrays import PointMask
 from raki.scan.fourier import SliceKSpace, to_image, to_kspace
 

@@ -9,7 +9,7 @@ from raki.planning.known import IRAKI_FIELD, IRAKI_GRAPPA_KERNEL, RAKI2019_FIELD
 from raki.planning.machine import default_device, n_cores
 from raki.planning.method import Method, loaded_when_called
 from raki.planning.plan import SlicePlan, plans_of, plans_of_planes
-from raki.planning.points import Cell, PointSampling, find_point_sampling
+from raki.planning.points import Cell, PointSampling, find_point_sampling, fitting
 from raki.planning.registry import find_method, methods, origin_of
 from raki.planning.sampling import Sampling, find_sampling, shifted
 
@@ -30,6 +30,7 @@ __all__ = [
     "find_method",
     "find_point_sampling",
     "find_sampling",
+    "fitting",
     "kernel_obstacle",
     "loaded_when_called",
     "methods",
