@@ -114,6 +114,19 @@ def residual(measured: SliceKSpace, apart: GroupKSpace, turns: Turns) -> float:
     return float((again - measured).abs().square().sum() / energy)
 
 
+def agreement(apart: GroupKSpace, reference: GroupAcs) -> Float32[Tensor, " band"]:
+    """Correlation of each separated slice with its reference on the lines that both have; 1 where they are the same.
+
+    A phase of the whole slice counts for nothing. Where the sum has no energy there, neither has a difference: 1.
+    """
+    half = reference.shape[-2] // 2
+    middle = apart[:, :, apart.shape[-2] // 2 - half : apart.shape[-2] // 2 - half + reference.shape[-2]]
+    seen = torch.where((middle != 0).any(dim=(0, 1, 3))[:, None], reference, 0)
+    common = (middle.conj() * seen).sum(dim=(1, 2, 3)).abs()
+    sizes = (middle.abs().square().sum(dim=(1, 2, 3)) * seen.abs().square().sum(dim=(1, 2, 3))).sqrt()
+    return torch.where(sizes > 0, common / sizes.clamp(min=torch.finfo(torch.float32).tiny), 1.0)
+
+
 def calibrate_separation(reference: GroupAcs, turns: Turns, step: int, *, seed: int = 0) -> Calibrated:
     """The best of slice-GRAPPA, split slice-GRAPPA and RAKI for a group, as samples held out of its reference show.
 

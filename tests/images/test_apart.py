@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from raki.errors import UnsupportedScan
+from raki.errors import DamagedScan, UnsupportedScan
 from raki.export.writing import write_scan
 from raki.formats import read_scan
 from raki.images import nmse, object_mask, reconstruct
+from raki.images.apart import OTHER_SIGN, taken_apart
 from raki.phantom import simulate_multiband, simulate_scan
 from raki.prepare import preprocess
 from raki.results.comparison import compare
@@ -94,3 +95,38 @@ def test_what_knows_single_slices_only_refuses_sums_in_a_sentence(folder, scan):
 def test_groups_of_other_sizes_are_not_simulated(folder, n_slices, multiband):
     with pytest.raises(ValueError, match=f"4 slices were asked for, {multiband} at once"):
         simulate_multiband(folder / "no.h5", n_slices=n_slices, multiband=multiband)
+
+
+@pytest.fixture(scope="module")
+def turning(folder):
+    """Three at once, a third of a turn apart: the other way round it is another sum."""
+    path = folder / "three.h5"
+    simulate_multiband(path, multiband=3, caipi_shift=3, n_slices=3, n_coils=8, matrix=48, n_acs_lines=24)
+    return preprocess(read_scan(path))
+
+
+def with_turns(scan, factor):
+    turns = tuple(tuple(factor * turn for turn in group) for group in scan.groups.turns)
+    return replace(scan, groups=replace(scan.groups, turns=turns))
+
+
+def test_a_phase_that_turns_the_other_way_than_the_header_says_is_found_and_said(turning):
+    right, said = taken_apart(turning, seed=0, device="cpu")
+    found, other = taken_apart(with_turns(turning, -1), seed=0, device="cpu")
+    assert not said.other_sign
+    assert other.other_sign
+    assert said.agreement == other.agreement > 0.9
+    np.testing.assert_array_equal(found.in_memory().kspace, right.in_memory().kspace)
+    assert OTHER_SIGN in other.warnings
+    assert OTHER_SIGN not in said.warnings
+
+
+def test_slices_that_do_not_come_out_as_their_references_are_no_image(turning):
+    with pytest.raises(DamagedScan, match="don't come out as their single-band references show them"):
+        taken_apart(with_turns(turning, 0.5), seed=0, device="cpu")
+
+
+def test_a_reference_of_other_slices_is_no_reference(turning):
+    swapped = replace(turning, acs=turning.in_memory().acs[[1, 2, 0]])
+    with pytest.raises((DamagedScan, UnsupportedScan)):
+        taken_apart(swapped, seed=0, device="cpu")
