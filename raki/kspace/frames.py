@@ -22,6 +22,9 @@ from raki.scan.fourier import SliceAcs, SliceKSpace
 MANY_FRAMES = 8
 # The energy of the mistakes in a frame over that in the first.
 LARGEST_GROWTH = 1.25
+# The energy of a frame over that of the first: one that is so much brighter deserves a calibration less noisy than that
+# of a dim one, or of a frame without signal.
+MOST_BRIGHTER = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class FrameCalibration:
         """A later frame of the slice, filled on the CPU; None where the calibration errs more.
 
         It is of the same R, whatever its offset. Mistakes may be as large as in the first frame, or as much larger as
-        the frame itself is brighter.
+        the frame itself is brighter, which it may be a little.
         """
         measured = measured_slice(
             kspace / self.scale, acs / self.scale, sampling, sigma=self.sigma, device=settings.device
@@ -60,8 +63,8 @@ class FrameCalibration:
         told = energies_of_mistakes(self.linear.filled(measured), sampling, self.linear)
         if self.mistakes is None or told is None:
             return None
-        allowed = LARGEST_GROWTH * self.mistakes[0] * max(1.0, told[1] / self.mistakes[1])
-        if told[0] > allowed:
+        brighter = told[1] / self.mistakes[1]
+        if brighter > MOST_BRIGHTER or told[0] > LARGEST_GROWTH * self.mistakes[0] * max(1.0, brighter):
             return None
         return self.filling.filled(measured).cpu() * self.scale, replace(self.report, is_reused=True)
 

@@ -26,9 +26,9 @@ Keys, all always there; `null` where nothing is known:
                          energy in held-out parts of the single-band reference), leakage (mean, worst, and
                          worst_from_into: the slice that it comes from and that in which it shows, from 0; root of
                          energy, 0 to 1),
-                         residual (energy that the slices lack when summed again), noise_gain, agreement (correlation with the
-                         references, the least), other_sign (whether the phase turned the other way than the header
-                         says), warnings
+                         residual (energy that the slices lack when summed again), noise_gain,
+                         agreement (correlation with the references, the least), other_sign (whether the phase turned
+                         the other way than the header says), warnings
     verdict              null, or n_slices_by_choice (filled by raki, raki_linear, grappa), structure_kept and
                          grappa_structure_kept (the part shown of points put into the scan, 0 to 1), held_out_error
                          and grappa_held_out_error (energy of the error in predicting acquired lines, over their own;

@@ -92,8 +92,17 @@ def test_a_frame_that_the_first_does_not_predict_is_calibrated_on_its_own(slices
     assert "1 in which it erred more" in notes(report)[0]
 
 
+def test_a_first_frame_without_signal_calibrates_no_other(slices):
+    """Dummy scans are nothing but noise, which predicts nothing, and what predicts nothing must not fill the rest."""
+    frames, sampled = series(slices[:1], MANY_FRAMES, brightness={0: 0.0}), acquired(N, 2, 12)
+    together, report = fill(frames, sampled, MANY_FRAMES)
+    alone, _ = fill(frames[-1:], sampled, 1)
+    assert torch.equal(together[-1:], alone)
+    assert not notes(report)
+
+
 def test_darker_and_brighter_frames_are_still_predicted(slices):
-    frames, sampled = series(slices[:1], MANY_FRAMES, brightness={2: 0.1, 4: 5.0}), acquired(N, 2, 12)
+    frames, sampled = series(slices[:1], MANY_FRAMES, brightness={2: 0.1, 4: 1.3}), acquired(N, 2, 12)
     _, report = fill(frames, sampled, MANY_FRAMES)
     assert notes(report)[0].startswith(f"{MANY_FRAMES - 1} of {MANY_FRAMES - 1} images")
 
