@@ -113,13 +113,15 @@ def test_lines_between_the_lattice_and_a_border_within_reach_are_filled(full, me
 
 
 @filling
-@pytest.mark.parametrize(("first", "stop"), [(9, 48), (0, 40), (9, 40)])
-def test_lines_that_were_never_meant_to_be_acquired_stay_zero(full, method, first, stop):
+@pytest.mark.parametrize(("first", "stop", "outermost"), [(9, 48, (1, 48)), (0, 40, (0, 48)), (9, 40, (10, 38))])
+def test_lines_that_neither_lie_between_acquired_ones_nor_opposite_to_them_stay_zero(
+    full, method, first, stop, outermost
+):
+    """Lattice lines are 1, 4, … 46; line 0 has none opposite. Padding on both sides stays as it is."""
     kspace = undersampled(full)
     kspace[..., :first, :] = 0
     kspace[..., stop:, :] = 0
     filled = complete(kspace, method)[0].abs().sum(dim=(0, 1, 3)) > 0
-    outermost = (0 if first == 0 else 10, 48 if stop == 48 else 38)  # lattice lines are 1, 4, … 46
     assert filled.nonzero().flatten().tolist() == list(range(*outermost))
 
 
