@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from raki.coils.combination import root_sum_of_squares
 from raki.errors import DamagedScan, NoCalibration, UnsupportedScan
 from raki.images.metrics import nmse, object_mask
-from raki.kspace import complete, complete_kspace, methods
+from raki.kspace import complete, complete_kspace, completion, methods
 from raki.kspace.published.descent import Schedule
 from raki.kspace.published.iraki import fill_by_iraki
 from raki.kspace.published.raki2019 import fill_by_raki2019
@@ -91,7 +91,8 @@ def test_acquired_samples_come_back_whatever_the_pattern(method, acceleration, o
 
 @pytest.mark.parametrize("method", SHORT)
 def test_published_networks_keep_the_common_promises(monkeypatch, method):
-    monkeypatch.setitem(methods(), method, replace(methods()[method], fill=SHORT[method]))
+    shortened = {**methods(), method: replace(methods()[method], fill=SHORT[method])}
+    monkeypatch.setattr(completion, "find_method", shortened.__getitem__)
     sampled = torch.arange(24) % 2 == 0
     sampled[4:20] = True
     measured = torch.from_numpy(phantom_kspace(n_slices=1, n_coils=2, matrix=24, seed=0))[0, :, :, 4:20].contiguous()
@@ -101,7 +102,7 @@ def test_published_networks_keep_the_common_promises(monkeypatch, method):
     assert torch.equal(clean, poisoned)
     assert torch.equal(clean[:, sampled], measured[:, sampled])
     assert torch.isfinite(clean).all()
-    assert report.training_curve
+    assert 1 <= len(report.training_curve) <= 4, "the short schedule was to be used"
     assert report.cross_validation is None
 
 
