@@ -86,12 +86,24 @@ def _certificates(value: str) -> str:
     if value:
         try:
             ssl.create_default_context(cafile=value)
+            n_bytes = len(Path(value).read_text(encoding="ascii"))
+        except UnicodeDecodeError:
+            raise ValueError(
+                "a file of certificates (PEM) and nothing else is needed: leave the comments out"
+            ) from None
         except OSError as error:  # ssl.SSLError is one
             raise ValueError(f"a file of certificates (PEM) is needed: {error.strerror or error}") from None
+        if n_bytes > MOST_CERTIFICATE_BYTES:
+            raise ValueError(
+                f"{n_bytes} bytes of certificates are more than fit into a task's environment "
+                f"({MOST_CERTIFICATE_BYTES}); the archive's own, or its authority's, is enough"
+            )
     return value
 
 
 Count = Annotated[int, Field(ge=1)]
+# A task definition has 64 KiB at most (Amazon ECS service quotas), of which certificates take the larger part.
+MOST_CERTIFICATE_BYTES = 32 << 10
 # IAM user guide, "IAM identifiers".
 OperatorArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+$")]
 Listed = BeforeValidator(_listed)

@@ -49,7 +49,10 @@ class Alarms(Construct):
             ("Ingest", storage.ingest_queue, 60, "Do decompression workers run, and do they end scans?"),
             ("Reconstruct", storage.reconstruct_queue, 120, "Do GPU jobs run, or do they wait for an instance?"),
             ("Refresh", storage.refresh_queue, 30, "Does the gateway answer? The results are safe in S3."),
+            ("Send", storage.send_queue, 24 * 60, "Does the sender run, and does the picture archive answer?"),
         ):
+            if queue is None:
+                continue
             self._add(
                 f"{name}Waits",
                 queue.metric_approximate_age_of_oldest_message(period=FIVE_MINUTES, statistic="Maximum"),

@@ -22,7 +22,8 @@ from raki.formats.sorting.calibration import MOST_SHARED
 from raki.formats.sorting.encodings import CALIBRATION, SAME_LENGTH
 from raki.formats.sorting.marks import NOT_IMAGE, Mask, calibration_only, has_flag
 from raki.formats.sorting.selection import Selected
-from raki.scan import LazySlices, Scan, SliceGroups
+from raki.formats.sorting.volume import SAME_AXES, SAME_PLACE_MM
+from raki.scan import Geometry, LazySlices, Scan, SliceGroups
 from raki.scan.header import LARGEST_MATRIX
 
 Sort = Callable[[Acquisitions], Scan]
@@ -185,11 +186,25 @@ def _require_fit(sums: Scan, reference: Scan) -> None:
             f"at once {sums.kspace.shape[-1]} over {ours} mm; raki needs both of one field of view: take a reference "
             "that belongs to the scan"
         )
+    _require_same_plane(sums.geometry, reference.geometry)
     lines = np.flatnonzero(sums.sampled)
     if sums.sampled_by_image is not None or len(np.unique(np.diff(lines))) > 1:
         raise UnsupportedScan(
             f"of slices excited at once {len(lines)} lines were acquired, not at equal distances and the same in all "
             "groups and frames; raki takes apart what is regular: leave other lines out"
+        )
+
+
+def _require_same_plane(sums: Geometry, reference: Geometry) -> None:
+    """Raises DamagedScan unless the reference is oriented as the sums are, and lies behind them and not beside."""
+    axes = np.array([sums.read_direction, sums.phase_direction, sums.slice_direction])
+    theirs = np.array([reference.read_direction, reference.phase_direction, reference.slice_direction])
+    beside_mm = axes[:2] @ (np.array(reference.position_mm) - np.array(sums.position_mm))
+    if np.abs(axes - theirs).max() > SAME_AXES or np.abs(beside_mm).max() > SAME_PLACE_MM:
+        raise DamagedScan(
+            "the single-band reference is turned against the slices excited at once, or lies "
+            f"{np.abs(beside_mm).max():.3g} mm beside them; raki needs both in one place: convert the scan again, or "
+            "take the reference that belongs to it"
         )
 
 

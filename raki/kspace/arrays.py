@@ -47,8 +47,9 @@ def complete_kspace(
     """Fill in the k-space lines that the scanner skipped.
 
     R, the offset of the lattice and the ACS are found from the lines that were acquired. Missing lines of the acquired
-    range are filled, and those at the border of k-space within R of its ends; lines farther out (zero-padding, partial
-    Fourier) stay zero. Each slice is calibrated on its own.
+    range are filled, and those at the border of k-space within R of its ends. Lines farther out stay zero
+    (zero-padding), but where the lines opposite to them were acquired (partial Fourier): there they are inferred from
+    these, as far as acquired lines are predicted so. Each slice is calibrated on its own.
 
     Args:
         kspace: complex, axes (slice,) coil, pe, ro, the centre at index n // 2 of pe and ro; zero where nothing was

@@ -378,7 +378,9 @@ def _notes(
     if sampling.acceleration == 1:
         first, stop = sampling.acquired_range
         lost = " but for those that were lost" if has_losses else ""
-        return (f"Lines {first} to {stop - 1} of {sampling.n_pe} were all acquired{lost}: nothing was filled.",)
+        return (
+            f"Lines {first} to {stop - 1} of {sampling.n_pe} were all acquired{lost}: nothing was filled between them.",
+        )
     if method.name == "zero_filled":
         return ("Missing lines were left at zero.",)
     return () if cross_validation is None else cross_validation.warnings + cross_validation.notes()

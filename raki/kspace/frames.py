@@ -22,9 +22,11 @@ from raki.scan.fourier import SliceAcs, SliceKSpace
 MANY_FRAMES = 8
 # The energy of the mistakes in a frame over that in the first.
 LARGEST_GROWTH = 1.25
-# The energy of a frame over that of the first: one that is so much brighter deserves a calibration less noisy than that
-# of a dim one, or of a frame without signal.
-MOST_BRIGHTER = 2.0
+# The energy of a frame over that of the first. One that is much brighter deserves a calibration less noisy than that of
+# a dim one, and in a much darker one other detail stands out of the noise.
+LEAST_BRIGHTNESS, MOST_BRIGHTNESS = 0.25, 2.0
+# A kernel that errs by more of the energy in its own frame has learnt from noise. Series of signal have 0.004 to 0.1.
+WORTH_NOTHING = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +56,19 @@ class FrameCalibration:
     ) -> tuple[SliceKSpace, SliceReport] | None:
         """A later frame of the slice, filled on the CPU; None where the calibration errs more.
 
-        It is of the same R, whatever its offset. Mistakes may be as large as in the first frame, or as much larger as
-        the frame itself is brighter, which it may be a little.
+        It is of the same R, whatever its offset, and about as bright. Mistakes may be as large as in the first frame,
+        or as much larger as the frame itself is brighter.
         """
         measured = measured_slice(
             kspace / self.scale, acs / self.scale, sampling, sigma=self.sigma, device=settings.device
         )
         told = energies_of_mistakes(self.linear.filled(measured), sampling, self.linear)
-        if self.mistakes is None or told is None:
+        if self.mistakes is None or told is None or self.mistakes[0] > WORTH_NOTHING * self.mistakes[1]:
             return None
-        brighter = told[1] / self.mistakes[1]
-        if brighter > MOST_BRIGHTER or told[0] > LARGEST_GROWTH * self.mistakes[0] * max(1.0, brighter):
+        brightness = told[1] / self.mistakes[1]
+        if not LEAST_BRIGHTNESS <= brightness <= MOST_BRIGHTNESS:
+            return None
+        if told[0] > LARGEST_GROWTH * self.mistakes[0] * max(1.0, brightness):
             return None
         return self.filling.filled(measured).cpu() * self.scale, replace(self.report, is_reused=True)
 
@@ -111,5 +115,6 @@ def about_frames(reports: Sequence[SliceReport], n_slices: int) -> Iterator[str]
         others = f"; {anew} in which it erred more were calibrated on their own" if anew else ""
         yield (
             f"{n_reused} of {len(later)} images of later frames were filled by what the first frame of their slice was "
-            f"calibrated to, which predicts their measured samples as well as that frame's{others}."
+            f"calibrated to, which predicts their measured samples as well as that frame's{others}. Maps, and what is "
+            "told of the choice, are the first frame's there."
         )

@@ -21,6 +21,7 @@ from jaxtyping import Complex64
 from torch import Tensor
 
 from raki.kspace.linear_fit import NormalEquations
+from raki.kspace.measured import unit_scale
 from raki.kspace.patches import Examples, magnitude
 from raki.kspace.points import GAPS_AT_ONCE, gathered
 from raki.planning import fitting
@@ -71,6 +72,8 @@ class OppositeSides:
     held_out_error: float | None
     """Mean over the slices that were filled, of the error in predicting withheld samples; None where none was."""
     n_slices: int
+    n_untold: int = 0
+    """Of those with zeros, the slices of which nothing could be withheld to judge by."""
 
     @classmethod
     def of(cls, slices: Sequence[OppositeSide]) -> "OppositeSides":
@@ -81,6 +84,7 @@ class OppositeSides:
             n_slices_by_filling=Counter(each.filled_by or "zeros" for each in slices),
             held_out_error=mean(errors) if errors else None,
             n_slices=len(slices),
+            n_untold=sum(each.held_out_error is None for each in slices),
         )
 
     def notes(self) -> Iterator[str]:
@@ -98,7 +102,12 @@ class OppositeSides:
                 f"inferred from the other, by {said} of {n_slices} slices. Measured samples are predicted so with an "
                 f"error of {self.held_out_error:.0%} of their energy."
             )
-        if n_zeros:
+        if self.n_untold:
+            yield (
+                f"Partial Fourier: in {self.n_untold} of {n_slices} slices {self.missing_part:.0%} of k-space stay "
+                "zero, as too little of its centre was measured to tell whether what lies opposite could stand for it."
+            )
+        if n_zeros := n_zeros - self.n_untold:
             yield (
                 f"Partial Fourier: in {n_zeros} of {n_slices} slices {self.missing_part:.0%} of k-space "
                 "stay zero: what lies opposite does not tell them, as samples that were measured and withheld show."
@@ -140,7 +149,9 @@ def fill_opposite(
     targets = missing_side(known)
     if not targets.any():
         return kspace, None
-    clean = _where(known, kspace)
+    # In units of the peak, so that no square leaves the range of float32.
+    unit = unit_scale(kspace)
+    clean = _where(known, kspace / unit)
     sizes = {"n_missing": int(targets.sum()), "n_samples": known.size}
     withheld = np.zeros_like(known)
     for axis, lines in sides:
@@ -149,15 +160,15 @@ def fill_opposite(
     judged = acquired & withheld & opposite(fewer)
     if not judged.any():
         return kspace, OppositeSide(**sizes, filled_by=None, held_out_error=None)
-    best = _judge(_where(fewer, kspace), fewer, acquired & fewer, judged, kspace)
-    if best is None or best.error > LARGEST_ERROR:
+    best = _judge(_where(fewer, clean), fewer, acquired & fewer, judged, clean)
+    if best is None or not best.error <= LARGEST_ERROR:
         return kspace, OppositeSide(**sizes, filled_by=None, held_out_error=best.error if best else None)
     found = next(made for name, made in candidates(clean, known, acquired, targets) if name == best.name)
     rows, columns = np.nonzero(targets)
     # What is missing lies farther out than what was withheld, where symmetry holds less; the more so, the less it held.
     scale = best.scale * (1 - best.error**2)
     filled = kspace.clone()
-    filled[:, rows, columns] = scale * found
+    filled[:, rows, columns] = unit * scale * found
     return filled, OppositeSide(
         **sizes,
         filled_by=best.name.partition(" ")[0],
@@ -284,7 +295,7 @@ def _short_sides(known: PointMask) -> list[Side]:
             continue
         reach = min(before, after)
         if reach < LEAST_REACH:
-            return []
+            continue
         n_withheld = reach // 3 + 1
         first = int(lines[0]) if before < after else int(lines[-1]) + 1 - n_withheld
         sides.append((axis, slice(first, first + n_withheld)))

@@ -1,6 +1,6 @@
 """Methods of other packages: whatever goes wrong in one is named as theirs, and never a traceback."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import isfinite
 from traceback import extract_tb
 
@@ -37,6 +37,8 @@ def filled_by(
     if found := _wrong(answer, kspace):
         raise BrokenPlugin(_sentence(method, f"gave {found}"))
     filled, report = answer
+    # What would fill later frames by itself would do so unseen.
+    report = replace(report, calibration=None, is_reused=False)
     return filled.detach().resolve_conj().resolve_neg().contiguous(), report
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from raki.errors import UnsupportedScan
@@ -43,6 +43,8 @@ LEAST_GAIN = 0.95
 LEAKAGE_SHOWS = 0.15
 # And over what it keeps itself: nothing tells slices apart where both are the same.
 HOPELESS = 0.75
+# Of the energy of the brightest slice of a group: one with less holds noise alone.
+AIR = 0.02
 
 EQUATIONS: Mapping[str, Equations] = {SLICE_GRAPPA: slice_equations, SPLIT_SLICE_GRAPPA: split_equations}
 
@@ -117,14 +119,21 @@ def residual(measured: SliceKSpace, apart: GroupKSpace, turns: Turns) -> float:
 def agreement(apart: GroupKSpace, reference: GroupAcs) -> Float32[Tensor, " band"]:
     """Correlation of each separated slice with its reference on the lines that both have; 1 where they are the same.
 
-    A phase of the whole slice counts for nothing. Where the sum has no energy there, neither has a difference: 1.
+    A phase of the whole slice counts for nothing. 1 also for slices of air, and where the sum has no energy there.
     """
     half = reference.shape[-2] // 2
     middle = apart[:, :, apart.shape[-2] // 2 - half : apart.shape[-2] // 2 - half + reference.shape[-2]]
     seen = torch.where((middle != 0).any(dim=(0, 1, 3))[:, None], reference, 0)
+    weak = _weak(reference)
     common = (middle.conj() * seen).sum(dim=(1, 2, 3)).abs()
     sizes = (middle.abs().square().sum(dim=(1, 2, 3)) * seen.abs().square().sum(dim=(1, 2, 3))).sqrt()
-    return torch.where(sizes > 0, common / sizes.clamp(min=torch.finfo(torch.float32).tiny), 1.0)
+    return torch.where((sizes > 0) & ~weak, common / sizes.clamp(min=torch.finfo(torch.float32).tiny), 1.0)
+
+
+def _weak(reference: GroupAcs) -> Bool[Tensor, " band"]:
+    """Slices of air, as at the top of a head: what they hold is noise, which nothing tells apart, and nobody misses."""
+    energies = reference.abs().square().sum(dim=(1, 2, 3))
+    return energies < AIR * energies.max()
 
 
 def calibrate_separation(reference: GroupAcs, turns: Turns, step: int, *, seed: int = 0) -> Calibrated:
@@ -173,7 +182,7 @@ class Tried:
         unseen = {name: linear.get(name, split).held_out() for name in found}
         return cls(
             errors={name: error_of(found[name], unseen[name]) for name in found},
-            shown={name: leakage_of(found[name], unseen[name]) for name in found},
+            shown={name: _of_signal(leakage_of(found[name], unseen[name]), reference) for name in found},
             linear=linear,
             turns=turns,
             step=step,
@@ -202,6 +211,12 @@ class Tried:
 
 def _with_network(linear: LinearCandidate, without: int | None, seed: int) -> Separation:
     return trained(linear.fitted(without=without), linear.seen(without=without), seed=seed)
+
+
+def _of_signal(shown: Float32[Tensor, "into source"], reference: GroupAcs) -> Float32[Tensor, "into source"]:
+    """The same without what the noise of slices of air leaks into others."""
+    silent = _weak(reference).cpu()
+    return torch.where(silent & ~torch.eye(len(shown), dtype=torch.bool), 0, shown)
 
 
 def _require_apart(shown: Float32[Tensor, "into source"]) -> None:

@@ -24,11 +24,13 @@ from raki.errors import RakiError, TransientError
 
 CONNECT_S, ANSWER_S = 10.0, 60.0
 """How long a connection may take, and an answer on it: an archive writes a file to its disk before it answers."""
+LEAST_BYTES_A_SECOND = 250_000
+"""The time for an answer begins when a file is queued, not when it has left: each has as much more as it takes then."""
+PROCESSING_FAILED = 0x0110
 DUPLICATE = 0x0111
 WARNINGS = range(0xB000, 0xC000)
 OUT_OF_RESOURCES = range(0xA700, 0xA800)
 REJECTED_FOR_NOW = 0x02
-SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
 
 class PacsUnreachable(TransientError):
@@ -117,6 +119,7 @@ def send(
 
 def _store(association: Association, path: Path, destination: Destination, n_before: int, n_files: int) -> int:
     """The archive's answer to one file, if it has taken it."""
+    association.dimse_timeout = ANSWER_S + path.stat().st_size / LEAST_BYTES_A_SECOND
     try:
         answer = association.send_c_store(pydicom.dcmread(path)) if association.is_established else None
     except RuntimeError:  # what pynetdicom raises where the association has ended meanwhile
@@ -129,7 +132,8 @@ def _store(association: Association, path: Path, destination: Destination, n_bef
     if status in (0, DUPLICATE) or status in WARNINGS:
         return status
     comment = f" ({answer.ErrorComment})" if answer.get("ErrorComment") else ""
-    refusal = PacsBusy if status in OUT_OF_RESOURCES else PacsRefused
+    # Archives say that processing failed of faults that pass, too (PS3.7, annex C).
+    refusal = PacsBusy if status in OUT_OF_RESOURCES or status == PROCESSING_FAILED else PacsRefused
     raise refusal(
         f"{destination} refuses {path.name} with status {status:#06x}{comment}, having taken {n_before} of {n_files} "
         "files; its log says why"
@@ -140,11 +144,18 @@ def _store(association: Association, path: Path, destination: Destination, n_bef
 def _association(destination: Destination, kinds: Sequence[str]) -> Iterator[Association]:
     caller = ApplicationEntity(ae_title=destination.calling)
     caller.connection_timeout = CONNECT_S
-    caller.acse_timeout = caller.dimse_timeout = caller.network_timeout = ANSWER_S
+    caller.acse_timeout = caller.dimse_timeout = ANSWER_S
+    # An association is idle while a large file is made ready for it; an answer has a limit of its own.
+    caller.network_timeout = None
     for kind in kinds:
-        caller.add_requested_context(kind, SYNTAXES)
+        caller.add_requested_context(kind, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     encrypted: dict[str, Any] = {"tls_args": (destination.tls, destination.host)} if destination.tls else {}
-    association = caller.associate(destination.host, destination.port, ae_title=destination.title, **encrypted)
+    try:
+        association = caller.associate(destination.host, destination.port, ae_title=destination.title, **encrypted)
+    except OSError as error:  # a name that nobody knows
+        raise PacsUnreachable(
+            f"there is no connection to {destination} ({error.strerror or error}); is its name right?"
+        ) from None
     if association.is_rejected:
         answer = association.acceptor.primitive
         reason = answer.reason_str if answer else "no reason"

@@ -258,7 +258,7 @@ def test_a_deployment_that_is_rolled_back_is_told_of_this_service_alone(clinic):
 
 
 def test_what_is_not_there_is_not_watched(clinic, research, bare):
-    of_archive = {"ArchiveTakesNothing", "SendDeadLetters"}
+    of_archive = {"ArchiveTakesNothing", "SendDeadLetters", "SendWaits"}
     assert of_archive <= set(clinic.alarms) - set(research.alarms)
     assert "SendSeconds" not in {name for _, name, _, _ in research.plotted}
     of_gateway = set(clinic.alarms) - set(bare.alarms) - of_archive

@@ -101,10 +101,21 @@ def test_a_first_frame_without_signal_calibrates_no_other(slices):
     assert not notes(report)
 
 
-def test_darker_and_brighter_frames_are_still_predicted(slices):
-    frames, sampled = series(slices[:1], MANY_FRAMES, brightness={2: 0.1, 4: 1.3}), acquired(N, 2, 12)
-    _, report = fill(frames, sampled, MANY_FRAMES)
-    assert notes(report)[0].startswith(f"{MANY_FRAMES - 1} of {MANY_FRAMES - 1} images")
+def test_a_first_frame_of_noise_serves_not_even_others_of_noise(slices):
+    frames = series(slices[:1], MANY_FRAMES, brightness=dict.fromkeys(range(MANY_FRAMES), 0.0))
+    _, report = fill(frames, acquired(N, 2, 12), MANY_FRAMES)
+    assert not notes(report)
+
+
+def test_frames_about_as_bright_are_predicted_and_others_calibrated_on_their_own(slices):
+    """In a much darker frame, as of b = 1000 after b = 0, other detail stands out of the noise."""
+    brightness = {2: 0.8, 3: 0.3, 4: 1.3, 5: 3.0}
+    frames, sampled = series(slices[:1], MANY_FRAMES, brightness=brightness), acquired(N, 2, 12)
+    together, report = fill(frames, sampled, MANY_FRAMES)
+    assert notes(report)[0].startswith(f"{MANY_FRAMES - 3} of {MANY_FRAMES - 1} images")
+    alone, _ = fill(frames, sampled, 1)
+    for number in range(MANY_FRAMES):
+        assert torch.equal(together[number], alone[number]) == (number in (0, 3, 5))
 
 
 def test_frames_that_sample_other_lines_in_turn_are_filled_by_the_same_kernel(slices):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from raki.errors import NoCalibration, UnsupportedScan
 from raki.kspace import separation
 from raki.kspace.caipi import collapsed, demodulated, modulated
-from raki.kspace.separation import SEPARATIONS, SLICE_RAKI, Tried, calibrate_separation, residual
+from raki.kspace.separation import SEPARATIONS, SLICE_RAKI, Tried, agreement, calibrate_separation, residual
 from raki.kspace.slice_grappa import LinearSeparation, band_examples, slice_equations, split_equations
 from raki.kspace.slice_raki import trained
 from raki.planning import Kernel
@@ -92,6 +92,19 @@ def test_without_shift_and_with_coils_that_see_alike_nothing_tells_slices_apart(
     noise = 0.02 * torch.randn(one_coil.shape, generator=torch.Generator().manual_seed(1), dtype=torch.complex64)
     with pytest.raises(UnsupportedScan, match="nothing tells them apart"):
         calibrate_separation(one_coil + noise, (0.0,) * n_bands, 1)
+
+
+def test_a_slice_of_air_keeps_nothing_from_being_told_apart():
+    """At the top of a head there is nothing but noise, and noise leaks as it likes."""
+    group = simulated_group(n_bands=2, shift=2)
+    noise = torch.randn(group.reference[1].shape, generator=torch.Generator().manual_seed(1), dtype=torch.complex64)
+    reference = torch.stack([group.reference[0], group.sigma * noise])
+    calibrated = calibrate_separation(reference, group.turns, 1)
+    assert calibrated.leakage[0, 1] == 0
+    measured = collapsed(torch.stack([group.truth[0], torch.zeros_like(group.truth[0])]), group.turns)
+    agreed = agreement(calibrated.separate(measured), reference)
+    assert agreed[1] == 1.0
+    assert agreed[0] > 0.9
 
 
 def test_a_shift_tells_apart_what_coils_tell_less_well():

@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import sys
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -119,6 +120,36 @@ def test_an_archive_that_is_not_there_is_unreachable(run, result):
     assert code == PacsUnreachable.exit_code
     assert "There is no connection to ARCHIVE@127.0.0.1" in why
     assert PacsUnreachable.retry
+
+
+def test_a_name_that_nobody_knows_is_unreachable(run, result):
+    code, _, why = run("send", result, "--to", "ARCHIVE@pacs.invalid:104")
+    assert code == PacsUnreachable.exit_code
+    assert "no connection to ARCHIVE@pacs.invalid:104" in why
+
+
+def test_processing_that_failed_is_worth_another_try(result):
+    with running(Archive([0x0110])) as archive, pytest.raises(PacsBusy, match="0x0110"):
+        send(files_of(result)[:1], Destination.parse(archive.destination))
+
+
+def test_a_large_file_has_more_time_than_a_small_one(result, monkeypatch):
+    """The wait for an answer begins when a file is queued, and not when it has left."""
+    monkeypatch.setattr("raki.results.sending.ANSWER_S", 0.2)
+    (file,) = files_of(result)[:1]
+
+    def slow(_event):
+        time.sleep(1.0)
+        return 0x0000
+
+    for n_bytes_a_second, arrives in ((1e12, False), (file.stat().st_size / 20, True)):
+        monkeypatch.setattr("raki.results.sending.LEAST_BYTES_A_SECOND", n_bytes_a_second)
+        with running(Archive([slow])) as archive:
+            if arrives:
+                assert send([file], Destination.parse(archive.destination))[0].status == 0
+            else:
+                with pytest.raises(PacsUnreachable):
+                    send([file], Destination.parse(archive.destination))
 
 
 def test_an_archive_that_does_not_know_us_refuses(run, result):

@@ -114,9 +114,22 @@ def with_a_line_between(acquisitions):
     return acquisitions
 
 
+def beside(acquisitions):
+    acquisitions["head"]["position"][of_space(acquisitions, 1), 0] += 40
+    return acquisitions
+
+
+def turned(acquisitions):
+    here = of_space(acquisitions, 1)
+    acquisitions["head"]["phase_dir"][here] *= -1
+    return acquisitions
+
+
 @pytest.mark.parametrize(
     ("lines", "error", "named"),
     [
+        (beside, DamagedScan, "lies 40 mm beside them"),
+        (turned, DamagedScan, "is turned against the slices excited at once"),
         (without_reference, NoCalibration, "2 slices at once, and the file holds no single-band reference"),
         (one_slice_less, DamagedScan, "2 sums of 2 slices each were found, and a single-band reference of 3 slices"),
         (read_backwards, UnsupportedScan, "lines in both directions (EPI)"),

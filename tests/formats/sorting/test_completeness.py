@@ -160,7 +160,10 @@ def test_an_image_without_the_centre_of_k_space_is_not_whole():
 def test_a_lost_line_stays_empty_where_nothing_is_to_be_filled():
     scan = preprocess(read(of_slice(0, ALL), of_slice(1, without(ALL, 9))))
     left = reconstruct(scan, method="zero_filled")
-    assert left.notes[0] == "Lines 0 to 31 of 32 were all acquired but for those that were lost: nothing was filled."
+    assert (
+        left.notes[0]
+        == "Lines 0 to 31 of 32 were all acquired but for those that were lost: nothing was filled between them."
+    )
     filled = reconstruct(scan, method="grappa")
     assert "filled by GRAPPA" in filled.notes[0]
     assert (left.result[0] == filled.result[0]).all()
