@@ -11,7 +11,7 @@ from jaxtyping import Complex64
 from torch import Tensor
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.kspace.caipi import GroupAcs
+from raki.kspace import GroupAcs
 from raki.kspace.separation import (
     LEAKAGE_SHOWS,
     SEPARATIONS,

@@ -5,6 +5,7 @@ is told by `raki.planning`. Slices that were excited at once are taken apart bef
 """
 
 from raki.kspace.arrays import complete_kspace
+from raki.kspace.caipi import GroupAcs
 from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import CrossValidation
 from raki.kspace.linear_fit import KernelWeights
@@ -18,6 +19,7 @@ __all__ = [
     "Fill",
     "FillReport",
     "FillSettings",
+    "GroupAcs",
     "Kernel",
     "KernelWeights",
     "Method",
