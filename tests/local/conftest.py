@@ -59,7 +59,7 @@ def outputs(cloud: LocalCloud) -> dict[str, str]:
     return {item["OutputKey"]: item["OutputValue"] for stack in stacks for item in stack.get("Outputs", [])}
 
 
-def eventually(condition: Callable[[], Any], *, within_s: float = 10.0) -> Any:
+def eventually(condition: Callable[[], Any], *, within_s: float = 60.0) -> Any:
     """The first true value of `condition`; fails when none comes in time."""
     deadline_s = time.monotonic() + within_s
     while not (value := condition()):
@@ -160,7 +160,7 @@ def _function(handler: str, **properties: Any) -> dict[str, Any]:
             "Handler": f"functions.{handler}",
             "Runtime": "python3.13",
             "Role": {"Fn::GetAtt": ["Role", "Arn"]},
-            "Timeout": 5,
+            "Timeout": 30,
             "Environment": {"Variables": {"RESULTS_BUCKET": _of_data("Results")}},
             **properties,
         },

@@ -15,21 +15,25 @@ from tests.local.conftest import eventually
 from tests.local.test_functions import bodies
 
 
-def finish(cloud, outputs, *command, **kwargs):
+# The definition's own is short, and a busy machine may need longer to start a process.
+LONG = {"attemptDurationSeconds": 60}
+
+
+def finish(cloud, outputs, *command, timeout=LONG):
     batch = cloud.client("batch")
     submitted = batch.submit_job(
         jobName="-".join(command).replace(".", ""),
         jobQueue=outputs["JobQueue"],
         jobDefinition=outputs["Job"],
         containerOverrides={"command": list(command)},
-        **kwargs,
+        **({"timeout": timeout} if timeout else {}),
     )
 
     def finished():
         (job,) = batch.describe_jobs(jobs=[submitted["jobId"]])["jobs"]
         return job if job["status"] in ("SUCCEEDED", "FAILED") else None
 
-    return eventually(finished, within_s=20.0)
+    return eventually(finished, within_s=60.0)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_a_job_out_of_time_fails_and_isnt_tried_again(cloud, outputs):
 
 
 def test_the_definitions_own_timeout_counts(cloud, outputs):
-    job = finish(cloud, outputs, "sleep", "61")
+    job = finish(cloud, outputs, "sleep", "61", timeout=None)
     assert "exceeded timeout" in job["statusReason"]
 
 
@@ -72,6 +76,7 @@ def test_a_terminated_job_says_who_ended_it(cloud, outputs):
         jobQueue=outputs["JobQueue"],
         jobDefinition=outputs["Job"],
         containerOverrides={"command": ["sleep", "62"]},
+        timeout=LONG,
     )["jobId"]
 
     def job():
@@ -91,6 +96,7 @@ def test_an_operator_ends_the_job_that_has_a_scan_and_sees_it_end(cloud, outputs
         jobQueue=outputs["JobQueue"],
         jobDefinition=outputs["Job"],
         containerOverrides={"command": ["sleep", "63"]},
+        timeout=LONG,
     )["jobId"]
     eventually(lambda: batch.describe_jobs(jobs=[job_id])["jobs"][0]["status"] == "RUNNING")
     now = datetime.now(UTC)

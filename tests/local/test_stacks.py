@@ -98,7 +98,7 @@ def test_an_encrypted_bucket_notifies_an_encrypted_queue(service, outputs):
         listed = s3.list_objects_v2(Bucket=outputs["ResultsBucket"], Prefix="consumed/").get("Contents", [])
         return [entry["Key"] for entry in listed if '"notified"' in entry["Key"]]
 
-    eventually(consumed, within_s=20.0)
+    eventually(consumed, within_s=60.0)
 
 
 def test_a_locked_version_stays(service, outputs):
@@ -134,7 +134,7 @@ def printed_by_a_job(service, outputs):
         assert found["status"] != "FAILED", found
         return found if found["status"] == "SUCCEEDED" else None
 
-    stream = eventually(ended, within_s=20.0)["container"]["logStreamName"]
+    stream = eventually(ended, within_s=60.0)["container"]["logStreamName"]
     (group,) = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"] if "JobLogs" in str(group)]
     return [event["message"] for event in logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]]
 
@@ -142,7 +142,7 @@ def printed_by_a_job(service, outputs):
 def test_an_upload_is_told_to_a_queue_and_to_the_operator(service, outputs):
     (service.share / "raw" / "scan.h5").write_bytes(b"abc")
     sqs = service.client("sqs")
-    (message,) = eventually(lambda: sqs.receive_message(QueueUrl=outputs["UploadedUrl"]).get("Messages"), within_s=20.0)
+    (message,) = eventually(lambda: sqs.receive_message(QueueUrl=outputs["UploadedUrl"]).get("Messages"), within_s=60.0)
     detail = json.loads(message["Body"])["detail"]
     assert (detail["bucket-name"], detail["object-key"]) == (outputs["RawBucket"], "scan.h5")
     eventually(lambda: any('"scan.h5"' in notice for notice in service.events("notice")))
