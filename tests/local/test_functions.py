@@ -30,7 +30,7 @@ def test_a_function_runs_warm_with_its_own_environment_only(cloud, outputs):
     second = invoke(cloud, outputs["Greet"], {"name": "Bob"})[1]
     assert (first["hello"], second["hello"]) == ("Ann", "Bob")
     assert second["n_calls"] == first["n_calls"] + 1, "the second call was to have met the same process"
-    assert 0 < first["left_ms"] <= 5000
+    assert 0 < first["left_ms"] <= 30_000
     assert first["function"] == outputs["Greet"]
     environment = first["environment"]
     assert environment["RESULTS_BUCKET"] == outputs["Results"]
