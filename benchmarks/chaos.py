@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.chaos_faults import processes, strike
 from benchmarks.chaos_plan import N_SOUND, POISON, QUEUES, SIGNALS, WEIGHTS, Plan, Step, draw
 from benchmarks.chaos_promises import Promises, Truth
-from benchmarks.chaos_service import Service, contents, etag_of, running
+from benchmarks.chaos_service import Service, contents, running
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from infra.local.command import CONTEXT
 from infra.local.deploy.synth import synthesise
@@ -174,8 +174,8 @@ class Storm:
     def _announce(self, step: Step) -> None:
         """As S3 did for that content, once more; late is what speaks of a version that was replaced since."""
         bucket, content = self._service.outputs["RawBucket"], self.truth.contents[step.contents[0]]
-        at, etag = self._dropped_at[step.key], etag_of(content)
-        self._send("Ingest", notification(bucket, step.key, at=at, etag=etag, n_bytes=len(content)))
+        at = self._dropped_at[step.key]
+        self._send("Ingest", notification(bucket, step.key, at=at, n_bytes=len(content)))
 
     def _send(self, queue: str, body: str) -> None:
         self._service.cloud.client("sqs").send_message(QueueUrl=self._service.queues[queue], MessageBody=body)

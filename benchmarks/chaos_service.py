@@ -1,5 +1,6 @@
 """The local cloud that chaos befalls, and what can be seen of it from outside."""
 
+import base64
 import hashlib
 import json
 import logging
@@ -16,6 +17,7 @@ from unittest.mock import patch
 
 import boto3
 import h5py
+from awscrt import checksums
 
 from benchmarks.chaos_faults import APP, Requests
 from benchmarks.chaos_plan import QUEUES
@@ -46,10 +48,14 @@ class Service:
     folder: Path
 
     @cached_property
+    def _storage(self) -> dict[str, Any]:
+        (stack,) = self.cloud.client("cloudformation").describe_stacks(StackName="RakiStorage")["Stacks"]
+        return dict(stack)
+
+    @cached_property
     def outputs(self) -> dict[str, str]:
         """Of the stack that holds the data, by their names."""
-        (stack,) = self.cloud.client("cloudformation").describe_stacks(StackName="RakiStorage")["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        return {output["OutputKey"]: output["OutputValue"] for output in self._storage["Outputs"]}
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -94,7 +100,9 @@ class Service:
 
     def scan_id(self, key: str, content: bytes) -> str:
         """That of the scan which such a content under such a key is."""
-        return scan_id_of(self.outputs["RawBucket"], key, etag_of(content), self.reconcile_settings.scan_id_key)
+        # As raki.service.standing and infra/storage make them.
+        known_by = f"CRC64NVME:{crc64(content)}:{len(content)}"
+        return scan_id_of(self.outputs["RawBucket"], key, known_by, self._storage["StackId"].split("/")[2])
 
     def records(self) -> dict[str, ScanRecord]:
         """All that the ledger knows, by id."""
@@ -183,9 +191,9 @@ def _quiet(path: Path) -> Iterator[None]:
         logger.propagate = propagate
 
 
-def etag_of(content: bytes) -> str:
-    """As the local cloud's S3 makes it."""
-    return hashlib.md5(content).hexdigest()
+def crc64(content: bytes) -> str:
+    """As S3 states it; see `raki.service.standing`."""
+    return base64.b64encode(checksums.crc64nvme(content).to_bytes(8, "big")).decode()
 
 
 def contents(folder: Path, n_sound: int) -> list[bytes]:

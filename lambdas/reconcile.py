@@ -27,6 +27,7 @@ from raki.service.reconciliation import Remedy, Surroundings, has_stood_still, i
 from raki.service.record import ENDED
 from raki.service.scheduling import PATIENT, depth
 from raki.service.settings import ReconcileSettings, from_environment
+from raki.service.standing import find_standing
 
 LOG = log.configure()
 S3 = boto3.client("s3", config=PATIENT)
@@ -155,7 +156,7 @@ class Reconciler:
         return manifest["outcome"] if manifest and manifest["scan_id"] == record.scan_id else None
 
     def _unseen(self, around: Surroundings) -> Iterator[str]:
-        """Keys of files that have stood in the raw bucket for a while, but not for long, and aren't in the ledger.
+        """Keys of files that have stood in the raw bucket for a while, but not for long, in versions it hasn't seen.
 
         While the ingest queue has messages, most such files merely wait for their turn.
         """
@@ -166,7 +167,7 @@ class Reconciler:
                 waits_for_long = stood < YOUNG and has_stood_still(stood, State.DECOMPRESSING, around)
                 if is_scan(entry["Key"]) and waits_for_long:
                     standing = self._standing(entry)
-                    if standing and self._ledger.get(standing.scan_id(self._settings.scan_id_key)) is None:
+                    if standing and not self._ledger.has_seen(standing):
                         yield entry["Key"]
 
     def _standing(self, entry: dict[str, Any]) -> ScanArrived | None:
@@ -179,8 +180,12 @@ class Reconciler:
             n_bytes=entry["Size"],
             at=entry["LastModified"],
         )
-        has_others = companions_of(listed.key) or noise_beside(listed.key)
-        return objects.find_standing(self._s3, listed) if has_others else listed
+        if not (companions_of(listed.key) or noise_beside(listed.key)):
+            return listed
+        try:
+            return find_standing(self._s3, listed)
+        except (Superseded, Removed):
+            return None  # just now: it is announced as what came instead
 
     def _enter(self, key: str) -> str:
         self._send(self._settings.ingest_queue_url, self._settings.raw_bucket, key)

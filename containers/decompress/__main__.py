@@ -1,10 +1,12 @@
 """Takes scans off the ingest queue: streams, unpacks, reads, cleans and sorts each, and asks for its reconstruction."""
 
+import hashlib
 import io
 import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -16,7 +18,7 @@ from botocore.client import BaseClient
 
 from containers import command_line, health
 from raki.archive import Limits
-from raki.errors import RakiError, Superseded, TransientError, UnsupportedScan
+from raki.errors import RakiError, Removed, Superseded, TransientError, UnsupportedScan
 from raki.names import LEADS, OPTIONS_FILE, companions_of
 from raki.options import LARGEST_FILE_BYTES, read_options
 from raki.prepare import prepare, unpack_within
@@ -26,11 +28,13 @@ from raki.service.folders import options_keys
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested, ScanArrived, alias_of, arrivals
-from raki.service.objects import HashingReader, find_standing, read_start
+from raki.service.objects import HashingReader, read_start, tag_reconstructed
 from raki.service.process import run_container
 from raki.service.protection import Protection
+from raki.service.record import HAS_RESULT
 from raki.service.settings import DecompressSettings, from_environment
 from raki.service.stage import Stage
+from raki.service.standing import digest, find_standing, fingerprint
 
 LOG = logging.getLogger("raki.decompress")
 
@@ -87,10 +91,14 @@ class Worker:
         Whoever finds a version replaced sees to its successor at once: its own message may be used up already.
         """
         for _ in range(MAX_REPLACEMENTS):
-            arrived = self._ledger.arrive(arrival.key, lambda: self._look(arrival), alias=self._alias(arrival))
-            scan_id, scan = (arrived[0].scan_id, arrived[1]) if arrived else (self._id_of(arrival), arrival)
-            if arrived is None and self._ledger.get(scan_id) is None:
-                LOG.info("removed before it was taken up", extra={"scan_id": scan_id})
+            with self._stage.looking(message):
+                arrived = self._ledger.arrive(arrival.key, lambda: self._look(arrival), alias=self._alias(arrival))
+            scan_id, scan = (arrived[0].scan_id, arrived[1]) if arrived else (self._last(arrival), arrival)
+            if scan_id is None:
+                LOG.info("removed before it was taken up")
+                return True
+            if arrived and arrived[0].state in HAS_RESULT:
+                self._note_duplicate(*arrived)
                 return True
             if not self._stage.attend(message, scan_id, partial(self._decompress, scan)):
                 return False
@@ -100,16 +108,45 @@ class Worker:
         raise TransientError("the file is replaced faster than it can be read")
 
     def _look(self, arrival: ScanArrived) -> tuple[str, ScanArrived] | None:
-        standing = find_standing(self._s3, arrival)
-        return (self._id_of(standing), standing) if standing else None
+        for _ in range(MAX_REPLACEMENTS):
+            try:
+                standing = find_standing(self._s3, arrival, progress=self._stage.watchdog.step)
+                if standing is None:
+                    return None
+                asked = hashlib.sha256(self._options_beside(arrival)).hexdigest()
+                return self._identified(standing), replace(standing, asked=asked)
+            except (Superseded, Removed):
+                continue  # while it was read
+        raise TransientError("the file is replaced faster than it can be looked at")
+
+    def _identified(self, standing: ScanArrived) -> str:
+        """The id of the scan whose bytes stand there.
+
+        One that nobody has seen under S3's own checksum may be known all the same, if it has the size of one that is:
+        that is read for its digest. What is archived can't be; only what was reconstructed is.
+        """
+        scan_id = standing.scan_id(self._settings.scan_id_key)
+        known = self._ledger.known_contents(standing.key, standing.n_bytes)
+        if not known or self._ledger.get(scan_id) is not None:
+            return scan_id
+        if standing.is_archived:
+            return self._last(standing) or scan_id
+        sha256 = digest(self._s3, standing.bucket, standing.key, standing.etag, progress=self._stage.watchdog.step)
+        return known.get(fingerprint(standing, sha256), scan_id)
+
+    def _last(self, arrival: ScanArrived) -> str | None:
+        """The id of the scan that was seen last under a file's name."""
+        return self._ledger.current(arrival.key, alias=self._alias(arrival))
+
+    def _note_duplicate(self, record: ScanRecord, standing: ScanArrived) -> None:
+        """What stands there holds the bytes of a scan that has its result: it may be archived."""
+        LOG.info("known already", extra={"scan_id": record.scan_id, "state": record.state})
+        tag_reconstructed(self._s3, standing.bucket, standing.key, version_id=standing.version_id)
 
     def _alias(self, scan: ScanArrived) -> str | None:
         """A file's name may be its patient's."""
         settings = self._settings
         return alias_of(scan.bucket, scan.key, settings.scan_id_key) if settings.deidentify else None
-
-    def _id_of(self, scan: ScanArrived) -> str:
-        return scan.scan_id(self._settings.scan_id_key)
 
     def _decompress(self, arrival: ScanArrived, record: ScanRecord) -> None:
         prepared_key = f"scans/{record.scan_id}.h5"
@@ -118,6 +155,7 @@ class Worker:
             stream = io.BufferedReader(body, 1 << 20)
             raw = unpack_within(stream, arrival.n_bytes, Path(scratch), limits=LIMITS, within=self._read_within)
             body.drain()
+            own = fingerprint(arrival, body.sha256)
             raw += self._companions(arrival, record, raw, body)
             noise = self._noise(arrival, Path(scratch), body)
             options = read_options(self._options(arrival, Path(scratch)))
@@ -141,6 +179,7 @@ class Worker:
         # Asked for first, noted second: a crash in between asks twice, which does no harm; never is never.
         self._sqs.send_message(QueueUrl=self._settings.reconstruct_queue_url, MessageBody=request.to_json())
         self._ledger.finish(record.scan_id, State.PREPARED, owner=self._stage.owner, options=options)
+        self._ledger.note_content(arrival.key, sha256=own, n_bytes=arrival.n_bytes, scan_id=record.scan_id)
         metrics.emit("prepared", {"RawBytes": body.n_bytes}, scan_id=record.scan_id)
 
     def _companions(self, arrival: ScanArrived, record: ScanRecord, raw: list[Path], body: HashingReader) -> list[Path]:
@@ -180,6 +219,9 @@ class Worker:
         """The content of the scan's own file of options as it stands now: in its archive, or else beside it."""
         if (own := unpacked / OPTIONS_FILE).exists():
             return own.read_bytes()
+        return self._options_beside(arrival)
+
+    def _options_beside(self, arrival: ScanArrived) -> bytes:
         for key in options_keys(arrival.key):
             found = read_start(self._s3, arrival.bucket, key, n_bytes=LARGEST_FILE_BYTES + 1)
             if found is not None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import boto3
 import torch
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 
 from containers import command_line
 from containers.scratch import clear_leftovers, scan_folder
@@ -30,6 +29,7 @@ from raki.service.lanes import Device, Lane, Lanes
 from raki.service.lease import Consumer, Message
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested
+from raki.service.objects import tag_reconstructed
 from raki.service.process import leave, run_container
 from raki.service.settings import ReconstructSettings, from_environment
 from raki.service.stage import Stage, owner_name
@@ -109,8 +109,10 @@ class Job:
                     publish(reconstruction)
             if not is_large(reconstruction):
                 publish(reconstruction)
-        self._let_go(record, request)
+        version_id = self._let_go(record, request)
         self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=lane.stage.owner)
+        if self._standing_version(record, request) != version_id:  # who came since can't have known of the result
+            self._let_go(record, request)
         seconds = {name: round(value, 2) for name, value in reconstruction.seconds.items()}
         LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": seconds})
 
@@ -161,22 +163,22 @@ class Job:
         self._s3.download_file(*place, str(prepared), Callback=progress)
         return prepared
 
-    def _let_go(self, record: ScanRecord, request: ReconstructionRequested) -> None:
+    def _let_go(self, record: ScanRecord, request: ReconstructionRequested) -> str | None:
         """Tags the raw scan, which may be archived, and the prepared one, which may go, now that the result is safe.
 
-        Exactly the version that was reconstructed, where the bucket's notifications name versions, as AWS's do.
+        Of the raw scan the version that was seen last, in a bucket with versions: it holds the bytes that were
+        reconstructed. Returns which that is.
         """
-        version = {"VersionId": request.raw_version_id} if request.raw_version_id else {}
-        self._tag(record.scan_id, Bucket=self._settings.raw_bucket, Key=record.raw_key, **version)
-        self._tag(record.scan_id, Bucket=request.prepared_bucket, Key=request.prepared_key)
+        version_id = self._standing_version(record, request)
+        raw = self._settings.raw_bucket, record.raw_key
+        is_there = tag_reconstructed(self._s3, *raw, version_id=version_id)
+        if not (is_there and tag_reconstructed(self._s3, request.prepared_bucket, request.prepared_key)):
+            LOG.warning("a scan is gone before it was tagged", extra={"scan_id": record.scan_id})
+        return version_id
 
-    def _tag(self, scan_id: str, **place: str) -> None:
-        try:
-            self._s3.put_object_tagging(Tagging={"TagSet": [{"Key": "raki", "Value": "reconstructed"}]}, **place)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion"):
-                raise
-            LOG.warning("a scan is gone before it was tagged", extra={"scan_id": scan_id})
+    def _standing_version(self, record: ScanRecord, request: ReconstructionRequested) -> str | None:
+        now = self._ledger.get(record.scan_id)
+        return (now.version_id if now else None) or request.raw_version_id
 
 
 def gpu_name() -> str | None:

@@ -28,7 +28,7 @@ CONSOLE = Console()
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
 CONTEXT = {"raki:gateway_arn": GATEWAY_ARN, "raki:share_clients": "127.0.0.1/32"}
 """The deployment's settings where they can't be those of cdk.json: this machine's gateway, and who may mount it."""
-OF_THE_EXTRA = ("aws_cdk", "awslambdaric", "boto3", "moto", "watchdog")
+OF_THE_EXTRA = ("aws_cdk", "awscrt", "awslambdaric", "boto3", "moto", "watchdog")
 """The packages that `.[local]` adds."""
 POLL_S = 0.3
 GENERATED_NAME = re.compile(r"Raki\w+-(\w+?)[0-9A-F]{8}-\w+")
@@ -119,7 +119,7 @@ def _running(share: Path, work: Path, assembly: Path, *, speed: float, port: int
     from infra.local.cloud import LocalCloud, LocalSettings
     from infra.local.work_folder import WorkFolderInUse
 
-    settings = LocalSettings(share=share, work=work, assembly=assembly, speed=speed, port=port)
+    settings = LocalSettings(share=share, work=work, assembly=assembly, speed=speed, port=port, nuisances=False)
     with ExitStack() as stack:
         try:
             cloud = stack.enter_context(LocalCloud(settings, report=_show))

@@ -87,6 +87,7 @@ class Engine:
             self._fire,
             journal,
             spacing_s=REFRESH_SPACING_S / settings.speed,
+            two_versions=settings.nuisances,
             uploads=self._uploads,
         )
         self._file_systems = FileSystems(settings.work / "fsx", self.connect, journal)
@@ -147,6 +148,7 @@ class Engine:
             connect=self.connect,
             custom_resource=self._run_custom_resource,
             invoke=self._functions.invoke,
+            nuisances=self._settings.nuisances,
             object_files=self._settings.work / "objects",
             received=self._object_parts.take,
             run_job=self._jobs.run,

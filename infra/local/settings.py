@@ -22,6 +22,10 @@ class LocalSettings:
     n_gpus: int = 1
     """How many jobs that ask for a GPU run at the same time."""
 
+    nuisances: bool = True
+    """Whether AWS's rarer ways come often: a file on the share becomes two versions, and S3's notices come late, twice
+    and out of order."""
+
     def __post_init__(self) -> None:
         if self.speed <= 0:
             raise ValueError(f"speed is {self.speed}; how many times faster than real time must be above 0")

@@ -26,7 +26,6 @@ class Reconciliation(Construct):
                 "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
                 "REFRESH_QUEUE_URL": storage.refresh_queue.queue_url,
                 "RESULTS_BUCKET": storage.results.bucket_name,
-                "SCAN_ID_KEY": storage.scan_id_key,
             },
             key=storage.operations_key,
             timeout=Duration.minutes(15),

@@ -93,6 +93,8 @@ class PipelineStack(Stack):
         write_objects(worker, storage.prepared)
         send(worker, storage.reconstruct_queue)
         publish_results(worker, storage.results)  # error reports
+        # The version of a scan that has its result already.
+        allow(worker, "s3:PutObjectTagging", "s3:PutObjectVersionTagging", on=[storage.raw.arn_for_objects("*")])
 
     def _let_jobs_be_dispatched(self, storage: StorageStack) -> None:
         dispatch = self.reconstruction.dispatch.role

@@ -47,9 +47,10 @@ class Ledger:
     ) -> tuple[ScanRecord, ScanArrived] | None:
         """Enters the version of a file that stands in the bucket; None where none does.
 
-        What stands there decides, and no notification: they come late, twice and out of order. The version takes the
-        results folder over. It is taken up anew if it has ended and another one had the folder since, or if it was
-        dropped again since, or if it ended because it didn't stand there for a while.
+        What stands there decides, and no notification: they come late, twice and out of order. The scan that it holds
+        takes the results folder over. It is taken up anew if it has ended and another one had the folder since, or
+        other options are beside it now; if it failed and was dropped again since, or because it didn't stand there for
+        a while. Any other version of the same bytes is noted, and nothing else.
 
         Args:
             raw_key: the file's key.
@@ -65,12 +66,14 @@ class Ledger:
             if taken := take_place(self._table, place, raw_key, scan_id):
                 break
         self._enter(scan_id, scan, taken, alias)
+        self._table.replace({"scan_id": _seen_key(raw_key), "versions": scan.versions})
         record = self.get(scan_id)
         assert record is not None
         return record, scan
 
     def _enter(self, scan_id: str, scan: ScanArrived, place: Place, alias: str | None) -> None:
         dropped = scan.at.astimezone(UTC).isoformat()
+        version = {"version_id": scan.version_id or ""}
         item = {
             "scan_id": scan_id,
             "state": State.ARRIVED,
@@ -80,7 +83,10 @@ class Ledger:
             "n_owners": place.n_owners,
             "n_bytes": scan.n_bytes,
             "arrived_at": dropped,
-        } | ({"alias": alias} if alias else {})
+            "asked": scan.asked or "",
+        }
+        item |= version | ({"alias": alias} if alias else {})
+        asks_otherwise = {} if scan.asked is None else {":asked": scan.asked}
 
         note_arrival(self._table, scan_id, scan.at)
 
@@ -90,9 +96,10 @@ class Ledger:
                 condition="attribute_not_exists(scan_id) "
                 "OR (#state IN (:reconstructed, :delivered, :failed) AND #n_owners < :n_owners) "
                 "OR (#state = :failed AND (#failed_at < :dropped OR #failure_class IN (:superseded, :removed))) "
-                "OR (#state = :delivered AND #delivered_at < :dropped)",
+                + ("OR (#state IN (:reconstructed, :delivered) AND #asked <> :asked)" if asks_otherwise else ""),
                 values={
                     **ENDED,
+                    **asks_otherwise,
                     ":dropped": dropped,
                     ":n_owners": place.n_owners,
                     ":superseded": Superseded.__name__,
@@ -103,9 +110,26 @@ class Ledger:
 
         # A scan that is being worked on goes on, for the folder as it is now. If it ends just then, it hasn't.
         if not enter() and not self._table.update(
-            scan_id, {"n_owners": place.n_owners}, condition=f"NOT {HAS_ENDED}", values=ENDED
+            scan_id, {"n_owners": place.n_owners, **version}, condition=f"NOT {HAS_ENDED}", values=ENDED
         ):
-            enter()
+            _ = enter() or self._table.update(scan_id, version, condition=HAS_ENDED, values=ENDED)
+
+    def has_seen(self, scan: ScanArrived) -> bool:
+        """Whether the ledger knows just these versions of a file and of what belongs to it."""
+        return (self._table.get(_seen_key(scan.key)) or {}).get("versions") == scan.versions
+
+    def current(self, raw_key: str, *, alias: str | None = None) -> str | None:
+        """Id of the scan that has, or had last, a file's results folder; None where no worker has seen that file."""
+        return find_place(self._table, raw_key, alias).current
+
+    def note_content(self, raw_key: str, *, sha256: str, n_bytes: int, scan_id: str) -> None:
+        """Notes which scan certain bytes are, of a file of this name."""
+        self._table.include(_content_key(raw_key), f"{n_bytes} {sha256} {scan_id}")
+
+    def known_contents(self, raw_key: str, n_bytes: int) -> dict[str, str]:
+        """Of the scans of a file's name that were as large: by SHA-256 their ids."""
+        known = (entry.split(" ") for entry in self._table.included(_content_key(raw_key)))
+        return {sha256: scan_id for size, sha256, scan_id in known if int(size) == n_bytes}
 
     def claim(self, scan_id: str, stage: State, *, owner: str, lease_s: int) -> Claim:
         """Takes a scan up for `stage`, or takes it over where the last owner's lease ran out.
@@ -309,6 +333,14 @@ def _count(scan_id: str, state: State, entered: bool) -> bool:
     if entered:
         metrics.emit("entered", {"Entered": 1}, State=state, scan_id=scan_id)
     return entered
+
+
+def _seen_key(raw_key: str) -> str:
+    return f"#seen:{raw_key}"
+
+
+def _content_key(raw_key: str) -> str:
+    return f"#content:{raw_key}"
 
 
 def _now() -> str:

@@ -23,7 +23,7 @@ class ScanArrived:
     bucket: str
     key: str
     etag: str
-    """Empty where the notification was of a file that belongs to it."""
+    """Of the version to read; empty where the notification was of a file that belongs to it."""
     version_id: str | None
     n_bytes: int
     at: datetime
@@ -32,17 +32,27 @@ class ScanArrived:
     noise_key: str = ""
     noise_etag: str = ""
     """Of the noise scan beside it; empty where there is none."""
+    content: str = ""
+    """What the bytes of all these files are known by, whichever versions hold them; empty in what was announced only.
+    See `raki.service.standing`."""
+    is_archived: bool = False
+    """The file can't be read unless somebody has it restored."""
+    asked: str | None = None
+    """Digest of the file of options beside it, or of nothing; None where nobody has looked."""
+
+    @property
+    def versions(self) -> str:
+        """Which version of each file it is; another one may hold the same bytes."""
+        noise = [self.noise_key.rpartition("/")[2] + self.noise_etag] if self.noise_key else []
+        return "+".join([self.etag, *self.companions, *noise])
 
     def scan_id(self, hash_key: str) -> str:
-        """An opaque id, the same for every notification about the same content under the same key.
+        """An opaque id, the same for every version of the same content under the same key.
 
-        A keyed hash: who sees an id, in a log or a metric, can't find its path by hashing likely ones. The ETag
-        stands for the content because a file gateway writes a file's data and its metadata as two versions; of a
-        file so large that it went up in parts the two may differ, and it is reconstructed twice. A scan of two files is
-        another one when either is, and so is one that has got a noise scan beside it.
+        A keyed hash: who sees an id, in a log or a metric, can't find its path by hashing likely ones. A scan of two
+        files is another one when either is, and so is one that has got a noise scan beside it.
         """
-        noise = [self.noise_key.rpartition("/")[2] + self.noise_etag] if self.noise_key else []
-        return scan_id_of(self.bucket, self.key, "+".join([self.etag, *self.companions, *noise]), hash_key)
+        return scan_id_of(self.bucket, self.key, self.content or self.versions, hash_key)
 
 
 def alias_of(bucket: str, key: str, hash_key: str) -> str:
@@ -51,9 +61,9 @@ def alias_of(bucket: str, key: str, hash_key: str) -> str:
     return hmac.new(hash_key.encode(), identity.encode(), hashlib.sha256).hexdigest()[:20]
 
 
-def scan_id_of(bucket: str, key: str, etag: str, hash_key: str) -> str:
+def scan_id_of(bucket: str, key: str, content: str, hash_key: str) -> str:
     """The id of the scan that an object is; see `ScanArrived.scan_id`."""
-    identity = "\n".join([bucket, key, etag])
+    identity = "\n".join([bucket, key, content])
     return hmac.new(hash_key.encode(), identity.encode(), hashlib.sha256).hexdigest()[:20]
 
 

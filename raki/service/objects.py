@@ -7,16 +7,14 @@ import mimetypes
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, FlexibleChecksumError
 
-from raki.errors import Removed, Superseded, TransientError
+from raki.errors import Removed, Superseded, TransientError, UnsupportedScan
 from raki.manifest import MANIFEST, entry, manifest
-from raki.names import companions_of, noise_beside
 from raki.service.ledger import ScanRecord
 from raki.service.messages import ScanArrived
 
@@ -35,7 +33,7 @@ class HashingReader(io.RawIOBase):
         """
         super().__init__()
         self._s3, self._bucket = s3, scan.bucket
-        self._body = _opened(s3, scan.bucket, scan.key, scan.etag)
+        self._body = open_body(s3, scan.bucket, scan.key, scan.etag)
         self._sha256 = hashlib.sha256()
         self._progress = progress
         self.n_bytes = 0
@@ -80,7 +78,7 @@ class HashingReader(io.RawIOBase):
             Superseded: another object stands there by now, or none; the scan that it belongs to is another one then.
         """
         try:
-            self._body = _opened(self._s3, self._bucket, key, etag)
+            self._body = open_body(self._s3, self._bucket, key, etag)
         except Removed:
             raise Superseded(
                 "A file that belongs to this one was removed before it could be read. What stands there is worked on."
@@ -89,9 +87,17 @@ class HashingReader(io.RawIOBase):
             shutil.copyfileobj(self, file, 1 << 20)
 
 
-def _opened(s3: BaseClient, bucket: str, key: str, etag: str) -> Any:
+def open_body(s3: BaseClient, bucket: str, key: str, etag: str) -> Any:
+    """The body of one version; of whichever stands there where none is named.
+
+    Raises:
+        Superseded: another one stands there by now.
+        Removed: none does.
+        UnsupportedScan: it is archived.
+    """
+    condition = {"IfMatch": f'"{etag}"'} if etag else {}
     try:
-        return s3.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')["Body"]
+        return s3.get_object(Bucket=bucket, Key=key, **condition)["Body"]
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in ("PreconditionFailed", "412"):
@@ -102,44 +108,25 @@ def _opened(s3: BaseClient, bucket: str, key: str, etag: str) -> Any:
             raise Removed(
                 "The file was removed before it could be read. If that was a mistake, drop it again."
             ) from None
+        if code == "InvalidObjectState":
+            raise UnsupportedScan(
+                "the file lies in S3's archive, from where it can't be read at once; have it restored, then drop it "
+                "again"
+            ) from None
         raise
 
 
-def find_standing(s3: BaseClient, arrival: ScanArrived) -> ScanArrived | None:
-    """The version of an announced file that stands in the bucket now, with what belongs to it; None where it's removed.
-
-    S3 gives a reader the newest version from the moment that it was written. Amazon S3 User Guide, "Amazon S3 data
-    consistency model". Events of one key could be put in order by their `sequencer`, but not every event has come yet.
-    """
-    head = _head(s3, arrival.bucket, arrival.key)
-    if head is None:
-        return None
-    companions = [_head(s3, arrival.bucket, key) for key in companions_of(arrival.key)]
-    etag, *others = (found["ETag"].strip('"') if found else "" for found in (head, *companions))
-    beside = ((key, _head(s3, arrival.bucket, key)) for key in noise_beside(arrival.key))
-    noise_key, noise = next(((key, found) for key, found in beside if found), ("", None))
-    there = [head, *(found for found in (*companions, noise) if found)]
-    at = max(found["LastModified"] for found in there)
-    return replace(
-        arrival,
-        etag=etag,
-        version_id=head.get("VersionId"),
-        n_bytes=sum(found["ContentLength"] for found in there),
-        at=max(at, arrival.at) if etag == arrival.etag else at,  # whole seconds only, unlike the event's time
-        companions=tuple(others),
-        noise_key=noise_key,
-        noise_etag=noise["ETag"].strip('"') if noise else "",
-    )
-
-
-def _head(s3: BaseClient, bucket: str, key: str) -> dict[str, Any] | None:
+def tag_reconstructed(s3: BaseClient, bucket: str, key: str, *, version_id: str | None = None) -> bool:
+    """Tags what the bucket's lifecycle may archive, or remove, now that its result is safe; False where it's gone."""
+    version = {"VersionId": version_id} if version_id else {}
+    tags = {"TagSet": [{"Key": "raki", "Value": "reconstructed"}]}
     try:
-        found: dict[str, Any] = s3.head_object(Bucket=bucket, Key=key)
+        s3.put_object_tagging(Bucket=bucket, Key=key, Tagging=tags, **version)
     except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-            return None
-        raise
-    return found
+        if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion"):
+            raise
+        return False
+    return True
 
 
 def read_start(s3: BaseClient, bucket: str, key: str, *, n_bytes: int) -> bytes | None:

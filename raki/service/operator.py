@@ -21,10 +21,10 @@ from raki.service.interventions import Interventions, show_cancelled
 from raki.service.jobs import end_job, has_in_hand
 from raki.service.ledger import Ledger
 from raki.service.messages import ScanArrived, alias_of, completion, notification
-from raki.service.record import ENDED, Reached, ScanRecord, State
+from raki.service.record import ENDED, HAS_RESULT, Reached, ScanRecord, State
 from raki.service.scan_paths import SIDES, NoSuchScan, find_scan, key_on_share
 from raki.service.scheduling import depth
-from raki.service.sending import HAS_RESULT
+from raki.service.standing import find_standing
 
 CLOCKS = timedelta(minutes=5)
 """By how much the clocks of S3, of the workers and of the logs may differ."""
@@ -195,7 +195,7 @@ class Operator:
         standing = self._standing(record.raw_key)
         if standing is None:
             raise NotPossible("the raw file stands there no more; drop it again")
-        if standing.scan_id(self.deployment.scan_id_key) != record.scan_id:
+        if standing.scan_id(self.deployment.scan_id_key) != record.scan_id and not self.ledger.has_seen(standing):
             raise NotPossible(
                 "another version of the file, or of what belongs to it, stands there by now: that one is taken up by "
                 "itself"
@@ -255,10 +255,14 @@ class Operator:
         return Submitted(key=key, scan_id=self._scan_id(key) if is_scan(key) else None)
 
     def _scan_id(self, key: str) -> str | None:
-        """That of what stands there now; None while something that belongs to it is missing."""
+        """That of what stands there now; None while something that belongs to it is missing, or only who reads it can
+        tell whether it is one that is known."""
         standing = self._standing(key)
-        is_whole = standing is not None and all(standing.companions)
-        return standing.scan_id(self.deployment.scan_id_key) if standing and is_whole else None
+        if standing is None or not all(standing.companions):
+            return None
+        scan_id = standing.scan_id(self.deployment.scan_id_key)
+        may_be_known = self.ledger.known_contents(key, standing.n_bytes) and self.ledger.get(scan_id) is None
+        return None if may_be_known else scan_id
 
     def _enter(self, named: str) -> ScanRecord | None:
         """Enters a file into the ledger that was dropped, but that no worker has taken up yet; None where none is."""
@@ -282,7 +286,7 @@ class Operator:
     def _standing(self, key: str) -> ScanArrived | None:
         bucket = self.deployment.raw_bucket
         named = ScanArrived(bucket=bucket, key=key, etag="", version_id=None, n_bytes=0, at=datetime.now(UTC))
-        return objects.find_standing(self._s3, named)
+        return find_standing(self._s3, named)
 
     def _head(self, key: str) -> bool:
         try:

@@ -32,6 +32,7 @@ BEFORE = {State.DECOMPRESSING: State.ARRIVED, State.RECONSTRUCTING: State.PREPAR
 
 
 ENDED = {":reconstructed": State.RECONSTRUCTED, ":delivered": State.DELIVERED, ":failed": State.FAILED}
+HAS_RESULT = (State.RECONSTRUCTED, State.DELIVERED)
 HAS_ENDED = "#state IN (:reconstructed, :delivered, :failed)"
 """In a condition of the table: the scan has its result, or none to come."""
 
@@ -69,6 +70,8 @@ class ScanRecord:
     raw_key: str
     results_folder: str
     n_bytes: int
+    version_id: str | None = None
+    """Of the file as it was last seen; of the same bytes as the one that was read."""
     alias: str | None = None
     """What stands for the file's name and folder where anybody sees them, if the deployment takes identity out."""
     failure_class: str | None = None
@@ -111,6 +114,7 @@ def read_record(item: Item) -> ScanRecord:
         raw_key=item["raw_key"],
         results_folder=item["results_folder"],
         n_bytes=int(item["n_bytes"]),
+        version_id=item.get("version_id") or None,
         alias=item.get("alias"),
         failure_class=item.get("failure_class"),
         failure=item.get("failure"),

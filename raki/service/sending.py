@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from raki.errors import TransientError
 from raki.manifest import entry
 from raki.service.ledger import Ledger
-from raki.service.record import Reached, ScanRecord, Sending, State
+from raki.service.record import HAS_RESULT, Reached, ScanRecord, Sending, State
 from raki.service.table import Table
 
 GIVEN_UP_AFTER = timedelta(days=7)
@@ -29,7 +29,6 @@ letters as it was: Amazon SQS Developer Guide, "Using dead-letter queues in Amaz
 FIRST_WAIT_S, LONGEST_WAIT_S = 15.0, 2700.0
 """Between two tries. The longest is short of an hour, of which the alarm looks at each; a message can be put off for 12
 hours at most (Amazon SQS API Reference, ChangeMessageVisibility)."""
-HAS_RESULT = (State.RECONSTRUCTED, State.DELIVERED)
 
 
 class Overtaken(Exception):

@@ -115,7 +115,6 @@ class ReconcileSettings:
     reconstruct_queue_url: str
     refresh_queue_url: str
     results_bucket: str
-    scan_id_key: str
 
 
 def from_environment(cls: type[Settings], environment: Mapping[str, str] = os.environ) -> Settings:

@@ -5,6 +5,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,6 +123,16 @@ class Stage:
         except Exception:
             LOG.exception("message not handled", extra={"stage": self.state})
             self._give_back(message, after_s=self.consumer.lease_s)
+
+    def looking(self, message: Message) -> AbstractContextManager[object]:
+        """Keeps a message while it is found out which scan it speaks of, which may have to be read for that."""
+
+        def beat() -> None:
+            if self.watchdog.check():
+                self.consumer.extend(message)
+                self._say_alive()
+
+        return Heartbeat(beat, self.consumer.lease_s / BEATS_PER_LEASE)
 
     def attend(self, message: Message, scan_id: str, work: Callable[[ScanRecord], None]) -> bool:
         """Does `work` on a scan if it is this worker's turn; True when the message has served its purpose.

@@ -84,13 +84,14 @@ class Table:
             ExpressionAttributeValues=_serialised({f":{name}": count for name, count in counts.items()}),
         )
 
-    def include(self, key: str, member: str, *, expires_at: int) -> None:
+    def include(self, key: str, member: str, *, expires_at: int | None = None) -> None:
         """Adds to an item's set of words; DynamoDB may remove the item from `expires_at` on, in seconds since 1970."""
+        expires = {} if expires_at is None else {":expires_at": expires_at}
         self._client.update_item(
             TableName=self._name,
             Key=_serialised({KEY: key}),
-            UpdateExpression="ADD members :member SET expires_at = :expires_at",
-            ExpressionAttributeValues=_serialised({":member": {member}, ":expires_at": expires_at}),
+            UpdateExpression="ADD members :member" + (" SET expires_at = :expires_at" if expires else ""),
+            ExpressionAttributeValues=_serialised({":member": {member}, **expires}),
         )
 
     def included(self, key: str) -> set[str]:

@@ -14,7 +14,6 @@ from raki.service.record import ScanRecord, State
 from tests.local.conftest import eventually
 from tests.local.test_functions import bodies
 
-
 # The definition's own is short, and a busy machine may need longer to start a process.
 LONG = {"attemptDurationSeconds": 60}
 

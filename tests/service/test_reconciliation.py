@@ -140,7 +140,6 @@ class Rounds:
             reconstruct_queue_url=reconstruct_queue,
             refresh_queue_url=self.refresh_queue,
             results_bucket=self.made,
-            scan_id_key="key",
         )
         clients = Clients(s3=site.s3, sqs=site.sqs, dynamodb=boto3.client("dynamodb"))
         self.reconciler = Reconciler(settings, clients)

@@ -18,7 +18,7 @@ from typing import Any
 from infra.local.account import Client
 from infra.local.deploy import cloudformation, properties, resource_types
 from infra.local.envelope import Json, service_event
-from infra.local.moto import contents, state
+from infra.local.moto import contents, state, versions
 from infra.local.moto.parts import Replacement, find
 from infra.local.moto.state import Model
 
@@ -75,6 +75,8 @@ class Hooks:
     """Sends a request to a custom resource's handler; returns the reply."""
     announce: Callable[[Json], None]
     """Told of S3's events for EventBridge."""
+    nuisances: bool
+    """Whether S3's notices come late, twice and out of order."""
     skipped: Callable[[str, str], None]
     """Told of the type of a resource that isn't created, and of the reason."""
 
@@ -134,6 +136,7 @@ class Adaptations:
         hooks = self._hooks
         return [
             *contents.replacements(hooks.object_files, hooks.received),
+            *versions.replacements(nuisances=hooks.nuisances),
             *cloudformation.replacements(hooks.custom_resource, hooks.skipped),
             *properties.replacements(hooks.connect),
             ("moto.awslambda.models:LambdaBackend.create_event_source_mapping", _without_push),

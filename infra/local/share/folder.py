@@ -43,6 +43,8 @@ class Synchronised:
 
     version: Version
     etag: str
+    attributes: str | None = None
+    """Owner and rights that the object's metadata hold; None where the share doesn't write them."""
 
 
 class ShareFolder:
@@ -52,6 +54,7 @@ class ShareFolder:
     ever deleted from here: a raw scan that vanishes from the share stays in its bucket.
 
     Args:
+        two_versions: data first, and metadata as a version of its own, as a gateway does.
         uploaded: told of each upload's key and size.
     """
 
@@ -64,10 +67,12 @@ class ShareFolder:
         journal: Journal,
         *,
         read_only: bool = False,
+        two_versions: bool = False,
         uploaded: Callable[[str, int], None] = lambda _key, _n_bytes: None,
     ) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._read_only = read_only
+        self._two_versions = two_versions
         self._uploaded = uploaded
         self._seen_folders = {""}
         """Folders that a listing has shown, with a slash at their end: a gateway looks again into these only."""
@@ -98,13 +103,35 @@ class ShareFolder:
         version = Version.of(file)
         if version is None:
             return
-        key = self._prefix + name
-        self._s3.upload_file(str(file), self._bucket, key, Config=TRANSFER)
-        etag = self._s3.head_object(Bucket=self._bucket, Key=key)["ETag"]
-        with self._lock:
-            self._synchronised[name] = Synchronised(version=version, etag=etag)
+        key, attributes = self._prefix + name, _attributes(file)
+        with_them = {} if self._two_versions else {"Metadata": attributes}
+        self._s3.upload_file(str(file), self._bucket, key, Config=TRANSFER, ExtraArgs=with_them)
+        if self._two_versions:
+            self._write_attributes(key, attributes)
+        self._note(name, version, attributes)
         self._journal.note("uploaded", f"{self.path.name}/{name}, {version.n_bytes} bytes")
         self._uploaded(key, version.n_bytes)
+
+    def update_attributes(self, file: Path) -> None:
+        """Makes the file's owner and rights its object's metadata, which is another version of the same bytes.
+
+        S3 File Gateway user guide, "Troubleshooting: file share issues", on several versions of one file.
+        """
+        name, attributes = self._name(file), _attributes(file)
+        known = self._known(name)
+        if known is None or known.attributes in (None, str(attributes)) or known.version != Version.of(file):
+            return
+        self._write_attributes(self._prefix + name, attributes)
+        self._note(name, known.version, attributes)
+
+    def _write_attributes(self, key: str, attributes: dict[str, str]) -> None:
+        place = {"Bucket": self._bucket, "Key": key}
+        self._s3.copy_object(**place, CopySource=place, Metadata=attributes, MetadataDirective="REPLACE")
+
+    def _note(self, name: str, version: Version, attributes: dict[str, str]) -> None:
+        etag = self._s3.head_object(Bucket=self._bucket, Key=self._prefix + name)["ETag"]
+        with self._lock:
+            self._synchronised[name] = Synchronised(version=version, etag=etag, attributes=str(attributes))
 
     def refresh(self, folders: list[str], *, recursive: bool) -> int:
         """Makes the files below `folders` what the bucket says, and returns how many changed.
@@ -201,6 +228,13 @@ class ShareFolder:
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self.path).as_posix()
+
+
+def _attributes(file: Path) -> dict[str, str]:
+    """What a gateway keeps of a file in its object's metadata, as far as a copy to the share says it."""
+    found = file.lstat()
+    names = {"file-group": found.st_gid, "file-owner": found.st_uid, "file-permissions": f"{found.st_mode & 0o777:04o}"}
+    return {name: str(value) for name, value in names.items()}
 
 
 def _folders_of(names: Iterable[str]) -> set[str]:

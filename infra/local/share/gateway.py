@@ -74,6 +74,7 @@ class StorageGateway:
         connect: a boto3 client of a service of the same server.
         fire: takes the completion events, in EventBridge's form.
         spacing_s: the least time between two RefreshCache calls to one gateway.
+        two_versions: whether each file becomes two versions.
         uploads: told of the files that the shares upload.
     """
 
@@ -85,6 +86,7 @@ class StorageGateway:
         journal: Journal,
         *,
         spacing_s: float = REFRESH_SPACING_S,
+        two_versions: bool = False,
         uploads: UploadNotices,
     ) -> None:
         self._root = shares
@@ -92,6 +94,7 @@ class StorageGateway:
         self._fire = fire
         self._journal = journal
         self._spacing_s = spacing_s
+        self._two_versions = two_versions
         self._uploads = uploads
         self._lock = threading.Lock()
         self._shares: dict[str, FileShare] = {}
@@ -137,6 +140,7 @@ class StorageGateway:
                 self._connect("s3"),
                 self._journal,
                 read_only=read_only,
+                two_versions=self._two_versions,
                 uploaded=partial(self._uploads.uploaded, arn, request),
             )
             self._shares[arn] = FileShare(arn=arn, kind=kind, request=request, folder=folder)

@@ -112,7 +112,10 @@ class Watcher:
         seen: dict[Path, Sighting] = {}
         for path in self.folder.path.rglob("*"):
             version = Version.of(path)
-            if version is None or not self.folder.needs_upload(path):
+            if version is None:
+                continue
+            if not self.folder.needs_upload(path):
+                self.folder.update_attributes(path)
                 continue
             before = self._sightings.get(path)
             unchanged = before is not None and before.version == version
