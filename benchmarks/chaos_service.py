@@ -96,7 +96,8 @@ class Service:
 
     def put(self, key: str, content: bytes) -> None:
         """Into the bucket, as the gateway does: there it has its notification."""
-        self.cloud.client("s3").put_object(Bucket=self.outputs["RawBucket"], Key=key, Body=content)
+        place = {"Bucket": self.outputs["RawBucket"], "Key": key}
+        self.cloud.client("s3").put_object(**place, Body=content, ChecksumAlgorithm="CRC64NVME")
 
     def scan_id(self, key: str, content: bytes) -> str:
         """That of the scan which such a content under such a key is."""

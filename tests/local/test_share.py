@@ -3,6 +3,8 @@
 import os
 import time
 
+import boto3
+from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +37,7 @@ def test_a_growing_file_is_uploaded_when_it_is_closed(cloud, outputs, share):
         time.sleep(2.5)
         assert "growing.h5" not in objects(cloud, outputs)
     eventually(lambda: objects(cloud, outputs).get("growing.h5") == b"x" * 5000)
-    assert n_versions(cloud, outputs, "growing.h5") == 1
+    assert n_versions(cloud, outputs, "growing.h5") == 2, "its data and its metadata"
 
 
 def test_the_key_is_the_path_whatever_its_characters(cloud, outputs, share):
@@ -63,7 +65,7 @@ def test_a_changed_file_is_a_new_version_and_a_removed_one_takes_nothing_with_it
     eventually(lambda: objects(cloud, outputs).get("kept.dat") == b"first")
     path.write_bytes(b"second")
     eventually(lambda: objects(cloud, outputs).get("kept.dat") == b"second")
-    assert n_versions(cloud, outputs, "kept.dat") == 2
+    assert n_versions(cloud, outputs, "kept.dat") == 4, "data and metadata, each time"
     path.unlink()
     time.sleep(1.5)
     assert objects(cloud, outputs)["kept.dat"] == b"second"
@@ -88,3 +90,29 @@ def test_no_key_leads_out_of_the_share(name):
 def test_ordinary_names_are_never_taken_for_scratch(stem):
     path = share_module.Path("exam") / f"{stem}.h5"
     assert not is_scratch(path.as_posix())
+
+
+def test_a_change_of_rights_is_a_new_version_of_the_same_bytes(cloud, outputs, share):
+    path = share / "raw" / "rights.dat"
+    path.write_bytes(b"same")
+    eventually(lambda: n_versions(cloud, outputs, "rights.dat") == 2)
+    path.chmod(0o600)
+    eventually(lambda: n_versions(cloud, outputs, "rights.dat") == 3)
+    s3, place = cloud.client("s3"), {"Bucket": outputs["Raw"], "Key": "rights.dat"}
+    versions = s3.list_object_versions(Bucket=outputs["Raw"], Prefix="rights.dat")["Versions"]
+    heads = [s3.head_object(**place, VersionId=one["VersionId"], ChecksumMode="ENABLED") for one in versions]
+    assert len({head["ETag"] for head in heads}) == 3, "as under SSE-KMS, they say nothing of the content"
+    assert len({head["ChecksumCRC64NVME"] for head in heads}) == 1
+    assert s3.head_object(**place)["Metadata"]["file-permissions"] == "0600"
+
+
+def test_what_comes_without_a_checksum_gets_one_of_all_of_it(cloud, outputs):
+    s3 = cloud.client("s3")
+    without = boto3.client(
+        "s3",
+        config=Config(request_checksum_calculation="when_required", s3={"addressing_style": "path"}),
+        endpoint_url=cloud.endpoint,
+    )
+    without.put_object(Bucket=outputs["Raw"], Key="without.bin", Body=b"123456789")
+    head = s3.head_object(Bucket=outputs["Raw"], Key="without.bin", ChecksumMode="ENABLED")
+    assert head["ChecksumCRC64NVME"] == "rosUhgp5mIg="

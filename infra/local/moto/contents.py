@@ -18,6 +18,8 @@ from tempfile import SpooledTemporaryFile, TemporaryFile
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from awscrt import checksums
+
 from infra.local.moto.parts import Replacement, find
 from infra.local.moto.state import Model
 
@@ -214,15 +216,17 @@ def _checksum(multipart: Model, parts: Sequence[Model], content: Content) -> Che
     compute = find("moto.s3.models:compute_checksum")
     builder = find("moto.s3.models:MultipartChecksumBuilder")(algorithm, multipart.metadata.get("x-amz-checksum-type"))
     if builder.checksum_type == "COMPOSITE":
-        digests = b"".join(_digest(algorithm, part._value_buffer) for part in parts)
+        digests = b"".join(digest(algorithm, part._value_buffer) for part in parts)
         return builder.checksum_type, compute(digests, algorithm).decode(), len(parts)
-    return builder.checksum_type, base64.b64encode(_digest(algorithm, content)).decode(), 1
+    return builder.checksum_type, base64.b64encode(digest(algorithm, content)).decode(), 1
 
 
-def _digest(algorithm: str, content: Content) -> bytes:
+def digest(algorithm: str, content: Content) -> bytes:
     """moto computes it too, of what it has in memory."""
     content.seek(0)
     pieces = iter(lambda: content.read(PIECE_BYTES), b"")
+    if algorithm == "CRC64NVME":
+        return reduce(lambda crc, piece: checksums.crc64nvme(piece, crc), pieces, 0).to_bytes(8, "big")
     if algorithm == "CRC32":
         return reduce(lambda crc, piece: zlib.crc32(piece, crc), pieces, 0).to_bytes(4, "big")
     if algorithm in ("SHA1", "SHA256"):

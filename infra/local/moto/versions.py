@@ -13,9 +13,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from awscrt import checksums
-
-from infra.local.moto.contents import PIECE_BYTES, Content, open_content
+from infra.local.moto.contents import digest, open_content
 from infra.local.moto.parts import Replacement
 from infra.local.moto.state import Model
 
@@ -40,15 +38,6 @@ def replacements(*, nuisances: bool) -> list[Replacement]:
     return always + (unruly if nuisances else [])
 
 
-def crc64(content: Content) -> str:
-    """CRC64NVME as S3 states it: base64 of eight bytes, the first one the highest."""
-    content.seek(0)
-    crc = 0
-    while piece := content.read(PIECE_BYTES):
-        crc = checksums.crc64nvme(piece, crc)
-    return base64.b64encode(crc.to_bytes(8, "big")).decode()
-
-
 def _with_an_etag_of_its_own(original: Callable[..., None]) -> Callable[..., None]:
     """moto has MD5's of the content, which can't be had of an encrypted object."""
 
@@ -66,7 +55,7 @@ def _with_a_checksum(original: Callable[..., Model]) -> Callable[..., Model]:
         key = original(*args, **kwargs)
         if key is not None and key.checksum_algorithm is None:
             with open_content(key) as content:
-                key.checksum_value = crc64(content)
+                key.checksum_value = base64.b64encode(digest(DEFAULT_CHECKSUM, content)).decode()
             key.checksum_algorithm, key.checksum_type = DEFAULT_CHECKSUM, "FULL_OBJECT"
         return key
 
@@ -77,6 +66,8 @@ def _from_its_file(original: Callable[..., None]) -> Callable[..., None]:
     """moto copies by way of memory."""
 
     class Source:
+        """The object as moto looks at it; its content becomes the copy's."""
+
         def __init__(self, key: Model) -> None:
             self._key, self.value = key, open_content(key)
 
@@ -84,9 +75,7 @@ def _from_its_file(original: Callable[..., None]) -> Callable[..., None]:
             return getattr(self._key, name)
 
     def copy_object(backend: Model, src_key: Model, *args: Any, **kwargs: Any) -> None:
-        source = Source(src_key)
-        with source.value:
-            original(backend, source, *args, **kwargs)
+        original(backend, Source(src_key), *args, **kwargs)
 
     return copy_object
 

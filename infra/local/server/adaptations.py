@@ -96,9 +96,11 @@ class Adaptations:
         """
         for path in USED:
             find(path)
-        found = [(path, find(path), wrap) for path, wrap in self._replacements()]
-        for path, original, wrap in found:
-            self._replace(path, wrap(original))
+        replacements = self._replacements()
+        for path, _ in replacements:
+            find(path)
+        for path, wrap in replacements:
+            self._replace(path, wrap(find(path)))  # which an earlier one may have replaced
         for model, attribute in properties.ATTRIBUTES:
             self._add(model, "get_cfn_attribute", attribute)
         self._add("moto.s3.models:FakeKey", "__deepcopy__", contents.without_content)
