@@ -18,14 +18,14 @@ SECRET = "local"  # noqa: S105
 _INHERITED = ("PATH", "LANG", "HOME")
 
 
-def connect(service: str, endpoint: str) -> Client:
-    """A boto3 client of the local server.
+def connect(service: str, endpoint: str, key_id: str = KEY_ID) -> Client:
+    """A boto3 client of the local server, as whoever has the key.
 
     Nothing is tried twice: a repeated CreateStack would create everything twice, and the server is next door.
     """
     client: Client = boto3.session.Session().client(
         service,
-        aws_access_key_id=KEY_ID,
+        aws_access_key_id=key_id,
         aws_secret_access_key=SECRET,
         config=Config(retries={"total_max_attempts": 1}, read_timeout=600, s3={"addressing_style": "path"}),
         endpoint_url=endpoint,

@@ -26,6 +26,7 @@ class Decompression(Construct):
         network: NetworkStack,
         storage: StorageStack,
         deployment: Deployment,
+        gateway_role: iam.Role | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.cluster = ecs.Cluster(
@@ -44,15 +45,22 @@ class Decompression(Construct):
             ),
             task_role=self.task_role,
         )
-        self._add_worker(task, storage, deployment)
+        self._add_worker(task, storage, deployment, gateway_role)
         self.service = self._service(task, network)
         self.scale = self._scale(storage, deployment)
 
-    def _add_worker(self, task: ecs.FargateTaskDefinition, storage: StorageStack, deployment: Deployment) -> None:
+    def _add_worker(
+        self,
+        task: ecs.FargateTaskDefinition,
+        storage: StorageStack,
+        deployment: Deployment,
+        gateway_role: iam.Role | None,
+    ) -> None:
         worker = task.add_container(
             "Worker",
             environment={
                 "DEIDENTIFY": "1" if deployment.deidentify else "0",
+                "GATEWAY_ROLE": gateway_role.role_id if gateway_role else "none",
                 "INGEST_DEAD_LETTERS_URL": storage.dead_letters["Ingest"].queue_url,
                 "INGEST_QUEUE_URL": storage.ingest_queue.queue_url,
                 "LEDGER_TABLE": storage.ledger.table_name,

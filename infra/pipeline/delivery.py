@@ -22,10 +22,12 @@ class Delivery(Construct):
         super().__init__(scope, construct_id)
         self.results_share_arn: str | None = None
         self.gateway_roles: tuple[iam.Role, ...] = ()
+        self.raw_role: iam.Role | None = None
         if gateway_arn:
             shares = Shares(self, "Shares", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
             self.results_share_arn = shares.results_arn
             self.gateway_roles = (shares.raw_role, shares.results_role)
+            self.raw_role = shares.raw_role
         self.refresh = Handler(
             self,
             "Refresh",

@@ -35,13 +35,18 @@ class PipelineStack(Stack):
         deployment: Deployment,
     ) -> None:
         super().__init__(scope, construct_id, description="raki: decompression, reconstruction and delivery")
+        self.delivery = Delivery(self, "Delivery", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
         self.decompression = Decompression(
-            self, "Decompression", network=network, storage=storage, deployment=deployment
+            self,
+            "Decompression",
+            network=network,
+            storage=storage,
+            deployment=deployment,
+            gateway_role=self.delivery.raw_role,
         )
         self.reconstruction = Reconstruction(
             self, "Reconstruction", network=network, storage=storage, deployment=deployment
         )
-        self.delivery = Delivery(self, "Delivery", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
         self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage)
         self.sending: Sending | None = None
         if deployment.pacs:

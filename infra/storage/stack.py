@@ -71,6 +71,8 @@ class StorageStack(Stack):
         self.refresh_queue = self._queue("Refresh", visibility_timeout=Duration.minutes(5))
 
         self.raw.add_event_notification(s3.EventType.OBJECT_CREATED, notifications.SqsDestination(self.ingest_queue))
+        if deployment.has_gateway:
+            self._let_gateways_tell()
         self.results.add_event_notification(
             s3.EventType.OBJECT_CREATED,
             notifications.SqsDestination(self.refresh_queue),
@@ -143,6 +145,19 @@ class StorageStack(Stack):
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix=f"{name.lower()}/" if access_logs else None,
         )
+
+    def _let_gateways_tell(self) -> None:
+        """Of a file that is whole: nobody has written to it for the settling time.
+
+        Amazon S3 File Gateway user guide, "Getting notified about file operations".
+        """
+        uploaded = events.EventPattern(
+            source=["aws.storagegateway"],
+            detail_type=["Storage Gateway Object Upload Event"],
+            detail={"bucket-name": [self.raw.bucket_name]},
+        )
+        target = targets.SqsQueue(self.ingest_queue, dead_letter_queue=self._dead_letters["Ingest"])
+        events.Rule(self, "FileUploaded", event_pattern=uploaded, targets=[target])
 
     def _send_queue(self, archive: str) -> sqs.Queue:
         """What is to be sent to the picture archive: each manifest once more, by another way than to the share.

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
@@ -18,7 +18,7 @@ class NotUnderstood(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanArrived:
-    """An object stands in the raw bucket. Read from S3's own notification."""
+    """An object stands in the raw bucket. Read from S3's own notification, or from a file gateway's."""
 
     bucket: str
     key: str
@@ -27,6 +27,8 @@ class ScanArrived:
     version_id: str | None
     n_bytes: int
     at: datetime
+    written_by: str = ""
+    """The principal, as S3's notice names it."""
     companions: tuple[str, ...] = ()
     """The ETags of the files that belong to it; empty where one isn't there."""
     noise_key: str = ""
@@ -68,24 +70,30 @@ def scan_id_of(bucket: str, key: str, content: str, hash_key: str) -> str:
 
 
 def arrivals(body: str) -> list[ScanArrived]:
-    """The scans in one message of the ingest queue, which holds S3's event notification.
+    """The scans in one message of the ingest queue: S3's event notification, or a file gateway's of an upload.
 
     A file without which a scan isn't whole speaks for that scan: it may be what was waited for. One that is named as
     the noise scan of another speaks for both.
 
     Empty for S3's test event, for folders, whose keys end in a slash, for what is left alone beside scans, and for
-    files of options, which count when a scan is taken up. Keys come form-encoded.
+    files of options, which count when a scan is taken up. S3 encodes keys as a form does, a gateway doesn't.
+
+    Amazon S3 User Guide, "Event message structure"; Amazon S3 File Gateway user guide, "Getting notified about file
+    operations".
 
     Raises:
-        NotUnderstood: the message is no S3 event notification.
+        NotUnderstood: the message is neither.
     """
     try:
         event = json.loads(body)
         if event.get("Event") == "s3:TestEvent":
             return []
-        found = [arrival for record in event["Records"] for arrival in _arrivals(record)]
+        if event.get("source") == "aws.storagegateway":
+            found = _uploaded(event)
+        else:
+            found = [arrival for record in event["Records"] for arrival in _arrivals(record)]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise NotUnderstood(f"the message is no S3 event notification: {type(error).__name__} {error}") from None
+        raise NotUnderstood(f"the message is no notice of an object: {type(error).__name__} {error}") from None
     return [scan for scan in found if is_scan(scan.key)]
 
 
@@ -100,21 +108,37 @@ def notification(bucket: str, key: str, *, at: datetime, etag: str = "", n_bytes
 
 
 def _arrivals(record: dict[str, Any]) -> list[ScanArrived]:
-    key = unquote_plus(record["s3"]["object"]["key"])
-    image = image_of_noise(key)
-    return [_arrival(record, key, lead_of(key)), *([_arrival(record, key, image)] if image else [])]
-
-
-def _arrival(record: dict[str, Any], key: str, lead: str | None) -> ScanArrived:
     s3 = record["s3"]
-    return ScanArrived(
+    announced = ScanArrived(
         bucket=s3["bucket"]["name"],
-        key=lead or key,
-        etag="" if lead else s3["object"].get("eTag", "").strip('"'),
-        version_id=None if lead else s3["object"].get("versionId"),
-        n_bytes=0 if lead else int(s3["object"].get("size", 0)),
+        key=unquote_plus(s3["object"]["key"]),
+        etag=s3["object"].get("eTag", "").strip('"'),
+        version_id=s3["object"].get("versionId"),
+        n_bytes=int(s3["object"].get("size", 0)),
         at=datetime.fromisoformat(record["eventTime"]),
+        written_by=str(record.get("userIdentity", {}).get("principalId", "")),
     )
+    return _spoken_of(announced)
+
+
+def _uploaded(event: dict[str, Any]) -> list[ScanArrived]:
+    detail = event["detail"]
+    announced = ScanArrived(
+        bucket=str(detail["bucket-name"]),
+        key=str(detail["object-key"]),
+        etag="",
+        version_id=None,
+        n_bytes=int(detail.get("object-size", 0)),
+        at=datetime.fromisoformat(event["time"]),
+    )
+    return _spoken_of(announced)
+
+
+def _spoken_of(announced: ScanArrived) -> list[ScanArrived]:
+    """The scans that a file is, or belongs to."""
+    others = [key for key in (lead_of(announced.key), image_of_noise(announced.key)) if key]
+    belonging = [replace(announced, key=key, etag="", version_id=None, n_bytes=0) for key in others]
+    return belonging if lead_of(announced.key) else [announced, *belonging]
 
 
 def manifests(body: str) -> list[tuple[str, str]]:

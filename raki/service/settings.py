@@ -22,6 +22,8 @@ class DecompressSettings:
 
     deidentify: bool
     """Whether patient, study and institution are taken out of a scan's header before it leaves the worker."""
+    gateway_role: str | None
+    """The unique id of the role by which a file gateway writes scans; None where there is no gateway."""
     ingest_dead_letters_url: str
     ingest_queue_url: str
     ledger_table: str

@@ -127,6 +127,7 @@ def reconstruct_queue(site):
 def worker(site, reconstruct_queue, agent):
     settings = DecompressSettings(
         deidentify=False,
+        gateway_role=None,
         ingest_dead_letters_url=site.dead_letters_url,
         ingest_queue_url=site.queue_url,
         ledger_table=site.bucket,

@@ -1,15 +1,16 @@
 """A scan is its content under its key: versions of the same bytes are one scan, whatever their ETags."""
 
 import base64
-import hashlib
 import json
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import boto3
 import moto.s3.models
 import pytest
+from awscrt import checksums
 from moto import mock_aws
 
 from raki.errors import NotAScan
@@ -40,7 +41,7 @@ class Encrypted(WholeWay):
         held._etag = f'"{uuid.uuid4().hex}"'
         if self.checksums:
             held.checksum_algorithm = "CRC64NVME"
-            held.checksum_value = base64.b64encode(hashlib.sha256(content).digest()[:8]).decode()  # its stand-in
+            held.checksum_value = base64.b64encode(checksums.crc64nvme(content).to_bytes(8, "big")).decode()
         notice = json.loads(put)
         notice["Records"][0]["s3"]["object"]["eTag"] = held._etag.strip('"')
         return json.dumps(notice)
@@ -205,3 +206,54 @@ def test_a_failed_scan_is_tried_anew_when_it_is_dropped_again(way):
     way.announce(way.drop(A))
     way.finish()
     assert [record.state for record in way.scans()] == [State.DELIVERED]
+
+
+ROLE = "AROAEXAMPLE"
+
+
+def by_the_gateway(notice):
+    event = json.loads(notice)
+    event["Records"][0]["userIdentity"] = {"principalId": f"AWS:{ROLE}:sgw-1"}
+    return json.dumps(event)
+
+
+def uploaded(way, key=KEY):
+    """As a gateway says that a file is whole, in EventBridge's form."""
+    detail = {
+        "bucket-name": way.raw,
+        "event-type": "object-upload-complete",
+        "modification-time": "2026-11-29T10:00:00Z",
+        "object-key": key,
+        "object-size": len(A),
+        "prefix": "",
+    }
+    event = {"source": "aws.storagegateway", "detail-type": "Storage Gateway Object Upload Event"}
+    return json.dumps({**event, "time": datetime.now(UTC).isoformat(), "detail": detail})
+
+
+@pytest.mark.parametrize("order", ["S3 first", "gateway first"])
+def test_what_a_gateway_writes_is_taken_up_once_when_the_gateway_says_that_it_is_whole(way, order):
+    way._worker._settings = replace(way._worker._settings, gateway_role=ROLE)
+    part, whole = by_the_gateway(way.drop(b"a part of A")), by_the_gateway(way.drop(A))
+    told_by_s3 = [part, whole, whole]
+    if order == "S3 first":
+        for notice in told_by_s3:
+            way.announce(notice)
+        way.finish()
+        assert way.scans() == [], "it may not be whole"
+    for _ in range(2):  # events come at least once
+        way.announce(uploaded(way))
+    if order == "gateway first":
+        for notice in told_by_s3:
+            way.announce(notice)
+    way.finish()
+    check_came_out(way, A)
+    assert way.runs() == [1, 1]
+
+
+def test_what_others_put_into_the_bucket_is_taken_up_when_s3_says_so(way):
+    way._worker._settings = replace(way._worker._settings, gateway_role=ROLE)
+    way.announce(way.drop(A))
+    way.finish()
+    check_came_out(way, A)
+    assert way.runs() == [1, 1]

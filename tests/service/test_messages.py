@@ -57,7 +57,7 @@ def test_the_test_event_and_folders_are_no_scans():
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "7", "{}", '{"Records": [{}]}', '{"Records": 3}'])
 def test_what_is_no_notification_says_so(body):
-    with pytest.raises(ValueError, match="no S3 event notification"):
+    with pytest.raises(ValueError, match="no notice of an object"):
         arrivals(body)
 
 

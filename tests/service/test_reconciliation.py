@@ -110,6 +110,7 @@ class Rounds:
         self._worker = Worker(
             DecompressSettings(
                 deidentify=False,
+                gateway_role=None,
                 ingest_dead_letters_url=site.dead_letters_url,
                 ingest_queue_url=site.queue_url,
                 ledger_table=site.bucket,

@@ -23,7 +23,7 @@ REFRESH = {
     "REFRESH_SPACING_S": "60",
     "RESULTS_BUCKET": "b",
 }
-DECOMPRESS = {field.name.upper(): "x" for field in fields(DecompressSettings) if field.type is str}
+DECOMPRESS = {field.name.upper(): "x" for field in fields(DecompressSettings) if field.type in (str, str | None)}
 
 
 def test_what_a_deployment_does_not_have_is_none():

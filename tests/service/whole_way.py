@@ -90,6 +90,7 @@ class WholeWay:
         """A new one, which has never been killed."""
         settings = DecompressSettings(
             deidentify=False,
+            gateway_role=None,
             ingest_dead_letters_url=self.dead,
             ingest_queue_url=self.ingest,
             ledger_table=self.table,

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import flask
+
 from infra.local.moto.contents import digest, open_content
 from infra.local.moto.parts import Replacement
 from infra.local.moto.state import Model
@@ -81,15 +83,23 @@ def _from_its_file(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def _of_a_version(original: Callable[..., Any]) -> Callable[..., Any]:
-    """moto's notices don't say which version they are of."""
+    """moto's notices don't say which version they are of, nor who wrote it."""
 
     def event(event_name: str, bucket: Model, key: Model, notification_id: str) -> Any:
         notice = original(event_name, bucket, key, notification_id)
+        (record,) = notice["Records"]
+        record["userIdentity"] = {"principalId": f"AWS:{_key_id()}:local"}
         if bucket.is_versioned:
-            notice["Records"][0]["s3"]["object"]["versionId"] = key.version_id
+            record["s3"]["object"]["versionId"] = key.version_id
         return notice
 
     return event
+
+
+def _key_id() -> str:
+    """Of the request that is being answered; a gateway's is the unique id of its role."""
+    signed = flask.request.headers.get("Authorization", "") if flask.has_request_context() else ""
+    return signed.partition("Credential=")[2].partition("/")[0]
 
 
 def _late_and_twice(original: Callable[..., None]) -> Callable[..., None]:

@@ -71,7 +71,7 @@ class StorageGateway:
 
     Args:
         shares: the folder that holds one folder for each share.
-        connect: a boto3 client of a service of the same server.
+        connect_as: a boto3 client of S3 on the same server that acts in a role, by the role's ARN.
         fire: takes the completion events, in EventBridge's form.
         spacing_s: the least time between two RefreshCache calls to one gateway.
         two_versions: whether each file becomes two versions.
@@ -81,7 +81,7 @@ class StorageGateway:
     def __init__(
         self,
         shares: Path,
-        connect: Callable[[str], Any],
+        connect_as: Callable[[str], Any],
         fire: EventSink,
         journal: Journal,
         *,
@@ -90,7 +90,7 @@ class StorageGateway:
         uploads: UploadNotices,
     ) -> None:
         self._root = shares
-        self._connect = connect
+        self._connect_as = connect_as
         self._fire = fire
         self._journal = journal
         self._spacing_s = spacing_s
@@ -129,6 +129,7 @@ class StorageGateway:
         bucket, _, prefix = request["LocationARN"].partition(":::")[2].partition("/")
         name = request.get("FileShareName") or bucket
         arn = f"arn:aws:storagegateway:{REGION}:{ACCOUNT}:share/share-{uuid.uuid4().hex[:8].upper()}"
+        s3 = self._connect_as(request["Role"])
         with self._lock:
             if any(share.folder.path.name == name for share in self._shares.values()):
                 raise InvalidGatewayRequest("InvalidParameters", f"a file share named {name!r} exists already")
@@ -137,7 +138,7 @@ class StorageGateway:
                 self._root / name,
                 bucket,
                 prefix,
-                self._connect("s3"),
+                s3,
                 self._journal,
                 read_only=read_only,
                 two_versions=self._two_versions,
