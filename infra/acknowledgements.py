@@ -71,6 +71,11 @@ ACKNOWLEDGED = (
         why="Manifests alone: what an earlier run wrote, which scan has ended.",
     ),
     _aws(IMAGES, SENDER, why="Any result's DICOM images go to the site's archive, and nothing else of it."),
+    _aws(
+        f"{ARN}:kms:{_ACCOUNT}:key/*]",
+        SENDER,
+        why="Whichever key the site has encrypted its secret with; by its condition for that one secret alone.",
+    ),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/*]", NOTEBOOK, why="The objects of the notebook's own bucket."),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/source/*]", BUILDS, why="Any commit's sources, read only."),
     # Permissions with a wildcard: what has no name yet, or none at all
@@ -126,6 +131,7 @@ ACKNOWLEDGED = (
     _aws(
         "SQS3", "*/Notices/*", why="A notice is worth nothing after a minute, when the schedule does what it asked for."
     ),
+    _aws("SQS3", "RakiStorage/SendEventsDeadLetters/*", why="These are the dead letters, of a rule and no queue."),
     _hipaa("LambdaDLQ", REFRESH, why="It is fed by a queue, which has dead letters."),
     _hipaa("LambdaDLQ", ACTIVATION, why="CloudFormation waits for its answer and reports a missing one."),
     _hipaa(

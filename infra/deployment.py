@@ -163,6 +163,10 @@ class Deployment(BaseModel):
     """Whether the connection is encrypted, and the archive's certificate checked."""
     pacs_trusted: Annotated[str, AfterValidator(_certificates)] = ""
     """File of the certificates (PEM) by which it is checked; empty: those that the sender's system trusts."""
+    pacs_certificate: Annotated[
+        str, Field(pattern=r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+)?$")
+    ] = ""
+    """ARN of the secret (Secrets Manager) with our own certificate and key (PEM); empty: the archive asks for none."""
 
     # The computing
     scratch: Literal["nvme", "fsx-scratch", "fsx-persistent"] = "nvme"
@@ -241,6 +245,8 @@ class Deployment(BaseModel):
             )
         if self.pacs_trusted and not self.pacs_tls:
             raise ValueError(f"{PREFIX}pacs_trusted names certificates, which {PREFIX}pacs_tls has to ask for")
+        if self.pacs_certificate and not self.pacs_tls:
+            raise ValueError(f"{PREFIX}pacs_certificate is shown by TLS alone, which {PREFIX}pacs_tls has to ask for")
         if self.pacs_tls and not self.pacs:
             raise ValueError(f"{PREFIX}pacs_tls is of no use without {PREFIX}pacs, the archive's AETITLE@HOST:PORT")
         if self.warm_until <= self.warm_from:

@@ -13,7 +13,7 @@ METRICS = 44
 """Metrics of our own, each value of a dimension one: all that there can be, though CloudWatch bills only used ones."""
 ALARMS = 24
 """At most: with a gateway and a file system."""
-ARCHIVE_METRICS, ARCHIVE_ALARMS = 4, 2
+ARCHIVE_METRICS, ARCHIVE_ALARMS = 4, 4
 """What there is of both beside these, where a picture archive is sent the results."""
 DASHBOARDS = 1
 LOG_GB = 1
@@ -69,9 +69,11 @@ def interface_endpoints(deployment: Deployment) -> int:
     """How many interface endpoints each zone has; none where a NAT gateway does their work."""
     if deployment.egress == "nat":
         return 0
-    # A gateway within the network reaches its service, and what keeps the password of a guest of an SMB share.
-    for_gateway = 1 + (deployment.share_protocol == "smb") if deployment.gateway_on_ec2 else 0
-    return len(INTERFACE_ENDPOINTS) + for_gateway
+    # A gateway within the network reaches its service, and what keeps the password of a guest of an SMB share; that
+    # keeps the sender's certificate too, and is one endpoint for both.
+    for_gateway = int(deployment.gateway_on_ec2)
+    for_secrets = (deployment.gateway_on_ec2 and deployment.share_protocol == "smb") or deployment.pacs_certificate
+    return len(INTERFACE_ENDPOINTS) + for_gateway + bool(for_secrets)
 
 
 def warm_gpu_hours(deployment: Deployment) -> float:

@@ -23,6 +23,13 @@ NOT_SENT = (
     "`raki show` says what it answered. Mend the cause, then `raki retry` the scan, or redrive the dead-letter queue "
     "for all of them. The share has the results."
 )
+NOT_ANNOUNCED = (
+    "EventBridge could not tell the {} of a result for a day: is its queue there, and may EventBridge write to it and "
+    "use its key? The results are safe. reconcile announces within half an hour each that nobody took up, if it ended "
+    "in the last 7 days; what lies here is not needed for that, and may be purged."
+)
+OWN_WORDS = {"Send": NOT_SENT, "SendEvents": NOT_ANNOUNCED.format("sender")}
+"""What dead letters mean, of queues whose are unlike the others'."""
 
 
 class Alarms(Construct):
@@ -40,9 +47,8 @@ class Alarms(Construct):
                 f"{name}DeadLetters",
                 queue.metric_approximate_number_of_messages_visible(period=FIVE_MINUTES, statistic="Maximum"),
                 threshold=0,
-                says=NOT_SENT
-                if name == "Send"
-                else f"A message of the {name.lower()} queue was given up: nobody could handle it. Read it and the "
+                says=OWN_WORDS.get(name)
+                or f"A message of the {name.lower()} queue was given up: nobody could handle it. Read it and the "
                 "logs around its time, mend the cause, then redrive the dead-letter queue. It is kept for 14 days.",
             )
         for name, queue, minutes, advice in (

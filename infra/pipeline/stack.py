@@ -8,7 +8,16 @@ from constructs import Construct
 
 from infra.deployment import Deployment
 from infra.network.stack import NetworkStack
-from infra.permissions import allow, consume, publish_results, read_objects, send, use_ledger, write_objects
+from infra.permissions import (
+    allow,
+    consume,
+    publish_results,
+    read_objects,
+    read_secret,
+    send,
+    use_ledger,
+    write_objects,
+)
 from infra.pipeline.decompression import Decompression
 from infra.pipeline.delivery import Delivery
 from infra.pipeline.operators import Operators
@@ -42,7 +51,7 @@ class PipelineStack(Stack):
             self, "Reconstruction", network=network, storage=storage, deployment=deployment
         )
         self.delivery = Delivery(self, "Delivery", storage=storage, deployment=deployment, gateway_arn=gateway_arn)
-        self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage)
+        self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage, deployment=deployment)
         self.sending: Sending | None = None
         if deployment.pacs:
             cluster = self.decompression.cluster
@@ -72,6 +81,8 @@ class PipelineStack(Stack):
         self._let_lost_scans_be_found(storage)
         if self.sending and storage.send_queue:
             self._let_results_be_sent(self.sending.task_role, storage, storage.send_queue)
+        if self.sending and deployment.pacs_certificate:
+            read_secret(self.sending.task_role, deployment.pacs_certificate)
 
     def _let_workers_be_scaled(self, storage: StorageStack) -> None:
         scale = self.decompression.scale.role
@@ -144,9 +155,10 @@ class PipelineStack(Stack):
         # HeadObject needs what GetObject needs.
         read_objects(reconcile, storage.raw)
         publish_results(reconcile, storage.results)  # pages of what is given up
-        for queue in (storage.ingest_queue, storage.reconstruct_queue):
+        outlets = list(filter(None, [storage.send_queue]))
+        for queue in (storage.ingest_queue, storage.reconstruct_queue, *outlets):
             allow(reconcile, "sqs:GetQueueAttributes", on=[queue.queue_arn])
-        for queue in (storage.ingest_queue, storage.refresh_queue):
+        for queue in (storage.ingest_queue, storage.refresh_queue, *outlets):
             send(reconcile, queue)
 
     def _let_results_be_sent(self, sender: iam.Role, storage: StorageStack, queue: sqs.Queue) -> None:

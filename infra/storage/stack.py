@@ -159,28 +159,38 @@ class StorageStack(Stack):
                 "object": {"key": [{"suffix": "/manifest.json"}]},
             },
         )
-        events.Rule(self, "ResultCompleted", event_pattern=completed, targets=[targets.SqsQueue(queue)])
+        # What can't be delivered for a day is lost otherwise: EventBridge User Guide, "Using dead-letter queues".
+        undelivered = self._dead_letters_queue("SendEvents")
+        target = targets.SqsQueue(queue, dead_letter_queue=undelivered)
+        events.Rule(self, "ResultCompleted", event_pattern=completed, targets=[target])
         CfnOutput(self, "SendQueueUrl", value=queue.queue_url)
         CfnOutput(self, "Pacs", value=archive)
         return queue
 
     def _queue(self, name: str, *, visibility_timeout: Duration, retention_period: Duration = RETENTION) -> sqs.Queue:
-        encryption: dict[str, Any] = {
-            "data_key_reuse": Duration.hours(1),
-            "encryption": sqs.QueueEncryption.KMS,
-            "encryption_master_key": self.operations_key,
-            "enforce_ssl": True,
-        }
-        dead_letters = sqs.Queue(self, f"{name}DeadLetters", retention_period=Duration.days(14), **encryption)
-        self._dead_letters[name] = dead_letters
+        dead_letters = self._dead_letters_queue(name)
         return sqs.Queue(
             self,
             f"{name}Queue",
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAX_RECEIVE_COUNT),
             retention_period=retention_period,
             visibility_timeout=visibility_timeout,
-            **encryption,
+            **self._encryption,
         )
+
+    def _dead_letters_queue(self, name: str) -> sqs.Queue:
+        queue = sqs.Queue(self, f"{name}DeadLetters", retention_period=Duration.days(14), **self._encryption)
+        self._dead_letters[name] = queue
+        return queue
+
+    @property
+    def _encryption(self) -> dict[str, Any]:
+        return {
+            "data_key_reuse": Duration.hours(1),
+            "encryption": sqs.QueueEncryption.KMS,
+            "encryption_master_key": self.operations_key,
+            "enforce_ssl": True,
+        }
 
     def _ledger(self) -> dynamodb.Table:
         return dynamodb.Table(

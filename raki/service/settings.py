@@ -51,10 +51,14 @@ class SendSettings:
     """The sender's environment."""
 
     ledger_table: str
+    memory_mib: int
+    """What the task has of it."""
     pacs: str
     """The picture archive: AETITLE@HOST:PORT."""
     pacs_calling: str
     """Our own AE title."""
+    pacs_certificate: str | None
+    """ARN of the secret that holds our own certificate with its key (PEM), where the archive asks for one."""
     pacs_tls: bool
     pacs_trusted: str | None
     """Certificates (PEM) by which the archive's is checked; None: those that the system trusts."""
@@ -111,11 +115,14 @@ class ReconcileSettings:
 
     ingest_queue_url: str
     ledger_table: str
+    pacs: str | None
+    """The picture archive that results are sent to, as AETITLE@HOST:PORT; None: there is none."""
     raw_bucket: str
     reconstruct_queue_url: str
     refresh_queue_url: str
     results_bucket: str
     scan_id_key: str
+    send_queue_url: str | None
 
 
 def from_environment(cls: type[Settings], environment: Mapping[str, str] = os.environ) -> Settings:

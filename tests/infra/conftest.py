@@ -15,6 +15,7 @@ from infra.local.deploy.synth import REPOSITORY
 from infra.service import build
 
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
+CERTIFICATE_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:raki/pacs-AbCdEf"
 # Between them they have every resource that a setting can ask for.
 DEPLOYMENTS = MappingProxyType(
     {
@@ -28,6 +29,7 @@ DEPLOYMENTS = MappingProxyType(
             "raki:monthly_budget_usd": "500",
             "raki:pacs": "ARCHIVE@10.9.8.7:11112",
             "raki:pacs_tls": "true",
+            "raki:pacs_certificate": CERTIFICATE_ARN,
             "raki:worker_architecture": "arm64",
         },
         "research": {

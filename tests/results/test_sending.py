@@ -9,16 +9,11 @@ import sys
 import time
 import tracemalloc
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from threading import Event, Thread
 
 import numpy as np
 import pydicom
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -33,6 +28,7 @@ from raki.options import choose
 from raki.results import Source, write_results
 from raki.results.reproduction import DamagedResult
 from raki.results.sending import PacsBusy, PacsRefused, PacsUnreachable, send, tls_context
+from tests.certificates import certify
 from tests.picture_archive import SYNTAXES, Archive, running
 from tests.results.example_reconstruction import example_reconstruction
 
@@ -225,7 +221,9 @@ def large(tmp_path):
 
 @pytest.mark.parametrize("largest_pdu", [16382, 0, 1 << 30], ids=["small parts", "of any size", "huge ones"])
 def test_of_a_large_file_little_is_in_memory_however_slow_the_archive(large, monkeypatch, largest_pdu):
-    monkeypatch.setattr(_config, "STORE_RECV_CHUNKED_DATASET", True)  # the archive, which is in this process, holds none
+    monkeypatch.setattr(
+        _config, "STORE_RECV_CHUNKED_DATASET", True
+    )  # the archive, which is in this process, holds none
     sizes = []
 
     def slow(event):
@@ -355,30 +353,6 @@ def certificate(tmp_path_factory):
 def client(tmp_path_factory):
     """Our own."""
     return certify("raki", tmp_path_factory.mktemp("tls"))
-
-
-def certify(whose, folder):
-    """A certificate of 127.0.0.1 with its key, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, whose)])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / f"{whose}.pem"
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(signed.public_bytes(pem) + private)
-    return path
 
 
 @pytest.fixture

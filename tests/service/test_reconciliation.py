@@ -136,11 +136,13 @@ class Rounds:
         settings = ReconcileSettings(
             ingest_queue_url=site.queue_url,
             ledger_table=site.bucket,
+            pacs=None,
             raw_bucket=site.bucket,
             reconstruct_queue_url=reconstruct_queue,
             refresh_queue_url=self.refresh_queue,
             results_bucket=self.made,
             scan_id_key="key",
+            send_queue_url=None,
         )
         clients = Clients(s3=site.s3, sqs=site.sqs, dynamodb=boto3.client("dynamodb"))
         self.reconciler = Reconciler(settings, clients)
