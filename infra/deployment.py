@@ -20,6 +20,7 @@ from raki import options
 from raki.destination import CALLING, Destination, require_title
 
 PREFIX = "raki:"
+NEW = "new"
 DEFAULTS = options.Options()
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -167,6 +168,10 @@ class Deployment(BaseModel):
         str, Field(pattern=r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+)?$")
     ] = ""
     """ARN of the secret (Secrets Manager) with our own certificate and key (PEM); empty: the archive asks for none."""
+
+    # AWS HealthImaging
+    healthimaging: Annotated[str, Field(pattern=rf"^({NEW}|[0-9a-z]{{32}})?$")] = ""
+    """The id of the data store that each result's DICOM images are imported into, or `new`; empty: they aren't."""
 
     # The computing
     scratch: Literal["nvme", "fsx-scratch", "fsx-persistent"] = "nvme"

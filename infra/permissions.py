@@ -61,6 +61,17 @@ def use_ledger(role: iam.IRole, ledger: dynamodb.Table, *actions: str) -> None:
     _use_key(role, ledger.encryption_key, "dynamodb", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt")
 
 
+def pass_role(role: iam.IRole, passed: iam.IRole, *, to: str) -> None:
+    """Names a role to one service, which then takes it on."""
+    role.add_to_principal_policy(
+        iam.PolicyStatement(
+            actions=["iam:PassRole"],
+            conditions={"StringEquals": {"iam:PassedToService": to}},
+            resources=[passed.role_arn],
+        )
+    )
+
+
 def read_secret(role: iam.IRole, arn: str) -> None:
     """Reads one secret, whichever key of the account it is encrypted with: for this secret alone, through its service.
 

@@ -91,7 +91,10 @@ class Reconciler:
 
     def _outlets(self) -> Iterator[Forgotten]:
         """Where results go beside the share, each with its queue as it is now."""
-        known = {Outlet.ARCHIVE: (self._settings.pacs, self._settings.send_queue_url)}
+        known = {
+            Outlet.ARCHIVE: (self._settings.pacs, self._settings.send_queue_url),
+            Outlet.HEALTHIMAGING: (self._settings.data_store_id, self._settings.import_queue_url),
+        }
         for outlet, (to, queue_url) in known.items():
             if to and queue_url:
                 yield Forgotten(

@@ -15,6 +15,8 @@ ALARMS = 24
 """At most: with a gateway and a file system."""
 ARCHIVE_METRICS, ARCHIVE_ALARMS = 4, 4
 """What there is of both beside these, where a picture archive is sent the results."""
+IMPORT_METRICS, IMPORT_ALARMS = 3, 7
+"""The same, where results are imported into HealthImaging."""
 DASHBOARDS = 1
 LOG_GB = 1
 """A month of logs: two Lambdas that run each minute, a few lines a scan, the network's flow logs."""
@@ -56,8 +58,12 @@ def fixed_cost(deployment: Deployment, prices: Prices, *, gpu_hour: float) -> Fi
         gateway_host=formulas.gateway_host(GATEWAY_DISKS_GB, prices) if deployment.gateway_on_ec2 else 0,
         sender=_sender(deployment, prices) if deployment.pacs else 0,
         monitoring=formulas.monitoring(
-            metrics=METRICS + (ARCHIVE_METRICS if deployment.pacs else 0),
-            alarms=ALARMS + (ARCHIVE_ALARMS if deployment.pacs else 0),
+            metrics=METRICS
+            + (ARCHIVE_METRICS if deployment.pacs else 0)
+            + (IMPORT_METRICS if deployment.healthimaging else 0),
+            alarms=ALARMS
+            + (ARCHIVE_ALARMS if deployment.pacs else 0)
+            + (IMPORT_ALARMS if deployment.healthimaging else 0),
             dashboards=DASHBOARDS,
             log_gb=LOG_GB,
             prices=prices,

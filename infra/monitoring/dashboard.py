@@ -78,6 +78,8 @@ class Dashboard(Construct):
         )
         if storage.send_queue:
             dashboard.add_widgets(_sent(), _from_image_to_archive())
+        if storage.imports:
+            dashboard.add_widgets(_imported())
         if file_system:
             dashboard.add_widgets(_graph("Free space of FSx, fullest target", [free_space(file_system)], unit="bytes"))
         dashboard.add_widgets(_last(FAILURES, log_groups))
@@ -161,6 +163,15 @@ def _sent() -> cloudwatch.GraphWidget:
         metric("SendFailures", "Sum", label="given up", period=HOUR),
     ]
     return _graph("Results for the picture archive, an hour", found, unit="results")
+
+
+def _imported() -> cloudwatch.GraphWidget:
+    found = [
+        metric("Imported", "Sum", label="imported", period=HOUR),
+        metric("ImportRetries", "Sum", label="tried in vain", period=HOUR),
+        metric("ImportFailures", "Sum", label="failed", period=HOUR),
+    ]
+    return _graph("Results for HealthImaging, an hour", found, unit="results")
 
 
 def _from_image_to_archive() -> cloudwatch.GraphWidget:

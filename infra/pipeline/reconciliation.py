@@ -24,6 +24,8 @@ class Reconciliation(Construct):
             "Reconcile",
             name="reconcile",
             environment={
+                "DATA_STORE_ID": storage.imports.data_store_id if storage.imports else NOT_THERE,
+                "IMPORT_QUEUE_URL": storage.imports.queue.queue_url if storage.imports else NOT_THERE,
                 "INGEST_QUEUE_URL": storage.ingest_queue.queue_url,
                 "LEDGER_TABLE": storage.ledger.table_name,
                 "PACS": deployment.pacs or NOT_THERE,

@@ -68,8 +68,10 @@ def is_forgotten(record: ScanRecord, noted: Sending | None, outlet: Outlet, queu
     announced = record.announced.get(outlet)
     if announced and now - announced.at < AGAIN:
         return False
+    # A job may take its time, and says when it has ended; that it does is not promised.
+    may_come = queue.has_messages or (noted is not None and noted.reached is Reached.STARTED)
     last = max([ended, *([noted.at] if noted else []), *([announced.at] if announced else [])])
-    return now - last > (OVERDUE if queue.has_messages else STILL)
+    return now - last > (OVERDUE if may_come else STILL)
 
 
 class Forgotten:
@@ -116,7 +118,8 @@ class Forgotten:
 
     def _give_up(self, record: ScanRecord, manifest: Mapping[str, Any], n: int) -> str | None:
         over = attempt(manifest, self._to, Reached.GIVEN_UP, NOBODY_CAME.format(n))
-        if not self._sendings.note(record, over):
+        if not self._sendings.note(record, over, self._outlet):
             return None
-        metrics.emit("not sent", {"SendFailures": 1}, scan_id=record.scan_id)
+        failure = {Outlet.ARCHIVE: "SendFailures", Outlet.HEALTHIMAGING: "ImportFailures"}[self._outlet]
+        metrics.emit("given up", {failure: 1}, scan_id=record.scan_id)
         return Redress.GIVE_UP.format(self._outlet)

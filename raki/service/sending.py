@@ -46,11 +46,11 @@ class Sendings:
         self._table = Table(client, table)
         self._ledger = Ledger(client, table)
 
-    def note(self, record: ScanRecord, sending: Sending) -> bool:
+    def note(self, record: ScanRecord, sending: Sending, outlet: Outlet = Outlet.ARCHIVE) -> bool:
         """False, and nothing is noted, where the scan has begun anew since it was read."""
         return self._table.update(
             record.scan_id,
-            {"sending": json.dumps({**asdict(sending), "at": sending.at.isoformat()})},
+            {str(outlet): json.dumps({**asdict(sending), "at": sending.at.isoformat()})},
             condition=SAME_RUN,
             values=_values_of_run(record),
         )

@@ -110,9 +110,26 @@ class RefreshSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportSettings:
+    """The environment of the Lambda import_results."""
+
+    data_access_role_arn: str
+    """As whom HealthImaging reads images and writes what it says of them."""
+    data_store_id: str
+    import_dead_letters_url: str
+    import_queue_url: str
+    imports_bucket: str
+    ledger_table: str
+    results_bucket: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReconcileSettings:
     """The environment of the Lambda reconcile."""
 
+    data_store_id: str | None
+    """The data store of HealthImaging that results are imported into; None: there is none."""
+    import_queue_url: str | None
     ingest_queue_url: str
     ledger_table: str
     pacs: str | None

@@ -27,6 +27,7 @@ DEPLOYMENTS = MappingProxyType(
             "raki:alarm_email": "operator@example.org",
             "raki:operators": "arn:aws:iam::123456789012:role/radiology, arn:aws:iam::123456789012:user/ann",
             "raki:monthly_budget_usd": "500",
+            "raki:healthimaging": "new",
             "raki:pacs": "ARCHIVE@10.9.8.7:11112",
             "raki:pacs_tls": "true",
             "raki:pacs_certificate": CERTIFICATE_ARN,

@@ -23,6 +23,8 @@ from infra.costs.fixed import (
     ARCHIVE_ALARMS,
     ARCHIVE_METRICS,
     DASHBOARDS,
+    IMPORT_ALARMS,
+    IMPORT_METRICS,
     KEYS,
     METRICS,
     SENDER,
@@ -487,12 +489,14 @@ def test_keys_dashboards_and_alarms_that_are_counted_are_deployed(reviewed):
     assert len(found(reviewed.templates, "AWS::KMS::Key")) == KEYS
     assert len(found(reviewed.templates, "AWS::CloudWatch::Dashboard")) == DASHBOARDS
     of_archive = ARCHIVE_ALARMS if found(reviewed.templates, "AWS::ECS::TaskDefinition")[1:] else 0
-    assert ALARMS - 8 <= len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive <= ALARMS
+    of_imports = IMPORT_ALARMS if found(reviewed.templates, "AWS::HealthImaging::Datastore") else 0
+    there = len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive - of_imports
+    assert ALARMS - 8 <= there <= ALARMS
 
 
 def test_all_metrics_are_counted():
     values = [[len(VALUES[name]) for name in dimensions] for _unit, dimensions in DIMENSIONS_OF.values()]
-    assert sum(math.prod(one) for one in values) == METRICS + ARCHIVE_METRICS
+    assert sum(math.prod(one) for one in values) == METRICS + ARCHIVE_METRICS + IMPORT_METRICS
 
 
 def test_the_worker_that_is_counted_is_deployed(reviewed):

@@ -73,6 +73,15 @@ def test_what_ended_before_the_archive_was_set_up_or_is_old_is_not_sent():
     assert not forgotten(record(GIVEN_UP_AFTER + MOMENT))
 
 
+def test_a_job_is_asked_for_when_it_has_not_said_for_long_that_it_has_ended():
+    def imported(before):
+        scan = record(timedelta(days=1), importing=noted(Reached.STARTED, before))
+        return is_forgotten(scan, scan.importing, Outlet.HEALTHIMAGING, QUEUE, NOW)
+
+    assert imported(OVERDUE + MOMENT)
+    assert not imported(OVERDUE - MOMENT)
+
+
 def test_nothing_is_announced_twice_within_an_hour():
     def again(before):
         return record(timedelta(days=1), announced={Outlet.ARCHIVE: Announced(at=NOW - before, n=1)})
@@ -120,6 +129,8 @@ def site(cloud, tmp_path):
     cloud.s3.create_bucket(Bucket=f"{cloud.bucket}-raw")
     others = cloud.sqs.create_queue(QueueName=f"{cloud.bucket}-others")["QueueUrl"]
     settings = ReconcileSettings(
+        data_store_id=None,
+        import_queue_url=None,
         ingest_queue_url=others,
         ledger_table=cloud.bucket,
         pacs=PACS,
@@ -176,6 +187,16 @@ def test_what_nobody_takes_up_is_given_up_with_a_sentence(site, written):
     assert "announced 6 times" in given_up.reason
     assert [value for value, _ in named(metrics_in(written.getvalue()), "SendFailures")] == [1]
     assert not site.run(timedelta(hours=72))
+
+
+def test_what_the_archive_has_may_be_forgotten_by_healthimaging(site):
+    both = replace(site.reconciler._settings, data_store_id="d" * 32, import_queue_url=site.cloud.dead_letters_url)
+    site.reconciler._settings = both
+    site.note(Reached.SENT)
+    assert site.run() == {"announce to importing": 1}
+    assert not site.announced()
+    (body,) = site.cloud.dead_letters()
+    assert completed(body) == (site.cloud.bucket, "site/a/manifest.json")
 
 
 def test_a_result_without_images_has_nothing_to_send(site, tmp_path):

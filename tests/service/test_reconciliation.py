@@ -134,6 +134,8 @@ class Rounds:
         )
         self.refresh_queue = site.sqs.create_queue(QueueName=f"{site.bucket}-refresh")["QueueUrl"]
         settings = ReconcileSettings(
+            data_store_id=None,
+            import_queue_url=None,
             ingest_queue_url=site.queue_url,
             ledger_table=site.bucket,
             pacs=None,
