@@ -103,6 +103,7 @@ def _scan_rows(workload: Workload) -> dict[str, Amount]:
         "gateway": lambda one: one.scan.gateway,
         "egress": lambda one: one.scan.egress,
         "requests to S3": lambda one: one.scan.requests,
+        "HealthImaging, first month": lambda one: one.scan.healthimaging,
         "[bold]a scan[/bold]": lambda one: one.scan.total,
         "(GPU, if on demand)": lambda one: one.on_demand_gpu,
     }
@@ -130,6 +131,7 @@ SHARE_ROWS: dict[str, Amount] = {
 KEPT_ROWS: dict[str, Amount] = {
     "archive of a scan, each month": lambda one: one.archive_month,
     "results of a scan, each month": lambda one: one.results_month,
+    "its images in HealthImaging": lambda one: one.healthimaging_month,
 }
 GROWTH_ROWS: dict[str, Amount] = {"added to each later month's bill": lambda one: one.growth}
 

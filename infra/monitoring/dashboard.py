@@ -61,6 +61,7 @@ class Dashboard(Construct):
             "reconstruct": storage.reconstruct_queue,
             "refresh": storage.refresh_queue,
             **({"send": storage.send_queue} if storage.send_queue else {}),
+            **({"import": storage.imports.queue} if storage.imports else {}),
         }
         dashboard.add_widgets(
             cloudwatch.TextWidget(markdown=FIRST_AID, width=WIDTH // 2, height=HEIGHT),

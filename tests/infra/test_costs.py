@@ -70,6 +70,9 @@ PRICES = Prices(
     deep_archive_transition_thousand=0.05,
     deep_archive_restore_gb=0.02,
     deep_archive_bulk_restore_gb=0.0025,
+    healthimaging_gb_month=0.105,
+    healthimaging_archive_gb_month=0.006,
+    healthimaging_least_mb=5,
     gateway_gb=0.01,
     gateway_free_gb=100,
     gateway_most_month=125,
@@ -97,6 +100,7 @@ WORKLOAD = Workload(
     prepared_gb=7.2,
     prepared_days=21,
     results_gb=0.24,
+    imported_gb=0,
     decompress_minutes=3,
     run_minutes=10,
     boot_minutes=5,
@@ -296,6 +300,29 @@ def test_scans_share_a_boot_as_they_come():
 def test_a_warm_gpu_does_what_it_has_the_time_for():
     idle = estimate(deployment("clinic"), replace(WORKLOAD, scans_per_day=60), PRICES)
     assert idle.scan.gpu == idle.on_demand_gpu == 0  # 1260 scans of 10 min are 210 of 239 hours
+
+
+def test_images_in_healthimaging_are_billed_by_the_month_and_as_5_mb_at_least():
+    def of(gb):
+        return estimate(deployment("minimal"), replace(WORKLOAD, imported_gb=gb), PRICES)
+
+    # 0.1 GB * 0.105 in the first month, * 0.006 in each later one; 5 MB * 0.105
+    assert of(0.1).scan.healthimaging == pytest.approx(0.0105)
+    assert of(0.1).healthimaging_month == pytest.approx(0.0006)
+    assert of(0.001).scan.healthimaging == pytest.approx(0.005 * 0.105)
+    assert of(0).scan.healthimaging == of(0).healthimaging_month == 0
+    assert of(0.1).growth - of(0).growth == pytest.approx(4200 * 0.0006)
+    assert of(0.1).scan.total - of(0).scan.total == pytest.approx(0.0105)
+
+
+def test_the_command_counts_imports_where_it_is_asked_to():
+    arguments = ("--scans-per-day", 200, "--gb", 2.4, "--profile", "minimal", "--json")
+    without, imported = (
+        json.loads(run(*arguments, *more).stdout)["estimates"][0] for more in ((), ("--imported-gb", 0.1))
+    )
+    assert (without["scan"]["healthimaging"], imported["scan"]["healthimaging"]) == (0, pytest.approx(0.0105))
+    watching = IMPORT_METRICS * PRICES.metric_month + IMPORT_ALARMS * PRICES.alarm_month
+    assert imported["fixed"]["monitoring"] - without["fixed"]["monitoring"] == pytest.approx(watching)
 
 
 def test_workers_are_priced_by_their_architecture():

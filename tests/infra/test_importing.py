@@ -1,6 +1,8 @@
 """Where a data store of HealthImaging is named, or asked for, results are imported into it; else there is nothing."""
 
 import json
+import subprocess
+import sys
 from dataclasses import fields
 
 import aws_cdk as cdk
@@ -101,6 +103,20 @@ def test_the_lambda_gets_the_environment_that_its_settings_read(clinic):
     (function,) = found(clinic["RakiPipeline"], "AWS::Lambda::Function", "ImportResults").values()
     assert set(function["Environment"]["Variables"]) == {field.name.upper() for field in fields(ImportSettings)}
     assert function["Handler"] == "lambdas.import_results.handler"
+
+
+def test_the_handler_is_in_the_archive_and_starts_without_anything_numeric(all_reviewed):
+    assembly = all_reviewed["clinic"].folder
+    files = json.loads((assembly / "RakiPipeline.assets.json").read_text())["files"].values()
+    sources = [assembly / file["source"]["path"] for file in files]
+    (archive,) = [source for source in sources if (source / "lambdas").is_dir()]
+    probe = (
+        f"import sys; sys.path[:0] = [{str(archive)!r}]; import lambdas.import_results as m;"
+        "assert callable(m.handler);"
+        f"assert m.__file__.startswith({str(archive)!r}), m.__file__;"
+        "heavy = {'torch', 'numpy', 'h5py'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-P", "-c", probe], cwd=archive, check=True)
 
 
 def test_healthimaging_takes_its_role_on_for_this_data_store_and_account_alone(clinic):
