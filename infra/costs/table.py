@@ -51,6 +51,7 @@ def as_json(estimates: Sequence[Estimate], workload: Workload, price_list: Price
                 "scan_on_demand": one.on_demand_month / one.scans,
                 "archive_month_a_scan": one.archive_month,
                 "results_month_a_scan": one.results_month,
+                "healthimaging_month_a_scan": one.healthimaging_month,
                 "growth_a_month": one.growth,
                 "gpu_hours_a_day": {"needed": one.gpu_hours_needed, "there": one.gpu_hours_there},
             }

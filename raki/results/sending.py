@@ -199,7 +199,7 @@ def _ask(association: Association, path: Path, *, as_it_is: bool) -> Dataset:
         _config.STORE_SEND_CHUNKED_DATASET = before
 
 
-class _Ahead(Queue):
+class _Ahead(Queue[Any]):
     """What waits for the network, a few parts of a file at most.
 
     pynetdicom's own queue takes all of a file as fast as the disk yields it, however slow the archive. What is put here
@@ -226,7 +226,8 @@ def _hold_little(association: Association) -> None:
     """
     provider = association.dul
     provider.to_provider_queue = _Ahead(provider)
-    provider.socket.socket.settimeout(ANSWER_S)
+    if provider.socket and provider.socket.socket:
+        provider.socket.socket.settimeout(ANSWER_S)
     for item in association.acceptor.user_information:
         if isinstance(item, MaximumLengthNotification):
             # 0 is: of any length (PS3.8, D.1).

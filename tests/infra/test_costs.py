@@ -318,11 +318,12 @@ def test_images_in_healthimaging_are_billed_by_the_month_and_as_5_mb_at_least():
 def test_the_command_counts_imports_where_it_is_asked_to():
     arguments = ("--scans-per-day", 200, "--gb", 2.4, "--profile", "minimal", "--json")
     without, imported = (
-        json.loads(run(*arguments, *more).stdout)["estimates"][0] for more in ((), ("--imported-gb", 0.1))
+        json.loads(run(*arguments, *more).stdout)["profiles"]["minimal"] for more in ((), ("--imported-gb", 0.1))
     )
-    assert (without["scan"]["healthimaging"], imported["scan"]["healthimaging"]) == (0, pytest.approx(0.0105))
+    assert without["each_scan"]["healthimaging"] == 0
+    assert imported["each_scan"]["healthimaging"] == pytest.approx(0.0105)
     watching = IMPORT_METRICS * PRICES.metric_month + IMPORT_ALARMS * PRICES.alarm_month
-    assert imported["fixed"]["monitoring"] - without["fixed"]["monitoring"] == pytest.approx(watching)
+    assert imported["each_month"]["monitoring"] - without["each_month"]["monitoring"] == pytest.approx(watching)
 
 
 def test_workers_are_priced_by_their_architecture():
