@@ -97,10 +97,15 @@ class Reconciler:
         }
         for outlet, (to, queue_url) in known.items():
             if to and queue_url:
+                try:
+                    queue = Queue.seen(self._sqs, queue_url)
+                except ClientError:  # the scans have their turn all the same
+                    LOG.exception("an outlet's queue can't be seen")
+                    continue
                 yield Forgotten(
                     outlet,
                     to=to,
-                    queue=Queue.seen(self._sqs, queue_url),
+                    queue=queue,
                     s3=self._s3,
                     sqs=self._sqs,
                     sendings=self._sendings,

@@ -199,6 +199,16 @@ def test_what_the_archive_has_may_be_forgotten_by_healthimaging(site):
     assert completed(body) == (site.cloud.bucket, "site/a/manifest.json")
 
 
+def test_a_queue_that_is_gone_leaves_the_other_outlets_their_turn(site):
+    site.reconciler._settings = replace(
+        site.reconciler._settings,
+        data_store_id="d" * 32,
+        import_queue_url=site.cloud.dead_letters_url,
+        send_queue_url=f"{site.cloud.queue_url}-gone",
+    )
+    assert site.run() == {"announce to importing": 1}
+
+
 def test_a_result_without_images_has_nothing_to_send(site, tmp_path):
     publish(site.cloud, tmp_path / "report.html")
     assert not site.run()
