@@ -14,6 +14,7 @@ PREPARED = f"{_STORAGE}Prepared9D5FCEADArnE0DD3644/*]"
 RESULTS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*]"
 MANIFESTS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*/manifest.json]"
 IMAGES = f"{_STORAGE}Results25575328Arn5DD4F5AA/*.dcm]"
+_IMPORTS = f"{_STORAGE}ImportsC5EA4F6FArnBBEA0D9A"
 _ACCOUNT = "<AWS::Region>:<AWS::AccountId>"
 ARN = "IAM5[Resource::arn:<AWS::Partition>"
 
@@ -42,6 +43,8 @@ JOB = "RakiPipeline/Reconstruction/JobRole/*"
 REFRESH = "RakiPipeline/Delivery/Refresh/*"
 RECONCILE = "RakiPipeline/Reconciliation/Reconcile/*"
 SENDER = "RakiPipeline/Sending/TaskRole/*"
+IMPORTER = "RakiPipeline/Importing/ImportResults/*"
+HEALTHIMAGING = "RakiPipeline/Importing/DataAccess/*"
 OPERATOR = "RakiPipeline/Operators/Role/*"
 INSTANCES = "RakiPipeline/Reconstruction/Instances/Role/*"
 NOTEBOOK = "RakiDevelopment/Notebook/Role/*"
@@ -68,9 +71,28 @@ ACKNOWLEDGED = (
         REFRESH,
         RECONCILE,
         SENDER,
+        IMPORTER,
         why="Manifests alone: what an earlier run wrote, which scan has ended.",
     ),
+    _aws(
+        f"{_IMPORTS}/input/*]",
+        IMPORTER,
+        HEALTHIMAGING,
+        why="Copies of any result's images; one writes them, the other reads them.",
+    ),
+    _aws(
+        f"{_IMPORTS}/output/*]",
+        IMPORTER,
+        HEALTHIMAGING,
+        why="HealthImaging names what it writes; it is read for how a job ended.",
+    ),
+    _aws(IMAGES, IMPORTER, why="Any result's DICOM images go to the site's data store, and nothing else of it."),
     _aws(IMAGES, SENDER, why="Any result's DICOM images go to the site's archive, and nothing else of it."),
+    _aws(
+        f"{ARN}:kms:{_ACCOUNT}:key/*]",
+        SENDER,
+        why="Whichever key the site has encrypted its secret with; by its condition for that one secret alone.",
+    ),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/*]", NOTEBOOK, why="The objects of the notebook's own bucket."),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/source/*]", BUILDS, why="Any commit's sources, read only."),
     # Permissions with a wildcard: what has no name yet, or none at all
@@ -126,7 +148,13 @@ ACKNOWLEDGED = (
     _aws(
         "SQS3", "*/Notices/*", why="A notice is worth nothing after a minute, when the schedule does what it asked for."
     ),
-    _hipaa("LambdaDLQ", REFRESH, why="It is fed by a queue, which has dead letters."),
+    _aws(
+        "SQS3",
+        "RakiStorage/SendEventsDeadLetters/*",
+        "RakiStorage/ImportEventsDeadLetters/*",
+        why="These are the dead letters, of a rule and no queue.",
+    ),
+    _hipaa("LambdaDLQ", REFRESH, IMPORTER, why="It is fed by a queue, which has dead letters."),
     _hipaa("LambdaDLQ", ACTIVATION, why="CloudFormation waits for its answer and reports a missing one."),
     _hipaa(
         "LambdaInsideVPC",
@@ -149,8 +177,9 @@ ACKNOWLEDGED = (
     _hipaa(
         "S3BucketVersioningEnabled",
         "RakiStorage/Prepared/Resource",
+        "RakiStorage/Imports/Resource",
         *LOG_BUCKETS,
-        why="Prepared scans can be made again from raw ones; logs are only ever added to.",
+        why="Prepared scans and copies of images can be made again; logs are only ever added to.",
     ),
     _hipaa("S3DefaultEncryptionKMS", *LOG_BUCKETS, why="S3 delivers its logs to buckets with its own encryption only."),
     _hipaa(

@@ -20,6 +20,7 @@ from raki import options
 from raki.destination import CALLING, Destination, require_title
 
 PREFIX = "raki:"
+NEW = "new"
 DEFAULTS = options.Options()
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -163,6 +164,14 @@ class Deployment(BaseModel):
     """Whether the connection is encrypted, and the archive's certificate checked."""
     pacs_trusted: Annotated[str, AfterValidator(_certificates)] = ""
     """File of the certificates (PEM) by which it is checked; empty: those that the sender's system trusts."""
+    pacs_certificate: Annotated[
+        str, Field(pattern=r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+)?$")
+    ] = ""
+    """ARN of the secret (Secrets Manager) with our own certificate and key (PEM); empty: the archive asks for none."""
+
+    # AWS HealthImaging
+    healthimaging: Annotated[str, Field(pattern=rf"^({NEW}|[0-9a-z]{{32}})?$")] = ""
+    """The id of the data store that each result's DICOM images are imported into, or `new`; empty: they aren't."""
 
     # The computing
     scratch: Literal["nvme", "fsx-scratch", "fsx-persistent"] = "nvme"
@@ -241,6 +250,8 @@ class Deployment(BaseModel):
             )
         if self.pacs_trusted and not self.pacs_tls:
             raise ValueError(f"{PREFIX}pacs_trusted names certificates, which {PREFIX}pacs_tls has to ask for")
+        if self.pacs_certificate and not self.pacs_tls:
+            raise ValueError(f"{PREFIX}pacs_certificate is shown by TLS alone, which {PREFIX}pacs_tls has to ask for")
         if self.pacs_tls and not self.pacs:
             raise ValueError(f"{PREFIX}pacs_tls is of no use without {PREFIX}pacs, the archive's AETITLE@HOST:PORT")
         if self.warm_until <= self.warm_from:

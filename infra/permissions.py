@@ -61,6 +61,37 @@ def use_ledger(role: iam.IRole, ledger: dynamodb.Table, *actions: str) -> None:
     _use_key(role, ledger.encryption_key, "dynamodb", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt")
 
 
+def pass_role(role: iam.IRole, passed: iam.IRole, *, to: str) -> None:
+    """Names a role to one service, which then takes it on."""
+    role.add_to_principal_policy(
+        iam.PolicyStatement(
+            actions=["iam:PassRole"],
+            conditions={"StringEquals": {"iam:PassedToService": to}},
+            resources=[passed.role_arn],
+        )
+    )
+
+
+def read_secret(role: iam.IRole, arn: str) -> None:
+    """Reads one secret, whichever key of the account it is encrypted with: for this secret alone, through its service.
+
+    AWS Secrets Manager User Guide, "Secret encryption and decryption": the encryption context has the secret's ARN.
+    """
+    allow(role, "secretsmanager:GetSecretValue", on=[arn])
+    stack = Stack.of(role)
+    of_secret = {
+        "kms:EncryptionContext:SecretARN": arn,
+        "kms:ViaService": f"secretsmanager.{stack.region}.amazonaws.com",
+    }
+    role.add_to_principal_policy(
+        iam.PolicyStatement(
+            actions=["kms:Decrypt"],
+            conditions={"StringEquals": of_secret},
+            resources=[stack.format_arn(service="kms", resource="key", resource_name="*")],
+        )
+    )
+
+
 def _use_key(role: iam.IRole, key: kms.IKey | None, service: str, *actions: str) -> None:
     if key is None:
         raise ValueError(f"what is reached through {service} has no key of the deployment's; give it one")

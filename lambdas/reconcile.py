@@ -1,6 +1,7 @@
-"""Finds scans that nothing will move any more, and files that the ledger never saw, and sets them going again.
+"""Finds scans that nothing will move any more, files that the ledger never saw and results that nobody sent on.
 
-Runs twice an hour. It asks for what S3 and the stages would have asked for; the work is theirs.
+Runs twice an hour and sets them going again. It asks for what S3 and the stages would have asked for; the work is
+theirs.
 """
 
 from collections import Counter
@@ -20,12 +21,14 @@ from raki.errors import PermanentError, RakiError, Removed, StoodStill, Supersed
 from raki.manifest import MANIFEST
 from raki.names import companions_of, is_scan, noise_beside
 from raki.service import log, metrics, objects, pages
+from raki.service.forgotten import Forgotten, Queue
 from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ScanArrived, notification
 from raki.service.pages import Told
 from raki.service.reconciliation import Remedy, Surroundings, has_stood_still, is_lost, remedy
-from raki.service.record import ENDED
+from raki.service.record import ENDED, Outlet
 from raki.service.scheduling import PATIENT, depth
+from raki.service.sending import Sendings
 from raki.service.settings import ReconcileSettings, from_environment
 from raki.service.standing import find_standing
 
@@ -67,6 +70,7 @@ class Reconciler:
         self._settings = settings
         self._s3, self._sqs = clients.s3, clients.sqs
         self._ledger = Ledger(clients.dynamodb, settings.ledger_table)
+        self._sendings = Sendings(clients.dynamodb, settings.ledger_table)
 
     def run(self, now: datetime) -> Iterator[str]:
         """The name of each remedy, as it is applied; one that fails is logged and leaves the others their turn."""
@@ -76,11 +80,39 @@ class Reconciler:
         }
         has_messages = {stage: depth(self._sqs, url).total > 0 for stage, url in queues.items()}
         around = Surroundings(now=now, has_messages=has_messages)
+        outlets = list(self._outlets())
         for record in self._ledger.scans():
             if is_lost(record, around):
                 yield from self._tried(record.scan_id, partial(self._treat, record))
+            for outlet in outlets:
+                if outlet.includes(record, now):
+                    yield from self._tried(record.scan_id, partial(outlet.treat, record, now))
         for key in self._unseen(around):
             yield from self._tried("", partial(self._enter, key))
+
+    def _outlets(self) -> Iterator[Forgotten]:
+        """Where results go beside the share, each with its queue as it is now."""
+        known = {
+            Outlet.ARCHIVE: (self._settings.pacs, self._settings.send_queue_url),
+            Outlet.HEALTHIMAGING: (self._settings.data_store_id, self._settings.import_queue_url),
+        }
+        for outlet, (to, queue_url) in known.items():
+            if to and queue_url:
+                try:
+                    queue = Queue.seen(self._sqs, queue_url)
+                except ClientError:  # the scans have their turn all the same
+                    LOG.exception("an outlet's queue can't be seen")
+                    continue
+                yield Forgotten(
+                    outlet,
+                    to=to,
+                    queue=queue,
+                    s3=self._s3,
+                    sqs=self._sqs,
+                    sendings=self._sendings,
+                    ledger=self._ledger,
+                    results_bucket=self._settings.results_bucket,
+                )
 
     def _tried(self, scan_id: str, act: Callable[[], str | None]) -> Iterator[str]:
         try:

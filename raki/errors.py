@@ -115,7 +115,7 @@ class StoodStill(PermanentError):
 
 
 class TooLarge(PermanentError):
-    """A sound scan that takes more memory than the machine has that is to reconstruct it."""
+    """A sound scan, or a result, that takes more memory or disk than the machine has that is to work on it."""
 
     exit_code = 23
 

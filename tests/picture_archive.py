@@ -33,13 +33,17 @@ class Archive:
 
 
 @contextmanager
-def running(archive, *, kinds=KINDS, syntaxes=SYNTAXES, known_callers=(), tls=None, port=0):
+def running(
+    archive, *, kinds=KINDS, syntaxes=SYNTAXES, known_callers=(), tls=None, port=0, largest_pdu=None, received=None
+):
     entity = AE("ARCHIVE")
     entity.require_called_aet = True
     entity.require_calling_aet = list(known_callers)
     for kind in kinds:
         entity.add_supported_context(kind, list(syntaxes))
-    handlers = [(evt.EVT_C_STORE, archive.store)]
+    if largest_pdu is not None:
+        entity.maximum_pdu_size = largest_pdu
+    handlers = [(evt.EVT_C_STORE, archive.store), *([(evt.EVT_DATA_RECV, received)] if received else [])]
     server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
     archive.port = server.socket.getsockname()[1]
     try:

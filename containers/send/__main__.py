@@ -1,13 +1,14 @@
 """Sends the images of finished results to the site's picture archive (PACS), as a scanner does: C-STORE."""
 
 import logging
+import ssl
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import NamedTemporaryFile, TemporaryDirectory, gettempdir
 from typing import Any
 
 import boto3
@@ -15,7 +16,7 @@ from botocore.client import BaseClient
 
 from containers import command_line, health
 from raki.destination import Destination
-from raki.errors import RakiError, Superseded, TransientError
+from raki.errors import RakiError, Superseded, TooLarge, TransientError
 from raki.manifest import MANIFEST
 from raki.results.sending import PacsBusy, PacsClosed, PacsRefused, PacsUnreachable, send, tls_context
 from raki.service import metrics
@@ -40,6 +41,8 @@ LOG = logging.getLogger("raki.send")
 
 BEATS_PER_LEASE = 3
 OF_THE_ARCHIVE = (PacsBusy, PacsRefused, PacsUnreachable)
+OWN_MIB = 256
+"""Of the task's memory: what the program takes for itself, whatever it sends."""
 
 
 class Sender:
@@ -54,6 +57,7 @@ class Sender:
         jitter: Random | None = None,
     ) -> None:
         self._destination = destination
+        self._memory_bytes = (settings.memory_mib - OWN_MIB) << 20
         self._s3: BaseClient = boto3.client("s3")
         self._consumer = Consumer(boto3.client("sqs"), settings.send_queue_url, settings.send_dead_letters_url)
         self._sendings = Sendings(boto3.client("dynamodb"), settings.ledger_table)
@@ -111,7 +115,7 @@ class Sender:
             self._send(record, manifest, bucket, folder)
         except (Overtaken, Superseded):
             LOG.info("not to be sent any more", extra={"scan_id": scan_id})
-        except OF_THE_ARCHIVE as error:
+        except (*OF_THE_ARCHIVE, TooLarge) as error:
             self._failed(message, manifest, error)
             return
         except TransientError:
@@ -124,7 +128,7 @@ class Sender:
         """Sends a result unless the archive has it.
 
         Raises:
-            Overtaken, Superseded, TransientError, PacsRefused
+            Overtaken, Superseded, TransientError, PacsRefused, TooLarge
         """
         to, scan_id, before = str(self._destination), record.scan_id, record.sending
         if before and before.reached is Reached.SENT and before.digest == digest_of(manifest, to):
@@ -138,7 +142,7 @@ class Sender:
             files = fetch_images(self._s3, bucket, folder, manifest, Path(scratch))
             # Another version may take the folder over at any moment: from the next file on nothing of this one is sent.
             go_on()
-            send(files, self._destination, progress=go_on)
+            send(files, self._destination, progress=go_on, memory_bytes=self._memory_bytes)
         done = attempt(manifest, to, Reached.SENT)
         self._sendings.note(record, done)
         seconds = max(0.0, (done.at - record.entered_at[State.RECONSTRUCTED]).total_seconds())
@@ -147,7 +151,7 @@ class Sender:
 
     def _failed(self, message: Message, manifest: dict[str, Any], error: RakiError) -> None:
         """Gives a message back for a while, or up where no waiting helps. What the archive says is in no log."""
-        is_refused = isinstance(error, PacsRefused) and not isinstance(error, PacsClosed)
+        is_refused = isinstance(error, PacsRefused | TooLarge) and not isinstance(error, PacsClosed)
         reached = Reached.GIVEN_UP if is_refused or is_too_old(message.sent_at_s, time.time()) else Reached.WAITS
         scan_id, failure_class = manifest["scan_id"], error.failure_class
         self._note(manifest, reached, error.sentence)
@@ -182,6 +186,7 @@ def destination_of(settings: SendSettings) -> Destination:
 
     Raises:
         ValueError, OSError: they name none, or the certificates are none.
+        ClientError: the secret with our own can't be read.
     """
     tls = None
     if settings.pacs_tls:
@@ -189,7 +194,28 @@ def destination_of(settings: SendSettings) -> Destination:
         if trusted and settings.pacs_trusted:
             trusted.write_text(settings.pacs_trusted)
         tls = tls_context(trusted=trusted)
+        if settings.pacs_certificate:
+            _show_certificate(tls, settings.pacs_certificate)
     return Destination.parse(settings.pacs, calling=settings.pacs_calling, tls=tls)
+
+
+def _show_certificate(tls: ssl.SSLContext, secret: str) -> None:
+    """Has our own certificate shown to the archive. OpenSSL reads files alone: this one is there for that moment.
+
+    Raises:
+        ValueError: the secret holds none; nothing of what it holds is said.
+    """
+    held = boto3.client("secretsmanager").get_secret_value(SecretId=secret).get("SecretString", "")
+    with NamedTemporaryFile("w", suffix=".pem") as file:  # its owner's alone
+        file.write(held)
+        file.flush()
+        try:
+            tls.load_cert_chain(file.name, password="")
+        except ssl.SSLError:
+            raise ValueError(
+                f"the secret {secret} is no certificate with its private key: both are needed, one behind the other, "
+                "as PEM, the key without a passphrase"
+            ) from None
 
 
 def main() -> int:

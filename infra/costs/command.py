@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from infra.costs.estimate import INSTANCES, Workload, estimate
 from infra.costs.prices import PricesError
-from infra.deployment import PROFILES, Deployment
+from infra.deployment import NEW, PROFILES, Deployment
 
 CONSOLE = Console()
 
@@ -51,6 +51,9 @@ def cost(
     gateway_on_ec2: Annotated[
         bool, typer.Option("--gateway-on-ec2", help="Count a gateway in AWS instead of one on the site's own host.")
     ] = False,
+    imported_gb: Annotated[
+        float, typer.Option(min=0, help="DICOM images of a scan that go into HealthImaging, in GB; 0: none do.")
+    ] = 0,
     prices: Annotated[Path | None, typer.Option(help="A file of prices instead of the package's prices.toml.")] = None,
     as_json_text: Annotated[bool, typer.Option("--json", help="Print everything as JSON, without rounding.")] = False,
 ) -> None:
@@ -72,6 +75,7 @@ def cost(
         prepared_gb=gb * k_space_ratio,
         prepared_days=k_space_days,
         results_gb=gb * results_ratio,
+        imported_gb=imported_gb,
         decompress_minutes=decompress_minutes,
         run_minutes=run_minutes,
         boot_minutes=boot_minutes,
@@ -86,7 +90,7 @@ def cost(
     except PricesError as error:
         raise typer.BadParameter(str(error), param_hint="--prices") from None
     names = [_one_of(profile, tuple(PROFILES), "--profile")] if profile else list(PROFILES)
-    deployments = [_deployment(name, gateway_on_ec2=gateway_on_ec2) for name in names]
+    deployments = [_deployment(name, gateway_on_ec2=gateway_on_ec2, healthimaging=imported_gb > 0) for name in names]
     estimates = [estimate(deployment, workload, price_list.numbers) for deployment in deployments]
     if as_json_text:
         typer.echo(json.dumps(as_json(estimates, workload, price_list), indent=2))
@@ -102,7 +106,8 @@ def _one_of(value: str, names: tuple[str, ...], option: str) -> str:
     return value
 
 
-def _deployment(profile: str, *, gateway_on_ec2: bool) -> Deployment:
+def _deployment(profile: str, *, gateway_on_ec2: bool, healthimaging: bool) -> Deployment:
     # Whom the gateway's share admits costs nothing, but a gateway can't be deployed without it.
     gateway = {"raki:gateway_on_ec2": True, "raki:share_clients": "10.0.0.0/8"} if gateway_on_ec2 else {}
-    return Deployment.from_context({"raki:profile": profile, **gateway})
+    imports = {"raki:healthimaging": NEW} if healthimaging else {}
+    return Deployment.from_context({"raki:profile": profile, **gateway, **imports})

@@ -36,6 +36,8 @@ class Workload:
     prepared_days: float
     """For how long the prepared bucket keeps it."""
     results_gb: float
+    imported_gb: float
+    """DICOM images that are imported into HealthImaging; 0: none are."""
     decompress_minutes: float
     run_minutes: float
     """On the GPU."""
@@ -66,6 +68,7 @@ class ScanCost:
     gateway: float
     egress: float
     requests: float
+    healthimaging: float
 
     @property
     def total(self) -> float:
@@ -86,6 +89,8 @@ class Estimate:
     """Keeping one raw scan in the archive, USD a month."""
     results_month: float
     """Keeping one scan's results, USD a month."""
+    healthimaging_month: float
+    """Keeping one scan's images in HealthImaging, as an archive, USD a month."""
     fixed: FixedCost
     gpu_hours_needed: float
     """A day."""
@@ -105,7 +110,7 @@ class Estimate:
     @property
     def growth(self) -> float:
         """USD that the scans of a month add to the bill of each later month, for what is kept for good."""
-        return self.scans * (self.archive_month + self.results_month)
+        return self.scans * (self.archive_month + self.results_month + self.healthimaging_month)
 
 
 def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Estimate:
@@ -129,10 +134,12 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
             gateway=formulas.gateway(workload.raw_gb * workload.scans, prices) / workload.scans,
             egress=formulas.egress(workload.results_gb * workload.scans, prices) / workload.scans,
             requests=_requests(workload, prices),
+            healthimaging=formulas.image_set(workload.imported_gb, prices.healthimaging_gb_month, prices),
         ),
         on_demand_gpu=gpu_cost(deployment, workload, gpu_hour),
         archive_month=formulas.archived(raw_gb, 1, prices),
         results_month=results_month,
+        healthimaging_month=formulas.image_set(workload.imported_gb, prices.healthimaging_archive_gb_month, prices),
         fixed=fixed_cost(deployment, prices, gpu_hour=gpu_hour),
         gpu_hours_needed=workload.scans_per_day * workload.run_minutes / 60,
         gpu_hours_there=deployment.max_reconstruction_jobs * 24.0,

@@ -13,8 +13,10 @@ METRICS = 44
 """Metrics of our own, each value of a dimension one: all that there can be, though CloudWatch bills only used ones."""
 ALARMS = 24
 """At most: with a gateway and a file system."""
-ARCHIVE_METRICS, ARCHIVE_ALARMS = 4, 2
+ARCHIVE_METRICS, ARCHIVE_ALARMS = 4, 4
 """What there is of both beside these, where a picture archive is sent the results."""
+IMPORT_METRICS, IMPORT_ALARMS = 3, 7
+"""The same, where results are imported into HealthImaging."""
 DASHBOARDS = 1
 LOG_GB = 1
 """A month of logs: two Lambdas that run each minute, a few lines a scan, the network's flow logs."""
@@ -56,8 +58,12 @@ def fixed_cost(deployment: Deployment, prices: Prices, *, gpu_hour: float) -> Fi
         gateway_host=formulas.gateway_host(GATEWAY_DISKS_GB, prices) if deployment.gateway_on_ec2 else 0,
         sender=_sender(deployment, prices) if deployment.pacs else 0,
         monitoring=formulas.monitoring(
-            metrics=METRICS + (ARCHIVE_METRICS if deployment.pacs else 0),
-            alarms=ALARMS + (ARCHIVE_ALARMS if deployment.pacs else 0),
+            metrics=METRICS
+            + (ARCHIVE_METRICS if deployment.pacs else 0)
+            + (IMPORT_METRICS if deployment.healthimaging else 0),
+            alarms=ALARMS
+            + (ARCHIVE_ALARMS if deployment.pacs else 0)
+            + (IMPORT_ALARMS if deployment.healthimaging else 0),
             dashboards=DASHBOARDS,
             log_gb=LOG_GB,
             prices=prices,
@@ -69,9 +75,11 @@ def interface_endpoints(deployment: Deployment) -> int:
     """How many interface endpoints each zone has; none where a NAT gateway does their work."""
     if deployment.egress == "nat":
         return 0
-    # A gateway within the network reaches its service, and what keeps the password of a guest of an SMB share.
-    for_gateway = 1 + (deployment.share_protocol == "smb") if deployment.gateway_on_ec2 else 0
-    return len(INTERFACE_ENDPOINTS) + for_gateway
+    # A gateway within the network reaches its service, and what keeps the password of a guest of an SMB share; that
+    # keeps the sender's certificate too, and is one endpoint for both.
+    for_gateway = int(deployment.gateway_on_ec2)
+    for_secrets = (deployment.gateway_on_ec2 and deployment.share_protocol == "smb") or deployment.pacs_certificate
+    return len(INTERFACE_ENDPOINTS) + for_gateway + bool(for_secrets)
 
 
 def warm_gpu_hours(deployment: Deployment) -> float:

@@ -55,6 +55,11 @@ def archived(gb: float, months: float, prices: Prices) -> float:
     return gb * months * prices.deep_archive_gb_month
 
 
+def image_set(gb: float, gb_month: float, prices: Prices) -> float:
+    """A month of one image set in HealthImaging: GB, at least the smallest that is billed, * price."""
+    return max(gb, prices.healthimaging_least_mb / 1000) * gb_month if gb else 0
+
+
 def restored(gb: float, prices: Prices, *, bulk: bool) -> float:
     """Objects got back from Deep Archive for once: GB * price of the slower or the faster way."""
     return gb * (prices.deep_archive_bulk_restore_gb if bulk else prices.deep_archive_restore_gb)

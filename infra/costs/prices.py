@@ -32,6 +32,9 @@ class Prices:
     deep_archive_transition_thousand: float
     deep_archive_restore_gb: float
     deep_archive_bulk_restore_gb: float
+    healthimaging_gb_month: float
+    healthimaging_archive_gb_month: float
+    healthimaging_least_mb: float
     gateway_gb: float
     gateway_free_gb: float
     gateway_most_month: float

@@ -51,6 +51,7 @@ def as_json(estimates: Sequence[Estimate], workload: Workload, price_list: Price
                 "scan_on_demand": one.on_demand_month / one.scans,
                 "archive_month_a_scan": one.archive_month,
                 "results_month_a_scan": one.results_month,
+                "healthimaging_month_a_scan": one.healthimaging_month,
                 "growth_a_month": one.growth,
                 "gpu_hours_a_day": {"needed": one.gpu_hours_needed, "there": one.gpu_hours_there},
             }
@@ -103,6 +104,7 @@ def _scan_rows(workload: Workload) -> dict[str, Amount]:
         "gateway": lambda one: one.scan.gateway,
         "egress": lambda one: one.scan.egress,
         "requests to S3": lambda one: one.scan.requests,
+        "HealthImaging, first month": lambda one: one.scan.healthimaging,
         "[bold]a scan[/bold]": lambda one: one.scan.total,
         "(GPU, if on demand)": lambda one: one.on_demand_gpu,
     }
@@ -130,6 +132,7 @@ SHARE_ROWS: dict[str, Amount] = {
 KEPT_ROWS: dict[str, Amount] = {
     "archive of a scan, each month": lambda one: one.archive_month,
     "results of a scan, each month": lambda one: one.results_month,
+    "its images in HealthImaging": lambda one: one.healthimaging_month,
 }
 GROWTH_ROWS: dict[str, Amount] = {"added to each later month's bill": lambda one: one.growth}
 

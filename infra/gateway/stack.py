@@ -132,7 +132,14 @@ class GatewayStack(Stack):
             group.add_ingress_rule(self.group, ec2.Port.tcp(port))
             self.group.add_egress_rule(group, ec2.Port.tcp(port), "Storage Gateway's endpoint")
         if self._deployment.share_protocol == "smb":
-            self._endpoint("secretsmanager", group, private_dns_enabled=True)
+            if shared := self._network.secrets_endpoint_group:
+                # By its id alone: the rules are this stack's, which the network's can't depend on.
+                of_network = ec2.SecurityGroup.from_security_group_id(self, "Secrets", shared.security_group_id)
+                for client in (self.group, self._activators):
+                    of_network.add_ingress_rule(client, HTTPS)
+                self._ways.append(of_network)
+            else:
+                self._endpoint("secretsmanager", group, private_dns_enabled=True)
         # Without a private name, as the guide has it: the appliance and the SDK are given the endpoint's own.
         endpoint = self._endpoint("storagegateway", group, private_dns_enabled=False)
         # The first entry is the name for all zones, behind the id of its hosted zone.

@@ -23,6 +23,17 @@ NOT_SENT = (
     "`raki show` says what it answered. Mend the cause, then `raki retry` the scan, or redrive the dead-letter queue "
     "for all of them. The share has the results."
 )
+NOT_ANNOUNCED = (
+    "EventBridge could not tell the {} of a result for a day: is its queue there, and may EventBridge write to it and "
+    "use its key? The results are safe. reconcile announces within half an hour each that nobody took up, if it ended "
+    "in the last 7 days; what lies here is not needed for that, and may be purged."
+)
+OWN_WORDS = {
+    "Send": NOT_SENT,
+    "SendEvents": NOT_ANNOUNCED.format("sender"),
+    "ImportEvents": NOT_ANNOUNCED.format("import into HealthImaging"),
+}
+"""What dead letters mean, of queues whose are unlike the others'."""
 
 
 class Alarms(Construct):
@@ -40,9 +51,8 @@ class Alarms(Construct):
                 f"{name}DeadLetters",
                 queue.metric_approximate_number_of_messages_visible(period=FIVE_MINUTES, statistic="Maximum"),
                 threshold=0,
-                says=NOT_SENT
-                if name == "Send"
-                else f"A message of the {name.lower()} queue was given up: nobody could handle it. Read it and the "
+                says=OWN_WORDS.get(name)
+                or f"A message of the {name.lower()} queue was given up: nobody could handle it. Read it and the "
                 "logs around its time, mend the cause, then redrive the dead-letter queue. It is kept for 14 days.",
             )
         for name, queue, minutes, advice in (
@@ -50,6 +60,12 @@ class Alarms(Construct):
             ("Reconstruct", storage.reconstruct_queue, 120, "Do GPU jobs run, or do they wait for an instance?"),
             ("Refresh", storage.refresh_queue, 30, "Does the gateway answer? The results are safe in S3."),
             ("Send", storage.send_queue, 24 * 60, "Does the sender run, and does the picture archive answer?"),
+            (
+                "Import",
+                storage.imports.queue if storage.imports else None,
+                24 * 60,
+                "Does the Lambda import_results run, and does HealthImaging start jobs?",
+            ),
         ):
             if queue is None:
                 continue
@@ -72,6 +88,26 @@ class Alarms(Construct):
             says="For two hours results couldn't be sent to the picture archive. Is it up, does it know our AE title, "
             "and does the network reach it? `raki show` says what it answered. The share has the results; sending is "
             "tried for 7 days, at least once an hour.",
+        )
+
+    def watch_imports(self) -> None:
+        """A data store that no job can be started for, and jobs that fail. The share doesn't wait for either."""
+        self._add(
+            "ImportsNotStarted",
+            metric("ImportRetries", "Sum", period=HOUR),
+            threshold=0,
+            periods=2,
+            says="For two hours no import into HealthImaging could be started. Is the data store there and active, and "
+            "is it in this region? The log of the Lambda import_results has HealthImaging's answer. The share has the "
+            "results; it is tried for 7 days, at least once an hour.",
+        )
+        self._add(
+            "ImportFailed",
+            metric("ImportFailures", "Sum"),
+            threshold=0,
+            says="A result was not imported into HealthImaging: its job failed or left images out, it is larger than a "
+            "job may be, or nothing could be done for 7 days. `raki show` says which. Mend the cause, then "
+            "`raki retry` the scan. The share has the results.",
         )
 
     def watch_function(self, name: str, function: lambda_.IFunction, *, each_minute: bool) -> None:

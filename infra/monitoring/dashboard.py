@@ -61,6 +61,7 @@ class Dashboard(Construct):
             "reconstruct": storage.reconstruct_queue,
             "refresh": storage.refresh_queue,
             **({"send": storage.send_queue} if storage.send_queue else {}),
+            **({"import": storage.imports.queue} if storage.imports else {}),
         }
         dashboard.add_widgets(
             cloudwatch.TextWidget(markdown=FIRST_AID, width=WIDTH // 2, height=HEIGHT),
@@ -78,6 +79,8 @@ class Dashboard(Construct):
         )
         if storage.send_queue:
             dashboard.add_widgets(_sent(), _from_image_to_archive())
+        if storage.imports:
+            dashboard.add_widgets(_imported())
         if file_system:
             dashboard.add_widgets(_graph("Free space of FSx, fullest target", [free_space(file_system)], unit="bytes"))
         dashboard.add_widgets(_last(FAILURES, log_groups))
@@ -161,6 +164,15 @@ def _sent() -> cloudwatch.GraphWidget:
         metric("SendFailures", "Sum", label="given up", period=HOUR),
     ]
     return _graph("Results for the picture archive, an hour", found, unit="results")
+
+
+def _imported() -> cloudwatch.GraphWidget:
+    found = [
+        metric("Imported", "Sum", label="imported", period=HOUR),
+        metric("ImportRetries", "Sum", label="tried in vain", period=HOUR),
+        metric("ImportFailures", "Sum", label="failed", period=HOUR),
+    ]
+    return _graph("Results for HealthImaging, an hour", found, unit="results")
 
 
 def _from_image_to_archive() -> cloudwatch.GraphWidget:

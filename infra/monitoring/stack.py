@@ -78,6 +78,9 @@ class MonitoringStack(Stack):
         alarms.watch_scans()
         if pipeline.sending:
             alarms.watch_sending()
+        if pipeline.importing:
+            alarms.watch_function("import_results", pipeline.importing.import_results.function, each_minute=False)
+            alarms.watch_imports()
         if file_system:
             alarms.watch_file_system(file_system)
         if gateway_arn:

@@ -12,3 +12,5 @@ INTERFACE_ENDPOINTS: tuple[str, ...] = (
     "sqs",  # both take messages; the workers send the requests for reconstruction
 )
 """Names as in `com.amazonaws.REGION.NAME`. Each is billed by the hour in each zone, whether it is used or not."""
+SECRETS = "secretsmanager"
+"""The sender reads its certificate there, where it has one to show to the picture archive."""

@@ -9,7 +9,7 @@ from constructs import Construct
 
 from infra.deployment import Deployment
 from infra.log_groups import log_group
-from infra.network.endpoints import INTERFACE_ENDPOINTS
+from infra.network.endpoints import INTERFACE_ENDPOINTS, SECRETS
 from infra.storage.stack import StorageStack
 from raki.destination import Destination
 
@@ -55,8 +55,10 @@ class NetworkStack(Stack):
         self.workers = self._group("Workers", "raki: decompression workers")
         self.jobs = self._group("Jobs", "raki: GPU instances")
         self.senders = self._senders(deployment.archive) if deployment.archive else None
+        self.secrets_endpoint_group: ec2.SecurityGroup | None = None
+        """Of the way to Secrets Manager without the internet, where there is one: a network has one at most."""
         if not with_nat:
-            self._add_endpoints()
+            self._add_endpoints(with_secrets=bool(deployment.pacs_certificate))
 
     def _group(self, name: str, description: str) -> ec2.SecurityGroup:
         """Reached by nobody; reaches HTTPS alone, until the group of another service is named."""
@@ -74,13 +76,14 @@ class NetworkStack(Stack):
         group.add_egress_rule(peer, ec2.Port.tcp(archive.port), "the picture archive")
         return group
 
-    def _add_endpoints(self) -> None:
+    def _add_endpoints(self, *, with_secrets: bool) -> None:
         endpoints = ec2.SecurityGroup(
             self, "Endpoints", vpc=self.vpc, allow_all_outbound=False, description="raki: interface endpoints"
         )
         for client in (self.workers, self.jobs, *([self.senders] if self.senders else [])):
             endpoints.add_ingress_rule(client, HTTPS)
-        for name in INTERFACE_ENDPOINTS:
+        self.secrets_endpoint_group = endpoints if with_secrets else None
+        for name in (*INTERFACE_ENDPOINTS, *([SECRETS] if with_secrets else [])):
             self.vpc.add_interface_endpoint(
                 "".join(part.capitalize() for part in name.replace("-", ".").split(".")),
                 open=False,

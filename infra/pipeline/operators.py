@@ -59,7 +59,8 @@ class Operators(Construct):
 
     def _let_it_act(self, storage: StorageStack) -> None:
         write_objects(self.role, storage.raw)  # submit
-        for queue in filter(None, (storage.ingest_queue, storage.send_queue)):
+        import_queue = storage.imports.queue if storage.imports else None
+        for queue in filter(None, (storage.ingest_queue, storage.send_queue, import_queue)):
             send(self.role, queue)  # retry
         use_ledger(self.role, storage.ledger, "dynamodb:PutItem", "dynamodb:UpdateItem")
         write_objects(self.role, storage.results)  # the page of a scan that was cancelled, in place of what it left

@@ -12,6 +12,9 @@ from infra.pipeline.decompression import ARCHITECTURES
 from infra.sources import image, worker_health_check
 from infra.storage.stack import StorageStack
 
+MEMORY_MIB = 2048
+"""Files go from the disk to the network piece by piece; one that has to be encoded anew is held three times."""
+
 
 class Sending(Construct):
     """The sender's task and service.
@@ -38,8 +41,7 @@ class Sending(Construct):
             self,
             "Task",
             cpu=256,
-            # A file of many frames is held three times while it is sent.
-            memory_limit_mib=2048,
+            memory_limit_mib=MEMORY_MIB,
             runtime_platform=ecs.RuntimePlatform(
                 cpu_architecture=ARCHITECTURES[deployment.worker_architecture],
                 operating_system_family=ecs.OperatingSystemFamily.LINUX,
@@ -50,8 +52,11 @@ class Sending(Construct):
             "Sender",
             environment={
                 "LEDGER_TABLE": storage.ledger.table_name,
+                "MEMORY_MIB": str(MEMORY_MIB),
                 "PACS": deployment.pacs,
                 "PACS_CALLING": deployment.pacs_calling,
+                # The name of a secret, and not what it holds: that is read by the task itself, at its start.
+                "PACS_CERTIFICATE": deployment.pacs_certificate or "none",
                 "PACS_TLS": "1" if deployment.pacs_tls else "0",
                 "PACS_TRUSTED": deployment.trusted_certificates or "none",
                 "SEND_DEAD_LETTERS_URL": storage.dead_letters["Send"].queue_url,

@@ -8,14 +8,26 @@ from constructs import Construct
 
 from infra.deployment import Deployment
 from infra.network.stack import NetworkStack
-from infra.permissions import allow, consume, publish_results, read_objects, send, use_ledger, write_objects
+from infra.permissions import (
+    allow,
+    consume,
+    pass_role,
+    publish_results,
+    read_objects,
+    read_secret,
+    send,
+    use_ledger,
+    write_objects,
+)
 from infra.pipeline.decompression import Decompression
 from infra.pipeline.delivery import Delivery
+from infra.pipeline.importing import Importing
 from infra.pipeline.operators import Operators
 from infra.pipeline.reconciliation import Reconciliation
 from infra.pipeline.reconstruction import Reconstruction
 from infra.pipeline.sending import Sending
-from infra.storage.stack import StorageStack
+from infra.storage.data_store import SERVICE
+from infra.storage.stack import Imports, StorageStack
 
 STATUS_PAGE = "raki-status/status.html"
 """As `raki.service.status_page` calls it."""
@@ -47,13 +59,16 @@ class PipelineStack(Stack):
         self.reconstruction = Reconstruction(
             self, "Reconstruction", network=network, storage=storage, deployment=deployment
         )
-        self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage)
+        self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage, deployment=deployment)
         self.sending: Sending | None = None
         if deployment.pacs:
             cluster = self.decompression.cluster
             self.sending = Sending(
                 self, "Sending", network=network, storage=storage, deployment=deployment, cluster=cluster
             )
+        self.importing: Importing | None = None
+        if storage.imports:
+            self.importing = Importing(self, "Importing", storage=storage, imports=storage.imports)
 
         # What `raki status` and the other commands of an operator look up.
         groups = [found.log_group_name for found in self.node.find_all() if isinstance(found, logs.LogGroup)]
@@ -77,6 +92,10 @@ class PipelineStack(Stack):
         self._let_lost_scans_be_found(storage)
         if self.sending and storage.send_queue:
             self._let_results_be_sent(self.sending.task_role, storage, storage.send_queue)
+        if self.sending and deployment.pacs_certificate:
+            read_secret(self.sending.task_role, deployment.pacs_certificate)
+        if self.importing and storage.imports:
+            self._let_results_be_imported(self.importing, storage, storage.imports)
 
     def _let_workers_be_scaled(self, storage: StorageStack) -> None:
         scale = self.decompression.scale.role
@@ -151,10 +170,32 @@ class PipelineStack(Stack):
         # HeadObject needs what GetObject needs.
         read_objects(reconcile, storage.raw)
         publish_results(reconcile, storage.results)  # pages of what is given up
-        for queue in (storage.ingest_queue, storage.reconstruct_queue):
+        outlets = [*filter(None, [storage.send_queue]), *([storage.imports.queue] if storage.imports else [])]
+        for queue in (storage.ingest_queue, storage.reconstruct_queue, *outlets):
             allow(reconcile, "sqs:GetQueueAttributes", on=[queue.queue_arn])
-        for queue in (storage.ingest_queue, storage.refresh_queue):
+        for queue in (storage.ingest_queue, storage.refresh_queue, *outlets):
             send(reconcile, queue)
+
+    def _let_results_be_imported(self, importing: Importing, storage: StorageStack, imports: Imports) -> None:
+        role = importing.import_results.role
+        consume(role, imports.queue)
+        send(role, storage.dead_letters["Import"])
+        use_ledger(role, storage.ledger, "dynamodb:GetItem", "dynamodb:UpdateItem")
+        read_objects(role, storage.results, "*/manifest.json")
+        read_objects(role, storage.results, "*.dcm")
+        write_objects(role, imports.bucket, "input/*")
+        read_objects(role, imports.bucket, "output/*")
+        # What a job may be asked is limited by its data store.
+        allow(
+            role,
+            "medical-imaging:GetDICOMImportJob",
+            "medical-imaging:StartDICOMImportJob",
+            on=[imports.data_store_arn],
+        )
+        pass_role(role, importing.data_access, to=SERVICE)
+        # AWS HealthImaging Developer Guide, "Setting up", "Create an IAM role for import".
+        read_objects(importing.data_access, imports.bucket, "input/*")
+        write_objects(importing.data_access, imports.bucket, "output/*")
 
     def _let_results_be_sent(self, sender: iam.Role, storage: StorageStack, queue: sqs.Queue) -> None:
         consume(sender, queue)

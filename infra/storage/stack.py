@@ -1,5 +1,6 @@
 """What holds data: keys, buckets, the queues that they and the stages notify, and the ledger."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from aws_cdk import CfnOutput, Duration, Fn, RemovalPolicy, Stack
@@ -13,6 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.deployment import Deployment
+from infra.storage.data_store import data_store
 from infra.storage.keys import data_key, operations_key
 
 # How often a scan is attempted stands in the ledger, which gives it up with a report. Deliveries are no attempts: one
@@ -26,6 +28,19 @@ SEND_RETENTION = Duration.days(10)
 REPLACED_RAW_DAYS = 1
 RECONSTRUCTED = {"raki": "reconstructed"}
 """The tag that the reconstruction sets, on the raw and on the prepared scan, once the result is safe."""
+IMPORT_TIMEOUT = Duration.minutes(10)
+"""Of the Lambda that the import queue feeds, which reads and copies a result's images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imports:
+    """What results pass on their way into AWS HealthImaging, and where they arrive."""
+
+    bucket: s3.Bucket
+    """Holds copies of what is imported, under input/, and what HealthImaging says of it, under output/."""
+    queue: sqs.Queue
+    data_store_id: str
+    data_store_arn: str
 
 
 class StorageStack(Stack):
@@ -60,7 +75,7 @@ class StorageStack(Stack):
         replaced = s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))
         self.results = self._bucket(
             "Results",
-            event_bridge_enabled=True if deployment.pacs else None,
+            event_bridge_enabled=True if deployment.pacs or deployment.healthimaging else None,
             versioned=True,
             lifecycle_rules=[replaced],
         )
@@ -79,6 +94,7 @@ class StorageStack(Stack):
             s3.NotificationKeyFilter(suffix="/manifest.json"),
         )
         self.send_queue = self._send_queue(deployment.pacs) if deployment.pacs else None
+        self.imports = self._imports(deployment.healthimaging) if deployment.healthimaging else None
         self.ledger = self._ledger()
         if deployment.audit_data_events:
             self._audit()
@@ -166,7 +182,20 @@ class StorageStack(Stack):
         Guide, "Configuring event notifications using object key name filtering".
         """
         queue = self._queue("Send", visibility_timeout=Duration.minutes(2), retention_period=SEND_RETENTION)
-        completed = events.EventPattern(
+        target = targets.SqsQueue(queue, dead_letter_queue=self._dead_letters_queue("SendEvents"))
+        events.Rule(self, "ResultCompleted", event_pattern=self._completed, targets=[target])
+        CfnOutput(self, "SendQueueUrl", value=queue.queue_url)
+        CfnOutput(self, "Pacs", value=archive)
+        return queue
+
+    @property
+    def _completed(self) -> events.EventPattern:
+        """A manifest was written.
+
+        What can't be delivered for a day is lost, unless the target has dead letters: EventBridge User Guide, "Using
+        dead-letter queues to process undelivered events".
+        """
+        return events.EventPattern(
             source=["aws.s3"],
             detail_type=["Object Created"],
             detail={
@@ -174,28 +203,62 @@ class StorageStack(Stack):
                 "object": {"key": [{"suffix": "/manifest.json"}]},
             },
         )
-        events.Rule(self, "ResultCompleted", event_pattern=completed, targets=[targets.SqsQueue(queue)])
-        CfnOutput(self, "SendQueueUrl", value=queue.queue_url)
-        CfnOutput(self, "Pacs", value=archive)
-        return queue
+
+    def _imports(self, named: str) -> Imports:
+        """What is to be imported into HealthImaging: each manifest once more, and each job that has ended."""
+        store = data_store(self, "ImageStore", named=named, key=self.data_key)
+        # Jobs take all that lies below a prefix, and only DICOM files may: so they are copied. The copies are of use
+        # until the job has ended, its reports to who asks why.
+        copies = s3.LifecycleRule(prefix="input/", expiration=Duration.days(3))
+        reports = s3.LifecycleRule(prefix="output/", expiration=Duration.days(30))
+        # As AWS advises, six times the timeout of the Lambda that it feeds.
+        queue = self._queue(
+            "Import",
+            visibility_timeout=Duration.minutes(6 * IMPORT_TIMEOUT.to_minutes()),
+            retention_period=SEND_RETENTION,
+        )
+        target = targets.SqsQueue(queue, dead_letter_queue=self._dead_letters_queue("ImportEvents"))
+        events.Rule(self, "ResultToImport", event_pattern=self._completed, targets=[target])
+        # AWS HealthImaging Developer Guide, "Using Amazon EventBridge with HealthImaging".
+        ended = events.EventPattern(
+            source=["aws.medical-imaging"],
+            detail_type=["Import Job Completed", "Import Job Failed"],
+            detail={"datastoreId": [store]},
+        )
+        events.Rule(self, "ImportEnded", event_pattern=ended, targets=[target])
+        CfnOutput(self, "ImportQueueUrl", value=queue.queue_url)
+        CfnOutput(self, "DataStore", value=store)
+        return Imports(
+            bucket=self._bucket("Imports", lifecycle_rules=[copies, reports]),
+            queue=queue,
+            data_store_id=store,
+            data_store_arn=self.format_arn(service="medical-imaging", resource="datastore", resource_name=store),
+        )
 
     def _queue(self, name: str, *, visibility_timeout: Duration, retention_period: Duration = RETENTION) -> sqs.Queue:
-        encryption: dict[str, Any] = {
-            "data_key_reuse": Duration.hours(1),
-            "encryption": sqs.QueueEncryption.KMS,
-            "encryption_master_key": self.operations_key,
-            "enforce_ssl": True,
-        }
-        dead_letters = sqs.Queue(self, f"{name}DeadLetters", retention_period=Duration.days(14), **encryption)
-        self._dead_letters[name] = dead_letters
+        dead_letters = self._dead_letters_queue(name)
         return sqs.Queue(
             self,
             f"{name}Queue",
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAX_RECEIVE_COUNT),
             retention_period=retention_period,
             visibility_timeout=visibility_timeout,
-            **encryption,
+            **self._encryption,
         )
+
+    def _dead_letters_queue(self, name: str) -> sqs.Queue:
+        queue = sqs.Queue(self, f"{name}DeadLetters", retention_period=Duration.days(14), **self._encryption)
+        self._dead_letters[name] = queue
+        return queue
+
+    @property
+    def _encryption(self) -> dict[str, Any]:
+        return {
+            "data_key_reuse": Duration.hours(1),
+            "encryption": sqs.QueueEncryption.KMS,
+            "encryption_master_key": self.operations_key,
+            "enforce_ssl": True,
+        }
 
     def _ledger(self) -> dynamodb.Table:
         return dynamodb.Table(

@@ -49,6 +49,7 @@ def as_values(record: ScanRecord, now: datetime) -> dict[str, Any]:
         "results_folder": record.results_folder,
         "n_bytes": record.n_bytes,
         "archive": _sending_values(record.sending) if record.sending else None,
+        "healthimaging": _importing_values(record.importing) if record.importing else None,
     }
 
 
@@ -59,6 +60,10 @@ def _sending_values(sending: Sending) -> dict[str, Any]:
         "at": sending.at.isoformat(),
         "reason": sending.reason or None,
     }
+
+
+def _importing_values(importing: Sending) -> dict[str, Any]:
+    return {**_sending_values(importing), "job": importing.job or None}
 
 
 def overview(records: Iterable[ScanRecord], now: datetime, *, most: int, n_not_taken_up: int) -> RenderableType:
@@ -99,6 +104,7 @@ def details(
         *((("kind of failure", record.failure_class), ("failure", record.failure)) if record.failure else ()),
         ("results", plain(place_of_results(record, deployment))),
         *((("picture archive", _sending_words(record.sending, now)),) if record.sending else ()),
+        *((("HealthImaging", _importing_words(record.importing, now)),) if record.importing else ()),
         ("attempts", ", ".join(f"{stage} {n}" for stage, n in record.attempts.items() if n) or "none"),
         *((("set going again", f"{record.n_remedies} times, by the service"),) if record.n_remedies else ()),
         *((name.replace("_", " "), _shown(value)) for name, value in quality.items() if value not in (None, [], {})),
@@ -155,10 +161,24 @@ def _sending_words(sending: Sending, now: datetime) -> str:
     match sending.reached:
         case Reached.SENT:
             return f"{sending.to} has the images since {at}"
-        case Reached.WAITS:
+        case Reached.STARTED | Reached.WAITS:
             return f"not yet in {sending.to}, tried last at {at}: {plain(sending.reason)}"
         case Reached.GIVEN_UP:
             return f"not in {sending.to}, given up at {at} (raki retry): {plain(sending.reason)}"
+
+
+def _importing_words(importing: Sending, now: datetime) -> str:
+    at = clock(importing.at, now)
+    job = f", job {importing.job}" if importing.job else ""
+    match importing.reached:
+        case Reached.SENT:
+            return f"data store {importing.to} has the images since {at}{job}"
+        case Reached.STARTED:
+            return f"data store {importing.to} imports them, seen last at {at}{job}"
+        case Reached.WAITS:
+            return f"not yet in data store {importing.to}, tried last at {at}: {plain(importing.reason)}"
+        case Reached.GIVEN_UP:
+            return f"not in data store {importing.to}, given up at {at} (raki retry){job}: {plain(importing.reason)}"
 
 
 def _what_happened(record: ScanRecord) -> str:
@@ -167,6 +187,9 @@ def _what_happened(record: ScanRecord) -> str:
     elif record.sending and record.sending.reached is not Reached.SENT:
         how = "not sent" if record.sending.reached is Reached.GIVEN_UP else "not sent yet"
         text = f"{how}: {plain(record.sending.reason)}"
+    elif record.importing and record.importing.reason:
+        how = "not imported" if record.importing.reached is Reached.GIVEN_UP else "not imported yet"
+        text = f"{how}: {plain(record.importing.reason)}"
     else:
         return ""
     return text if len(text) <= SHORT else text[: SHORT - 1] + "…"

@@ -44,6 +44,10 @@ class Deployment:
     """Empty where results are sent to no picture archive."""
     pacs: str = ""
     """That archive, as AETITLE@HOST:PORT."""
+    import_queue_url: str = ""
+    """Empty where results are not imported into AWS HealthImaging."""
+    data_store: str = ""
+    """The id of the data store that they are imported into."""
     share: Path | None = None
     """The folder that stands for the share of a local cloud."""
 
@@ -133,4 +137,6 @@ def _described(cloudformation: BaseClient, stack: str) -> dict[str, Any]:
         "takes_identity_out": outputs["TakesIdentityOut"] == "true",
         "send_queue_url": outputs.get("SendQueueUrl", ""),
         "pacs": outputs.get("Pacs", ""),
+        "import_queue_url": outputs.get("ImportQueueUrl", ""),
+        "data_store": outputs.get("DataStore", ""),
     }

@@ -8,10 +8,11 @@ deployment. Which code says what:
 - `ledger.Ledger`: Entered
 - containers.decompress: RawBytes
 - containers.send: Sent, SendSeconds, SendRetries, SendFailures
+- lambdas.import_results: Imported, ImportRetries, ImportFailures
 - lambdas.scale_decompression, each minute: Waiting, InFlight, BacklogPerTask, RunningWorkers, DesiredWorkers
 - lambdas.dispatch_reconstruction, each minute: Waiting, InFlight, UnfinishedJobs, SubmittedJobs
 - lambdas.refresh_gateway: delivered Scans, ScanSeconds
-- lambdas.reconcile: Remedies, failed and superseded Scans, Failures
+- lambdas.reconcile: Remedies, failed and superseded Scans, Failures; of what nobody took: SendFailures, ImportFailures
 
 Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 """
@@ -65,6 +66,10 @@ METRICS: Mapping[str, Metric] = {
     "SendSeconds": Metric(Unit.SECONDS),  # from reconstructed until the archive has all of it
     "SendRetries": Metric(Unit.COUNT),  # the archive couldn't be reached, or didn't take it now
     "SendFailures": Metric(Unit.COUNT),  # given up: refused for what it is, or not taken for days
+    # One value a result and job, where HealthImaging is to have them
+    "Imported": Metric(Unit.COUNT),
+    "ImportRetries": Metric(Unit.COUNT),  # no job could be started
+    "ImportFailures": Metric(Unit.COUNT),  # a job failed or left images out, or none could be started for days
     # Of each worker's and each job's life, by and by: with each scan, and at the end. The sum is what is paid for, but
     # for the start; BusySeconds / (BusySeconds + IdleSeconds) of "reconstructing" is the time that GPUs have work.
     "BusySeconds": Metric(Unit.SECONDS, ("Stage",)),

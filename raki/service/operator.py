@@ -21,7 +21,7 @@ from raki.service.interventions import Interventions, show_cancelled
 from raki.service.jobs import end_job, has_in_hand
 from raki.service.ledger import Ledger
 from raki.service.messages import ScanArrived, alias_of, completion, notification
-from raki.service.record import ENDED, HAS_RESULT, Reached, ScanRecord, State
+from raki.service.record import ENDED, HAS_RESULT, Outlet, Reached, ScanRecord, Sending, State
 from raki.service.scan_paths import SIDES, NoSuchScan, find_scan, key_on_share
 from raki.service.scheduling import depth
 from raki.service.standing import find_standing
@@ -177,13 +177,13 @@ class Operator:
                     yield {**line, "log_group": group, "log_stream": event["logStreamName"]}
 
     def retry(self, record: ScanRecord) -> None:
-        """Sets a failed scan going again, and the sending of one whose images aren't in the picture archive.
+        """Sets a failed scan going again, and the sending or import of one whose images aren't where they belong.
 
         Raises:
             NotPossible: it hasn't failed, another version has its place, its file is gone, or it moved just now.
         """
-        if record.state in HAS_RESULT and self.deployment.send_queue_url:
-            self._send_again(record)
+        if record.state in HAS_RESULT and (self.deployment.send_queue_url or self.deployment.import_queue_url):
+            self._announce_again(record)
             return
         if record.state is not State.FAILED:
             raise NotPossible(
@@ -206,18 +206,20 @@ class Operator:
         body = notification(self.deployment.raw_bucket, record.raw_key, at=datetime.now(UTC))
         self._client("sqs").send_message(QueueUrl=self.deployment.ingest_queue_url, MessageBody=body)
 
-    def _send_again(self, record: ScanRecord) -> None:
-        """At once, whatever wait there may be before the next try by itself."""
-        sent = record.sending
-        if sent and sent.reached is Reached.SENT and sent.to == self.deployment.pacs:
-            raise NotPossible(
-                f"the scan is {record.state}, and its images were sent to {sent.to} at {sent.at:%Y-%m-%d %H:%M} UTC; "
-                "`raki send` sends those of a folder once more"
-            )
+    def _announce_again(self, record: ScanRecord) -> None:
+        """To where its images aren't, at once, whatever wait there may be before the next try by itself."""
+        outlets = {
+            Outlet.ARCHIVE: (self.deployment.send_queue_url, self.deployment.pacs),
+            Outlet.HEALTHIMAGING: (self.deployment.import_queue_url, self.deployment.data_store),
+        }
+        queues = [url for outlet, (url, to) in outlets.items() if url and not _has_it(record.noted(outlet), to)]
+        if not queues:
+            raise NotPossible(f"the scan is {record.state}, and {_where_it_is(record)}")
         if not self.is_current(record):
             raise NotPossible("a newer version of the file has this one's place; that one's images are sent")
         body = completion(self.deployment.results_bucket, f"{record.results_folder}/{MANIFEST}")
-        self._client("sqs").send_message(QueueUrl=self.deployment.send_queue_url, MessageBody=body)
+        for url in queues:
+            self._client("sqs").send_message(QueueUrl=url, MessageBody=body)
 
     def cancel(self, record: ScanRecord, *, now: bool = False) -> str | None:
         """Ends a scan that waits or is worked on, and says so on the share; its raw file is kept.
@@ -296,6 +298,23 @@ class Operator:
                 return False
             raise
         return True
+
+
+def _has_it(noted: Sending | None, to: str) -> bool:
+    return noted is not None and noted.reached is Reached.SENT and noted.to == to
+
+
+def _where_it_is(record: ScanRecord) -> str:
+    """In words, of a result whose images are wherever they belong."""
+    words = []
+    if (sent := record.sending) and sent.reached is Reached.SENT:
+        words.append(
+            f"its images were sent to {sent.to} at {sent.at:%Y-%m-%d %H:%M} UTC; `raki send` sends those of a folder "
+            "once more"
+        )
+    if (imported := record.importing) and imported.reached is Reached.SENT:
+        words.append(f"HealthImaging has its images since {imported.at:%Y-%m-%d %H:%M} UTC")
+    return ", and ".join(words)
 
 
 def _why_not_cancelled(record: ScanRecord | None) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from raki.service.table import Item
 
@@ -37,10 +38,21 @@ HAS_ENDED = "#state IN (:reconstructed, :delivered, :failed)"
 """In a condition of the table: the scan has its result, or none to come."""
 
 
+class Outlet(StrEnum):
+    """Where results go beside the share, by the attribute of a scan's item that says what came of it."""
+
+    ARCHIVE = "sending"
+    """The site's picture archive (PACS)."""
+    HEALTHIMAGING = "importing"
+    """A data store of AWS HealthImaging."""
+
+
 class Reached(StrEnum):
-    """How far a result has come on its way to the picture archive."""
+    """How far a result has come on its way to an outlet."""
 
     SENT = "sent"
+    STARTED = "started"
+    """HealthImaging has a job for it."""
     WAITS = "waits"
     """It couldn't be sent, and is tried again."""
     GIVEN_UP = "given up"
@@ -48,17 +60,31 @@ class Reached(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Sending:
-    """What came of sending a result to the site's picture archive."""
+    """What came of taking a result to an outlet."""
 
     reached: Reached
     to: str
-    """AETITLE@HOST:PORT."""
+    """AETITLE@HOST:PORT of an archive, the id of a data store."""
     at: datetime
     """When it was sent, or tried last."""
     digest: str
     """Of what was to be sent; see `raki.service.sending`."""
     reason: str = ""
     """Why it isn't there, in a sentence."""
+    job: str = ""
+    """Of HealthImaging: the id of the last job."""
+    n_failed: int = 0
+    """Of HealthImaging: how many jobs for what was to be imported have failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announced:
+    """That a result was announced to an outlet once more, having been forgotten there."""
+
+    at: datetime
+    """When, the last time."""
+    n: int
+    """How often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +124,14 @@ class ScanRecord:
     """What the scan's own file asked for when it was prepared last; None before, and by workers that didn't note it."""
     sending: Sending | None = None
     """None before a first try, and where the deployment has no picture archive."""
+    importing: Sending | None = None
+    """The same of HealthImaging."""
+    announced: Mapping[Outlet, Announced] = field(default_factory=dict)
+    """To which outlets its result was announced again."""
+
+    def noted(self, outlet: Outlet) -> Sending | None:
+        """What came of taking its result to an outlet."""
+        return {Outlet.ARCHIVE: self.sending, Outlet.HEALTHIMAGING: self.importing}[outlet]
 
     @property
     def shown_name(self) -> str:
@@ -133,14 +167,26 @@ def read_record(item: Item) -> ScanRecord:
         n_remedies=int(item.get("n_remedies", 0)),
         options=json.loads(item["options"]) if "options" in item else None,
         sending=_read_sending(json.loads(item["sending"])) if "sending" in item else None,
+        importing=_read_sending(json.loads(item["importing"])) if "importing" in item else None,
+        announced={
+            outlet: _read_announced(json.loads(item[f"{outlet}_announced"]))
+            for outlet in Outlet
+            if f"{outlet}_announced" in item
+        },
     )
 
 
-def _read_sending(values: Mapping[str, str]) -> Sending:
+def _read_announced(values: Mapping[str, Any]) -> Announced:
+    return Announced(at=datetime.fromisoformat(values["at"]), n=int(values["n"]))
+
+
+def _read_sending(values: Mapping[str, Any]) -> Sending:
     return Sending(
         reached=Reached(values["reached"]),
         to=values["to"],
         at=datetime.fromisoformat(values["at"]),
         digest=values["digest"],
         reason=values["reason"],
+        job=values.get("job", ""),  # of notes from before there was such a thing
+        n_failed=values.get("n_failed", 0),
     )

@@ -5,6 +5,7 @@ The share never waits for it: this has a queue of its own, which the same manife
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,10 @@ from typing import Any
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from raki.errors import TransientError
+from raki.errors import TooLarge, TransientError
 from raki.manifest import entry
 from raki.service.ledger import Ledger
-from raki.service.record import HAS_RESULT, Reached, ScanRecord, Sending, State
+from raki.service.record import HAS_RESULT, Announced, Outlet, Reached, ScanRecord, Sending, State
 from raki.service.table import Table
 
 GIVEN_UP_AFTER = timedelta(days=7)
@@ -29,6 +30,8 @@ letters as it was: Amazon SQS Developer Guide, "Using dead-letter queues in Amaz
 FIRST_WAIT_S, LONGEST_WAIT_S = 15.0, 2700.0
 """Between two tries. The longest is short of an hour, of which the alarm looks at each; a message can be put off for 12
 hours at most (Amazon SQS API Reference, ChangeMessageVisibility)."""
+SAME_RUN = "#arrived_at = :arrived AND #state IN (:reconstructed, :delivered)"
+"""In a condition of the table: the scan has its result, and that of the run that was looked at."""
 
 
 class Overtaken(Exception):
@@ -42,17 +45,23 @@ class Sendings:
         self._table = Table(client, table)
         self._ledger = Ledger(client, table)
 
-    def note(self, record: ScanRecord, sending: Sending) -> bool:
+    def note(self, record: ScanRecord, sending: Sending, outlet: Outlet = Outlet.ARCHIVE) -> bool:
         """False, and nothing is noted, where the scan has begun anew since it was read."""
         return self._table.update(
             record.scan_id,
-            {"sending": json.dumps({**asdict(sending), "at": sending.at.isoformat()})},
-            condition="#arrived_at = :arrived AND #state IN (:reconstructed, :delivered)",
-            values={
-                ":arrived": record.entered_at[State.ARRIVED].isoformat(),
-                ":reconstructed": State.RECONSTRUCTED,
-                ":delivered": State.DELIVERED,
-            },
+            {str(outlet): json.dumps({**asdict(sending), "at": sending.at.isoformat()})},
+            condition=SAME_RUN,
+            values=_values_of_run(record),
+        )
+
+    def note_announced(self, record: ScanRecord, outlet: Outlet, now: datetime) -> bool:
+        """Notes that a result is announced to an outlet again; False where another has just done so, or it is anew."""
+        name, before = f"{outlet}_announced", record.announced.get(outlet)
+        return self._table.update(
+            record.scan_id,
+            {name: _announced(Announced(at=now, n=before.n + 1 if before else 1))},
+            condition=f"{SAME_RUN} AND (attribute_not_exists({name}) OR #{name} = :before)",
+            values={**_values_of_run(record), ":before": _announced(before) if before else ""},
         )
 
     def require_current(self, manifest: Mapping[str, Any]) -> ScanRecord:
@@ -73,6 +82,18 @@ class Sendings:
         return record
 
 
+def _values_of_run(record: ScanRecord) -> dict[str, Any]:
+    return {
+        ":arrived": record.entered_at[State.ARRIVED].isoformat(),
+        ":reconstructed": State.RECONSTRUCTED,
+        ":delivered": State.DELIVERED,
+    }
+
+
+def _announced(announced: Announced) -> str:
+    return json.dumps({"at": announced.at.isoformat(), "n": announced.n})
+
+
 def images_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The entries of the DICOM files, of all slices each."""
     return [listed for listed in manifest["files"] if PurePosixPath(listed["name"]).match("*.dcm")]
@@ -88,8 +109,15 @@ def fetch_images(s3: BaseClient, bucket: str, folder: str, manifest: Mapping[str
     """The DICOM files as the manifest has them.
 
     Raises:
+        TooLarge: they don't fit on the disk; none is fetched.
         TransientError: one is missing or another: a run is just putting its files there.
     """
+    needed, free = sum(listed["n_bytes"] for listed in images_of(manifest)), shutil.disk_usage(into).free
+    if needed > free:
+        raise TooLarge(
+            f"the result's images have {needed / 1e9:.1f} GB, and the sender has {free / 1e9:.1f} GB of disk for them; "
+            "send them from the share by `raki send`"
+        )
     found = []
     for listed in images_of(manifest):
         path = into / PurePosixPath(listed["name"]).name

@@ -53,10 +53,14 @@ class SendSettings:
     """The sender's environment."""
 
     ledger_table: str
+    memory_mib: int
+    """What the task has of it."""
     pacs: str
     """The picture archive: AETITLE@HOST:PORT."""
     pacs_calling: str
     """Our own AE title."""
+    pacs_certificate: str | None
+    """ARN of the secret that holds our own certificate with its key (PEM), where the archive asks for one."""
     pacs_tls: bool
     pacs_trusted: str | None
     """Certificates (PEM) by which the archive's is checked; None: those that the system trusts."""
@@ -108,15 +112,35 @@ class RefreshSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportSettings:
+    """The environment of the Lambda import_results."""
+
+    data_access_role_arn: str
+    """As whom HealthImaging reads images and writes what it says of them."""
+    data_store_id: str
+    import_dead_letters_url: str
+    import_queue_url: str
+    imports_bucket: str
+    ledger_table: str
+    results_bucket: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReconcileSettings:
     """The environment of the Lambda reconcile."""
 
+    data_store_id: str | None
+    """The data store of HealthImaging that results are imported into; None: there is none."""
+    import_queue_url: str | None
     ingest_queue_url: str
     ledger_table: str
+    pacs: str | None
+    """The picture archive that results are sent to, as AETITLE@HOST:PORT; None: there is none."""
     raw_bucket: str
     reconstruct_queue_url: str
     refresh_queue_url: str
     results_bucket: str
+    send_queue_url: str | None
 
 
 def from_environment(cls: type[Settings], environment: Mapping[str, str] = os.environ) -> Settings:

@@ -9,7 +9,7 @@ from raki.commands.operating import exit_code_of
 from raki.errors import NoiseAlone, NotAScan, PermanentError
 from raki.service import deployment
 from raki.service.messages import ScanArrived
-from raki.service.record import Reached, Sending, State
+from raki.service.record import Outlet, Reached, Sending, State
 from raki.service.sending import Sendings
 from tests.service import conftest, test_operator
 
@@ -158,3 +158,28 @@ def test_what_came_of_sending_is_shown_and_is_no_state_of_the_scan(raki, desk, r
     told = json.loads(raki("show", "first", "--json")[1])["archive"]
     assert (told["reached"], told["to"]) == (reached, "ARCHIVE@pacs:104")
     assert json.loads(raki("show", "second", "--json")[1])["archive"] is None
+
+
+@pytest.mark.parametrize(
+    ("reached", "reason", "in_status", "in_show"),
+    [
+        (Reached.SENT, "", "", "data store d1 has the images since"),
+        (Reached.STARTED, "", "", "data store d1 imports them, seen last at"),
+        (Reached.WAITS, "It is away.", "not imported yet: It is away.", "not yet in data store d1"),
+        (Reached.GIVEN_UP, "It failed.", "not imported: It failed.", "(raki retry), job j1: It failed."),
+    ],
+)
+def test_what_came_of_an_import_is_shown(raki, desk, reached, reason, in_status, in_show):
+    noted(desk, Reached.SENT)
+    ledger = desk.cloud.ledger
+    importing = Sending(reached=reached, to="d1", at=datetime.now(UTC), digest="d", reason=reason, job="j1")
+    sendings = Sendings(ledger._table._client, desk.cloud.bucket)
+    assert sendings.note(ledger.get("first"), importing, Outlet.HEALTHIMAGING)
+    (row,) = [row for row in raki("status")[1].splitlines() if "[a].h5" in row]
+    assert in_status in row
+    assert ("imported" in row) == bool(in_status)
+    shown = " ".join(raki("show", "first")[1].split())
+    assert in_show in shown
+    assert "job j1" in shown or reached is Reached.WAITS
+    told = json.loads(raki("show", "first", "--json")[1])["healthimaging"]
+    assert (told["reached"], told["to"], told["job"]) == (reached, "d1", "j1")

@@ -15,6 +15,7 @@ from infra.local.deploy.synth import REPOSITORY
 from infra.service import build
 
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
+CERTIFICATE_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:raki/pacs-AbCdEf"
 # Between them they have every resource that a setting can ask for.
 DEPLOYMENTS = MappingProxyType(
     {
@@ -26,8 +27,10 @@ DEPLOYMENTS = MappingProxyType(
             "raki:alarm_email": "operator@example.org",
             "raki:operators": "arn:aws:iam::123456789012:role/radiology, arn:aws:iam::123456789012:user/ann",
             "raki:monthly_budget_usd": "500",
+            "raki:healthimaging": "new",
             "raki:pacs": "ARCHIVE@10.9.8.7:11112",
             "raki:pacs_tls": "true",
+            "raki:pacs_certificate": CERTIFICATE_ARN,
             "raki:worker_architecture": "arm64",
         },
         "research": {

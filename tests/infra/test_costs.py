@@ -23,6 +23,8 @@ from infra.costs.fixed import (
     ARCHIVE_ALARMS,
     ARCHIVE_METRICS,
     DASHBOARDS,
+    IMPORT_ALARMS,
+    IMPORT_METRICS,
     KEYS,
     METRICS,
     SENDER,
@@ -68,6 +70,9 @@ PRICES = Prices(
     deep_archive_transition_thousand=0.05,
     deep_archive_restore_gb=0.02,
     deep_archive_bulk_restore_gb=0.0025,
+    healthimaging_gb_month=0.105,
+    healthimaging_archive_gb_month=0.006,
+    healthimaging_least_mb=5,
     gateway_gb=0.01,
     gateway_free_gb=100,
     gateway_most_month=125,
@@ -95,6 +100,7 @@ WORKLOAD = Workload(
     prepared_gb=7.2,
     prepared_days=21,
     results_gb=0.24,
+    imported_gb=0,
     decompress_minutes=3,
     run_minutes=10,
     boot_minutes=5,
@@ -296,6 +302,30 @@ def test_a_warm_gpu_does_what_it_has_the_time_for():
     assert idle.scan.gpu == idle.on_demand_gpu == 0  # 1260 scans of 10 min are 210 of 239 hours
 
 
+def test_images_in_healthimaging_are_billed_by_the_month_and_as_5_mb_at_least():
+    def of(gb):
+        return estimate(deployment("minimal"), replace(WORKLOAD, imported_gb=gb), PRICES)
+
+    # 0.1 GB * 0.105 in the first month, * 0.006 in each later one; 5 MB * 0.105
+    assert of(0.1).scan.healthimaging == pytest.approx(0.0105)
+    assert of(0.1).healthimaging_month == pytest.approx(0.0006)
+    assert of(0.001).scan.healthimaging == pytest.approx(0.005 * 0.105)
+    assert of(0).scan.healthimaging == of(0).healthimaging_month == 0
+    assert of(0.1).growth - of(0).growth == pytest.approx(4200 * 0.0006)
+    assert of(0.1).scan.total - of(0).scan.total == pytest.approx(0.0105)
+
+
+def test_the_command_counts_imports_where_it_is_asked_to():
+    arguments = ("--scans-per-day", 200, "--gb", 2.4, "--profile", "minimal", "--json")
+    without, imported = (
+        json.loads(run(*arguments, *more).stdout)["profiles"]["minimal"] for more in ((), ("--imported-gb", 0.1))
+    )
+    assert without["each_scan"]["healthimaging"] == 0
+    assert imported["each_scan"]["healthimaging"] == pytest.approx(0.0105)
+    watching = IMPORT_METRICS * PRICES.metric_month + IMPORT_ALARMS * PRICES.alarm_month
+    assert imported["each_month"]["monitoring"] - without["each_month"]["monitoring"] == pytest.approx(watching)
+
+
 def test_workers_are_priced_by_their_architecture():
     arm = estimate(deployment("minimal", worker_architecture="arm64"), WORKLOAD, PRICES)
     # (2 * 0.03238 + 8 * 0.00356 + 180 * 0.000111) / 20
@@ -487,12 +517,14 @@ def test_keys_dashboards_and_alarms_that_are_counted_are_deployed(reviewed):
     assert len(found(reviewed.templates, "AWS::KMS::Key")) == KEYS
     assert len(found(reviewed.templates, "AWS::CloudWatch::Dashboard")) == DASHBOARDS
     of_archive = ARCHIVE_ALARMS if found(reviewed.templates, "AWS::ECS::TaskDefinition")[1:] else 0
-    assert ALARMS - 8 <= len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive <= ALARMS
+    of_imports = IMPORT_ALARMS if found(reviewed.templates, "AWS::HealthImaging::Datastore") else 0
+    there = len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive - of_imports
+    assert ALARMS - 8 <= there <= ALARMS
 
 
 def test_all_metrics_are_counted():
     values = [[len(VALUES[name]) for name in dimensions] for _unit, dimensions in DIMENSIONS_OF.values()]
-    assert sum(math.prod(one) for one in values) == METRICS + ARCHIVE_METRICS
+    assert sum(math.prod(one) for one in values) == METRICS + ARCHIVE_METRICS + IMPORT_METRICS
 
 
 def test_the_worker_that_is_counted_is_deployed(reviewed):

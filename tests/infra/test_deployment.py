@@ -57,6 +57,8 @@ def test_a_gateway_needs_to_know_who_may_mount_its_shares():
         ("raki:pacs", "ARCHIVE@[fd00::1]:104"),
         ("raki:pacs_calling", "A\\B"),
         ("raki:pacs_tls", "true"),
+        ("raki:pacs_certificate", "certificate.pem"),
+        ("raki:pacs_certificate", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:raki"),
         ("raki:pacs_trusted", "pyproject.toml"),
         ("raki:pacs_trusted", "nowhere.pem"),
         ("raki:pacs_trusted", str(Path(botocore.__file__).with_name("cacert.pem"))),  # far too many

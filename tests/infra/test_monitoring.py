@@ -206,7 +206,10 @@ def test_every_alarm_on_our_metrics_watches_one_that_is_written(clinic):
     watched = [
         metric for alarm in clinic.alarms.values() for metric in metrics_of(alarm) if metric["Namespace"] == "raki"
     ]
-    assert {metric["MetricName"] for metric in watched} == {"Failures", "Scans", "SendRetries"}
+    assert {metric["MetricName"] for metric in watched} == {
+        *("Failures", "Scans", "SendRetries"),
+        *("ImportFailures", "ImportRetries"),
+    }
     for metric in watched:
         assert tuple(one["Name"] for one in metric.get("Dimensions", ())) == METRICS[metric["MetricName"]].dimensions
 
@@ -214,7 +217,7 @@ def test_every_alarm_on_our_metrics_watches_one_that_is_written(clinic):
 def test_one_dead_letter_is_enough_for_an_alarm(clinic):
     dead_letters = {name for name, found in clinic.storage.items()
                     if found["Type"] == "AWS::SQS::Queue" and "RedrivePolicy" not in found["Properties"]}  # fmt: skip
-    assert len(dead_letters) == 4
+    assert len(dead_letters) == 7
     alarms = [alarm for name, alarm in clinic.alarms.items() if name.endswith("DeadLetters")]
     watched = [json.dumps(alarm["Dimensions"]) for alarm in alarms]
     for queue in dead_letters:
@@ -231,7 +234,7 @@ def test_silence_is_bad_news_only_of_what_ought_to_speak_all_the_time(clinic):
 
 
 def test_each_lambda_is_watched(clinic):
-    for name in ("scaledecompression", "dispatchreconstruction", "refreshgateway"):
+    for name in ("scaledecompression", "dispatchreconstruction", "refreshgateway", "importresults"):
         for kind in ("Errors", "Throttles"):
             alarm = clinic.alarms[f"{name}{kind}"]
             assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (3, 5)
@@ -258,7 +261,11 @@ def test_a_deployment_that_is_rolled_back_is_told_of_this_service_alone(clinic):
 
 
 def test_what_is_not_there_is_not_watched(clinic, research, bare):
-    of_archive = {"ArchiveTakesNothing", "SendDeadLetters", "SendWaits"}
+    of_archive = {
+        *("ArchiveTakesNothing", "SendDeadLetters", "SendEventsDeadLetters", "SendWaits"),
+        *("ImportDeadLetters", "ImportEventsDeadLetters", "ImportFailed", "ImportWaits", "ImportsNotStarted"),
+        *("importresultsErrors", "importresultsThrottles"),
+    }
     assert of_archive <= set(clinic.alarms) - set(research.alarms)
     assert "SendSeconds" not in {name for _, name, _, _ in research.plotted}
     of_gateway = set(clinic.alarms) - set(bare.alarms) - of_archive

@@ -8,12 +8,15 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
+from infra.costs.fixed import interface_endpoints
 from infra.deployment import Deployment
+from infra.gateway.stack import GatewayStack
 from infra.local.deploy.synth import REPOSITORY
 from infra.network.stack import NetworkStack
 from infra.storage.stack import MAX_RECEIVE_COUNT, StorageStack
 from raki.service import sending
 from raki.service.settings import SendSettings
+from tests.infra.conftest import CERTIFICATE_ARN
 
 CONTEXT = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
 
@@ -34,7 +37,7 @@ def clinic(all_reviewed):
 def test_without_an_archive_there_is_nothing_of_it(all_reviewed):
     for profile in ("minimal", "research"):
         text = json.dumps(all_reviewed[profile].templates)
-        assert not [word for word in ("SendQueue", "SendingTask", "Senders", "PACS") if word in text]
+        assert not [word for word in ("SendQueue", "SendEvents", "SendingTask", "Senders", "PACS_TLS") if word in text]
 
 
 def test_the_sender_gets_the_environment_that_its_settings_read(clinic):
@@ -46,6 +49,8 @@ def test_the_sender_gets_the_environment_that_its_settings_read(clinic):
     told = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
     assert set(told) == {field.name.upper() for field in fields(SendSettings)}
     assert (told["PACS"], told["PACS_TLS"], told["PACS_TRUSTED"]) == ("ARCHIVE@10.9.8.7:11112", "1", "none")
+    assert told["PACS_CERTIFICATE"] == CERTIFICATE_ARN
+    assert told["MEMORY_MIB"] == task["Memory"]
     assert container["ReadonlyRootFilesystem"] is True
     # One at any time, while it is replaced too.
     assert service["DesiredCount"] == 1
@@ -55,7 +60,7 @@ def test_the_sender_gets_the_environment_that_its_settings_read(clinic):
 
 def test_a_manifest_goes_to_the_sender_by_a_way_of_its_own(clinic):
     storage = clinic["RakiStorage"]
-    (rule,) = found(storage, "AWS::Events::Rule").values()
+    (rule,) = found(storage, "AWS::Events::Rule", "ResultCompleted").values()
     (queue,) = (name for name in found(storage, "AWS::SQS::Queue", "SendQueue"))
     assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": [queue, "Arn"]}]
     assert rule["EventPattern"]["detail-type"] == ["Object Created"]
@@ -71,6 +76,62 @@ def test_a_manifest_goes_to_the_sender_by_a_way_of_its_own(clinic):
     # The share hears of it as before.
     (notified,) = told["QueueConfigurations"]
     assert notified["QueueArn"]["Fn::GetAtt"][0].startswith("RefreshQueue")
+
+
+def test_an_event_that_cannot_be_delivered_is_kept_and_an_alarm_tells_of_it(clinic):
+    storage = clinic["RakiStorage"]
+    (rule,) = found(storage, "AWS::Events::Rule", "ResultCompleted").values()
+    (kept,) = found(storage, "AWS::SQS::Queue", "SendEventsDeadLetters")
+    (target,) = rule["Targets"]
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [kept, "Arn"]}}
+    (policy,) = found(storage, "AWS::SQS::QueuePolicy", "SendEventsDeadLetters").values()
+    assert "events.amazonaws.com" in json.dumps([
+        one for one in policy["PolicyDocument"]["Statement"]
+        if one["Effect"] == "Allow" and one["Action"] == "sqs:SendMessage"
+    ])  # fmt: skip
+    (alarm,) = found(clinic["RakiMonitoring"], "AWS::CloudWatch::Alarm", "SendEventsDeadLetters").values()
+    (told,) = (one["Value"] for one in alarm["Dimensions"] if one["Name"] == "QueueName")
+    assert "SendEventsDeadLetters" in json.dumps(told)
+    assert "reconcile announces" in alarm["AlarmDescription"]
+
+
+def test_forgotten_results_are_looked_for_where_there_is_an_archive(all_reviewed):
+    for profile, archive in (("clinic", "ARCHIVE@10.9.8.7:11112"), ("minimal", "none")):
+        template = all_reviewed[profile].templates["RakiPipeline"]
+        (reconcile,) = found(template, "AWS::Lambda::Function", "Reconcile").values()
+        told = reconcile["Environment"]["Variables"]
+        assert told["PACS"] == archive
+        assert (told["SEND_QUEUE_URL"] == "none") == (archive == "none")
+
+
+@pytest.mark.parametrize("certificate", [CERTIFICATE_ARN, ""])
+@pytest.mark.parametrize("gateway", [False, True])
+def test_a_network_without_the_internet_has_one_way_to_the_secrets_that_are_asked_for(certificate, gateway):
+    app = cdk.App(context=CONTEXT)
+    own = {"raki:pacs": "ARCHIVE@10.9.8.7:1", "raki:pacs_tls": True, "raki:pacs_certificate": certificate}
+    on_ec2 = {
+        "raki:gateway_on_ec2": True,
+        "raki:share_protocol": "smb",
+        "raki:smb_authentication": "guest",
+        "raki:share_clients": "10.1.0.0/16",
+    }
+    deployment = Deployment.from_context({"raki:profile": "clinic", **own, **(on_ec2 if gateway else {})})
+    storage = StorageStack(app, "Storage", deployment=deployment)
+    network = NetworkStack(app, "Network", storage=storage, deployment=deployment)
+    stacks = [network]
+    if gateway:
+        stacks.append(GatewayStack(app, "Gateway", network=network, storage=storage, deployment=deployment))
+    templates = [Template.from_stack(stack).to_json() for stack in stacks]
+    ways = [
+        one
+        for template in templates
+        for one in found(template, "AWS::EC2::VPCEndpoint").values()
+        if "secretsmanager" in json.dumps(one["ServiceName"])
+    ]
+    assert len(ways) == (1 if certificate or gateway else 0)
+    endpoints = [one for template in templates for one in found(template, "AWS::EC2::VPCEndpoint").values()]
+    interfaces = [one for one in endpoints if one["VpcEndpointType"] == "Interface"]
+    assert len(interfaces) == interface_endpoints(deployment)
 
 
 def test_eventbridge_may_write_to_the_queue_and_use_its_key(clinic):

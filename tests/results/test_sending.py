@@ -7,29 +7,28 @@ import socket
 import ssl
 import sys
 import time
+import tracemalloc
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from threading import Event, Thread
 
 import numpy as np
 import pydicom
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian, MRImageStorage
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
+from pynetdicom import _config
 
 import raki.results.sending
 from raki.commands.operating import NotInstalled
 from raki.destination import Destination
+from raki.errors import TooLarge
 from raki.options import choose
 from raki.results import Source, write_results
 from raki.results.reproduction import DamagedResult
 from raki.results.sending import PacsBusy, PacsRefused, PacsUnreachable, send, tls_context
+from tests.certificates import certify
 from tests.picture_archive import SYNTAXES, Archive, running
 from tests.results.example_reconstruction import example_reconstruction
 
@@ -204,6 +203,80 @@ def test_an_archive_that_is_lost_on_the_way_is_unreachable(result, monkeypatch, 
         silence.set()
 
 
+MIB = 1 << 20
+
+
+@pytest.fixture
+def large(tmp_path):
+    """An image of 32 MiB."""
+    image = Dataset()
+    image.SOPClassUID, image.SOPInstanceUID, image.PatientID = MRImageStorage, "1.2.3.1", "large"
+    image.StudyInstanceUID, image.SeriesInstanceUID = "1.2", "1.2.3"
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.add_new("PixelData", "OW", bytes(32 * MIB))
+    image.save_as(tmp_path / "large.dcm", enforce_file_format=True)
+    return tmp_path / "large.dcm"
+
+
+@pytest.mark.parametrize("largest_pdu", [16382, 0, 1 << 30], ids=["small parts", "of any size", "huge ones"])
+def test_of_a_large_file_little_is_in_memory_however_slow_the_archive(large, monkeypatch, largest_pdu):
+    monkeypatch.setattr(
+        _config, "STORE_RECV_CHUNKED_DATASET", True
+    )  # the archive, which is in this process, holds none
+    sizes = []
+
+    def slow(event):
+        sizes.append(len(event.data))
+        time.sleep(0.0002)
+
+    archive = Archive([lambda _event: 0x0000])
+    with running(archive, largest_pdu=largest_pdu, received=slow) as archive:
+        tracemalloc.start()
+        send([large], Destination.parse(archive.destination), memory_bytes=0)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert sum(sizes) > 32 * MIB
+    assert peak < 16 * MIB
+    assert not _config.STORE_SEND_CHUNKED_DATASET, "that is the program's to choose"
+
+
+def test_an_archive_that_takes_both_encodings_gets_the_file_as_it_is(result):
+    with running(Archive(), syntaxes=(ImplicitVRLittleEndian, ExplicitVRLittleEndian)) as archive:
+        send(files_of(result), Destination.parse(archive.destination))
+    assert {image.file_meta.TransferSyntaxUID for image in archive.kept.values()} == {ExplicitVRLittleEndian}
+
+
+def test_what_is_too_large_to_be_encoded_anew_is_refused_before_anything_is_sent(result):
+    files = files_of(result)
+    largest = max(path.stat().st_size for path in files)
+    with running(Archive(), syntaxes=[ImplicitVRLittleEndian]) as archive:
+        destination = Destination.parse(archive.destination)
+        with pytest.raises(TooLarge, match=r"takes no Explicit VR Little Endian, and to encode .*\.dcm in another way"):
+            send(files, destination, memory_bytes=3 * largest - 1)
+        assert not archive.kept
+        assert len(send(files, destination, memory_bytes=3 * largest)) == len(files)
+
+
+def test_an_archive_that_reads_no_further_is_given_up(large, monkeypatch):
+    """More of the file waits than fits between the two: a sender without a limit would hang, and not say so."""
+    monkeypatch.setattr("raki.results.sending.ANSWER_S", 0.5)
+    monkeypatch.setattr("raki.results.sending.LEAST_BYTES_A_SECOND", 1e9)
+    blocked, n_read = Event(), []
+
+    def stuck(event):
+        n_read.append(len(event.data))
+        if sum(n_read) > MIB:
+            blocked.wait(20)
+
+    with running(Archive(), received=stuck) as archive:
+        began = time.monotonic()
+        with pytest.raises(PacsUnreachable, match="having taken 0 of 1 files"):
+            send([large], Destination.parse(archive.destination))
+        assert time.monotonic() - began < 10
+        blocked.set()
+
+
 def test_what_the_manifest_does_not_vouch_for_is_not_sent(run, result, archive):
     image = result / "image.dcm"
     image.write_bytes(image.read_bytes() + b"\0\0")
@@ -272,27 +345,14 @@ def test_what_is_no_destination_is_refused_before_anything_is_read(run, tmp_path
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate of 127.0.0.1 with its key, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "archive")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "archive.pem"
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(signed.public_bytes(pem) + private)
-    return path
+    """The archive's, of 127.0.0.1."""
+    return certify("archive", tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """Our own."""
+    return certify("raki", tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
@@ -327,6 +387,26 @@ def test_a_server_whose_certificate_is_not_trusted_is_told_nothing(result, certi
             send(files_of(result), destination)
         server.join()
     assert shaken == ([b"\x01"] if is_trusted else [])
+
+
+def test_an_archive_that_asks_for_a_certificate_gets_ours(run, result, certificate, client, server_tls):
+    server_tls.verify_mode = ssl.CERT_REQUIRED
+    server_tls.load_verify_locations(client)
+    with running(Archive(), tls=server_tls) as archive:
+        told = ("send", result, "--to", archive.destination, "--trusted", certificate)
+        assert run(*told)[0] == PacsUnreachable.exit_code
+        assert not archive.kept
+        assert run(*told, "--certificate", client)[0] == 0
+        assert len(archive.kept) == 5
+
+
+def test_an_archive_that_asks_for_another_certificate_takes_nothing(run, result, certificate, client, server_tls):
+    server_tls.verify_mode = ssl.CERT_REQUIRED
+    server_tls.load_verify_locations(certificate)
+    with running(Archive(), tls=server_tls) as archive:
+        told = ("send", result, "--to", archive.destination, "--trusted", certificate, "--certificate", client)
+        assert run(*told)[0] == PacsUnreachable.exit_code
+        assert not archive.kept
 
 
 def test_a_file_that_is_no_certificate_is_named_before_anything_is_sent(run, result, tmp_path, archive):

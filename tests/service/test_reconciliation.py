@@ -135,12 +135,16 @@ class Rounds:
         )
         self.refresh_queue = site.sqs.create_queue(QueueName=f"{site.bucket}-refresh")["QueueUrl"]
         settings = ReconcileSettings(
+            data_store_id=None,
+            import_queue_url=None,
             ingest_queue_url=site.queue_url,
             ledger_table=site.bucket,
+            pacs=None,
             raw_bucket=site.bucket,
             reconstruct_queue_url=reconstruct_queue,
             refresh_queue_url=self.refresh_queue,
             results_bucket=self.made,
+            send_queue_url=None,
         )
         clients = Clients(s3=site.s3, sqs=site.sqs, dynamodb=boto3.client("dynamodb"))
         self.reconciler = Reconciler(settings, clients)

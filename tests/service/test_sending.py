@@ -1,21 +1,27 @@
 """A result comes to the picture archive once, whatever happens there and here; the share waits for none of it."""
 
-from dataclasses import dataclass
+import ssl
+import traceback
+from collections import namedtuple
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from random import Random
+from tempfile import gettempdir
 
 import boto3
 import moto.sqs.models
 import pydicom
 import pytest
+from botocore.stub import Stubber
 from moto.core.utils import unix_time_millis
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
 
 import containers.send.__main__ as sending_container
 import raki.results.sending
-from containers.send.__main__ import Sender, destination_of
+from containers.send.__main__ import OWN_MIB, Sender, destination_of
 from raki.destination import Destination
 from raki.errors import NotAScan
 from raki.service import objects
@@ -27,6 +33,7 @@ from raki.service.process import Terminated
 from raki.service.record import Reached
 from raki.service.sending import GIVEN_UP_AFTER, LONGEST_WAIT_S, Sendings, attempt, wait_before_next
 from raki.service.settings import SendSettings
+from tests.certificates import certify
 from tests.embedded_metrics import metrics_in, named
 from tests.picture_archive import Archive, running
 from tests.service.conftest import arrive
@@ -37,6 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*[sS]ocket fd:pytest.PytestUnra
 STAGES = {State.DECOMPRESSING: State.PREPARED, State.RECONSTRUCTING: State.RECONSTRUCTED}
 DROPPED = datetime.now(UTC) - timedelta(hours=1)
 FOLDER = "site/a"
+disk_usage = namedtuple("disk_usage", ["total", "used", "free"])
 
 
 def dicom_file(path, uid):
@@ -125,8 +133,10 @@ def site(cloud, clock, tmp_path, monkeypatch):
     )
     settings = SendSettings(
         ledger_table=cloud.bucket,
+        memory_mib=2048,
         pacs="ARCHIVE@127.0.0.1:1",
         pacs_calling="RAKI",
+        pacs_certificate=None,
         pacs_tls=False,
         pacs_trusted=None,
         send_dead_letters_url=cloud.dead_letters_url,
@@ -292,7 +302,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("how", [Killed, Terminated])
 def test_a_sender_that_ends_half_way_leaves_the_rest_to_the_next(site, archive, monkeypatch, how):
-    def half(files, destination, *, progress):
+    def half(files, destination, *, progress, memory_bytes):
         raki.results.sending.send(files[:1], destination, progress=progress)
         raise how
 
@@ -400,6 +410,67 @@ def test_a_run_that_began_meanwhile_is_not_noted_as_sent(site):
     assert site.sent() is None
     site.cloud.ledger._fail("s", NotAScan("no"), condition="attribute_exists(scan_id)")
     assert not sendings.note(site.cloud.ledger.get("s"), attempt(manifest, "A@b:1", Reached.SENT))
+
+
+@pytest.mark.parametrize("what", ["disk", "memory"])
+def test_what_is_too_large_is_given_up_with_a_sentence_and_not_tried_for_days(site, what, monkeypatch, written):
+    site.reconstruct()
+    if what == "disk":
+        monkeypatch.setattr("shutil.disk_usage", lambda _path: disk_usage(total=1 << 30, used=1 << 30, free=700))
+        fetched = []
+        monkeypatch.setattr(site.cloud.s3, "download_file", lambda *place: fetched.append(place))
+    else:
+        site.settings = replace(site.settings, memory_mib=OWN_MIB)
+    with running(Archive(), syntaxes=[ImplicitVRLittleEndian]) as archive:
+        assert site.send_to(archive).step(wait_s=0)
+        assert not archive.kept
+    if what == "disk":
+        assert not fetched
+    assert site.sent().reached is Reached.GIVEN_UP
+    assert {"disk": "GB of disk for them", "memory": "MiB of memory, of which there are 0"}[what] in site.sent().reason
+    assert len(site.cloud.dead_letters()) == 1
+    assert [value for value, _ in named(metrics_in(written.getvalue()), "SendFailures")] == [1]
+
+
+@pytest.fixture
+def secrets(monkeypatch):
+    """Secrets Manager, as far as one is read."""
+    client = boto3.session.Session(region_name="us-east-1").client("secretsmanager")
+    with Stubber(client) as stubber:
+        monkeypatch.setattr(boto3, "client", {"secretsmanager": client}.__getitem__)
+        yield stubber
+
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:raki/pacs-AbCdEf"
+
+
+def test_an_archive_that_asks_for_a_certificate_is_shown_the_one_of_the_secret(site, tmp_path, secrets, written):
+    of_archive, own = certify("archive", tmp_path), certify("raki", tmp_path)
+    told = replace(site.settings, pacs_tls=True, pacs_trusted=of_archive.read_text(), pacs_certificate=SECRET)
+    secrets.add_response("get_secret_value", {"SecretString": own.read_text()}, {"SecretId": SECRET})
+    demanding = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    demanding.load_cert_chain(of_archive)
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    demanding.load_verify_locations(own)
+    image = dicom_file(tmp_path / "image.dcm", "1.2.3.1")
+    with running(Archive(), tls=demanding) as archive:
+        destination = destination_of(replace(told, pacs=archive.destination))
+        raki.results.sending.send([image], destination)
+        assert len(archive.kept) == 1
+    secrets.assert_no_pending_responses()
+    key = own.read_text().partition("PRIVATE KEY-----")[2].splitlines()[1]
+    assert key not in written.getvalue()
+    assert not [path for path in Path(gettempdir()).glob("*.pem") if key in path.read_text()]
+
+
+@pytest.mark.parametrize("held", [{"SecretString": "a secret word"}, {"SecretBinary": b"a secret word"}])
+def test_a_secret_that_is_no_certificate_is_named_and_not_told(site, secrets, held):
+    told = replace(site.settings, pacs_tls=True, pacs_certificate=SECRET)
+    secrets.add_response("get_secret_value", held, {"SecretId": SECRET})
+    with pytest.raises(ValueError, match="is no certificate with its private key") as failed:
+        destination_of(told)
+    assert SECRET in str(failed.value)
+    assert "word" not in "".join(traceback.format_exception(failed.value))
 
 
 def test_by_tls_certificates_come_by_the_environment(site, tmp_path, monkeypatch):

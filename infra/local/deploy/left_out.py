@@ -23,6 +23,7 @@ LEFT_OUT: dict[str, str] = {
     "AWS::CloudWatch::Alarm": "metrics are only written to logs; `raki alarms` says from these which would have fired",
     "AWS::CodeBuild::Project": "images are not built, their entry points run as processes",
     "AWS::EC2::SecurityGroupEgress": "every program runs on this machine's own network",
+    "AWS::HealthImaging::Datastore": "nothing here imports DICOM; results stand in their bucket and on the share",
     "AWS::Lambda::EventInvokeConfig": "an asynchronous invocation that fails is not tried again",
     "AWS::Logs::QueryDefinition": "it is a saved query of the console",
     "AWS::S3::BucketPolicy": "moto would enforce it, and refuse every request, as none here comes by TLS",
