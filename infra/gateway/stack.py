@@ -74,7 +74,7 @@ class GatewayStack(Stack):
                 self.group.add_ingress_rule(peer, ec2.Port.tcp(port), "hosts that may mount the share")
         self.group.add_ingress_rule(self._activators, ec2.Port.HTTP, "activation; the appliance closes it afterwards")
         self._activators.add_egress_rule(self.group, ec2.Port.HTTP, "the appliance's activation key")
-        if self._deployment.egress == "nat":
+        if self._deployment.egress != "endpoints":
             # Without the internet there is the network's own time service, which like its names no group holds back.
             self.group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.udp(123), "the appliance's time servers")
 
