@@ -7,6 +7,7 @@ from constructs import Construct, IDependable
 
 from infra.deployment import PREFIX, Deployment, SettingsError
 from infra.gateway.activation import Activation
+from infra.gateway.needs import HOST_TYPE
 from infra.network.stack import HTTPS, NetworkStack
 from infra.storage.stack import StorageStack
 
@@ -98,7 +99,7 @@ class GatewayStack(Stack):
             disable_api_termination=True,
             ebs_optimized=True,
             iam_instance_profile=iam.CfnInstanceProfile(self, "InstanceProfile", roles=[role.role_name]).ref,
-            instance_type="m5.xlarge",
+            instance_type=HOST_TYPE,
             launch_template=ec2.CfnInstance.LaunchTemplateSpecificationProperty(
                 launch_template_id=template.ref, version=template.attr_latest_version_number
             ),

@@ -40,7 +40,8 @@ from infra.deployment import PROFILES, Deployment
 from infra.monitoring.metrics import METRICS as DIMENSIONS_OF
 from infra.monitoring.metrics import VALUES
 from infra.network.endpoints import INTERFACE_ENDPOINTS
-from infra.pipeline.instances import DEAREST_HOUR_USD, INSTANCE_TYPES
+from infra.pipeline.instances import DEAREST_HOUR_USD
+from infra.pipeline.needs import INSTANCE_TYPES
 from raki.service.cost import HourlyPrices, scan_cost
 from tests.infra.conftest import DEPLOYMENTS
 

@@ -11,7 +11,7 @@ from aws_cdk.assertions import Match, Template
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from infra.deployment import Deployment, SettingsError
-from infra.gateway.shares import REGIONS
+from infra.gateway.needs import REGIONS
 from infra.gateway.stack import GatewayStack
 from infra.local.deploy.synth import REPOSITORY
 from infra.network.stack import NetworkStack
