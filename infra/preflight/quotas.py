@@ -30,14 +30,18 @@ class Quota:
 
 def quotas_of(deployment: Deployment) -> Iterator[Quota]:
     """Codes as Service Quotas lists them for ec2, fargate and fsx."""
-    gpus = {
-        "service": "ec2",
-        "least": VCPUS * deployment.max_reconstruction_jobs,
-        "most": VCPUS * deployment.surge_jobs,
-        "unit": "vCPU",
-    }
-    yield Quota(code="L-DB2E81BA", name="Running On-Demand G and VT instances", **gpus)
-    yield Quota(code="L-3819A6DF", name="All G and VT Spot Instance Requests", **gpus)
+    for code, name in (
+        ("L-DB2E81BA", "Running On-Demand G and VT instances"),
+        ("L-3819A6DF", "All G and VT Spot Instance Requests"),
+    ):
+        yield Quota(
+            service="ec2",
+            code=code,
+            name=name,
+            least=VCPUS * deployment.max_reconstruction_jobs,
+            most=VCPUS * deployment.surge_jobs,
+            unit="vCPU",
+        )
     sender = float(SENDER["vcpus"]) if deployment.pacs else 0.0
     yield Quota(
         service="fargate",
