@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from infra.deployment import NEW, PREFIX, Deployment
 from infra.gateway.needs import REGIONS
-from infra.preflight.finding import Finding, Place, State, verdict
+from infra.preflight.finding import NO_SUCH_STACK, Finding, Place, State, verdict
 from infra.storage.needs import HEALTHIMAGING_REGIONS
 
 BOOTSTRAP_STACK = "CDKToolkit"
@@ -57,7 +57,7 @@ def check_bootstrap(place: Place) -> Iterator[Finding]:
         outputs = {one["OutputKey"]: one["OutputValue"] for stack in described for one in stack.get("Outputs", [])}
         version = int(outputs.get("BootstrapVersion", 0))
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":  # CloudFormation's word for "no such stack"
+        if error.response["Error"]["Code"] != NO_SUCH_STACK:
             raise
     good = version >= BOOTSTRAP_VERSION
     yield Finding(

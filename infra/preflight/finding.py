@@ -44,6 +44,8 @@ class Place:
     deployment: Deployment
 
 
+NO_SUCH_STACK = "ValidationError"
+"""CloudFormation's word for it."""
 NO_SUCH_THING = ("InvalidSubnetID.NotFound", "InvalidVpcID.NotFound", "ResourceNotFoundException")
 """What services say of a name that the settings have and the account doesn't."""
 

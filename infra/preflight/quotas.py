@@ -4,13 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from infra.costs.estimate import WORKER
 from infra.costs.fixed import SENDER
 from infra.deployment import Deployment
 from infra.development.needs import INSTANCE_TYPE
 from infra.gateway.needs import HOST_VCPUS
 from infra.pipeline.needs import VCPUS
-from infra.preflight.finding import Finding, Place, State, verdict
+from infra.preflight.finding import NO_SUCH_STACK, Finding, Place, State, verdict
+
+NETWORK_STACK = "RakiNetwork"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +103,25 @@ def check_notebook(place: Place) -> Iterator[Finding]:
 
 def check_addresses(place: Place) -> Iterator[Finding]:
     """A VPC of the deployment's own, and an address for its NAT gateway, beside those that there are."""
+    if _stands(place):  # and has its own already
+        return
     client, ec2 = place.client("service-quotas"), place.client("ec2")
     there = len(ec2.describe_vpcs()["Vpcs"])
     yield _one_more("VPCs per Region", "vpc", "L-F678F1CE", _value(client, "vpc", "L-F678F1CE"), there)
     if place.deployment.egress == "nat":
         there = len(ec2.describe_addresses()["Addresses"])
         yield _one_more("EC2-VPC Elastic IPs", "ec2", "L-0263D0A3", _value(client, "ec2", "L-0263D0A3"), there)
+
+
+def _stands(place: Place) -> bool:
+    """Whether the deployment's network is there, so that nothing is to be added but by a change of it."""
+    try:
+        place.client("cloudformation").describe_stacks(StackName=NETWORK_STACK)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != NO_SUCH_STACK:
+            raise
+        return False
+    return True
 
 
 def _value(client: Any, service: str, code: str) -> float:
@@ -132,7 +149,7 @@ def _one_more(name: str, service: str, code: str, value: float, there: int) -> F
     return Finding(
         subject=f"quota: {name}",
         found=f"{there} of {value:g} are taken",
-        needed="one more, unless the deployment stands already",
+        needed="one more",
         state=verdict(good),
         remedy="" if good else _request(service, code, there + 1),
     )

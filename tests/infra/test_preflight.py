@@ -68,6 +68,12 @@ def subnets(second):
     return [("subnet-0aaaaaaaa", OWN["raki:vpc_id"], ZONES[0], 99), second]
 
 
+def test_a_deployment_that_stands_needs_no_second_network(preflight):
+    code, findings = preflight({}, stands=True, n_vpcs=5)
+    assert code == 0
+    assert "quota: VPCs per Region" not in findings
+
+
 ONDEMAND = "quota: Running On-Demand G and VT instances"
 SPOT = "quota: All G and VT Spot Instance Requests"
 FARGATE = "quota: Fargate On-Demand vCPU resource count"
