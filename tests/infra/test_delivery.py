@@ -28,7 +28,7 @@ DEPLOYMENTS = {
     "Nothing": {},
     "Nfs": NFS,
     "Directory": {**SMB, "smb_users": "@radiology,DOMAIN\\physicist"},
-    "Guests": {**SMB, **GUESTS},
+    "Guests": {**SMB, **GUESTS, "smb_guests_from_anywhere": "true"},
     "Ec2": ON_EC2,
     "Ec2Closed": {"profile": "clinic", **ON_EC2, **GUESTS},
 }
