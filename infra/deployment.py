@@ -155,7 +155,7 @@ MOST_CERTIFICATE_BYTES = 32 << 10
 # IAM user guide, "IAM identifiers".
 OperatorArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+$")]
 Listed = BeforeValidator(_listed)
-SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
+SubnetId = Annotated[str, Field(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
 
 
 class Deployment(BaseModel):
@@ -251,7 +251,7 @@ class Deployment(BaseModel):
     """Availability zones of the network, how many or which. GPU instances and FSx stand in the first one."""
     vpc_cidr: Annotated[IPv4Network, AfterValidator(_network)] = IPv4Network("10.0.0.0/16")
     """The network's addresses."""
-    vpc_id: Annotated[str, Field(pattern=r"^(vpc-[0-9a-f]{8,17})?$")] = ""
+    vpc_id: Annotated[str, Field(pattern=r"^(vpc-([0-9a-f]{8}|[0-9a-f]{17}))?$")] = ""
     """A VPC of the site's own, in which the service is to stand; empty: one is made."""
     vpc_subnets: Annotated[tuple[SubnetId, ...], Listed] = ()
     """Its private subnets for the service, one of each zone."""

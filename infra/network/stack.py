@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import AddressValueError, IPv4Address
 
-from aws_cdk import Aws, Fn, Stack
+from aws_cdk import Acknowledgment, Aws, Fn, Stack, Validations
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -79,13 +79,21 @@ class NetworkStack(Stack):
     def _vpc_of_site(self, deployment: Deployment) -> ec2.IVpc:
         """By its id and its subnets' alone: what else there is of it isn't read when the stacks are made."""
         zones = list(deployment.named_zones) or [f"zone-{at}" for at in range(deployment.n_zones)]
-        return ec2.Vpc.from_vpc_attributes(
+        vpc = ec2.Vpc.from_vpc_attributes(
             self,
             "Vpc",
             availability_zones=zones,  # told apart by them, no more
             private_subnet_ids=list(deployment.vpc_subnets),
             vpc_id=deployment.vpc_id,
         )
+        for subnet in vpc.private_subnets:
+            Validations.of(subnet).acknowledge(
+                Acknowledgment(
+                    id="Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId",
+                    reason="Routes are the site's; nothing is added to them.",
+                )
+            )
+        return vpc
 
     def _group(self, name: str, description: str) -> ec2.SecurityGroup:
         """Reached by nobody; reaches HTTPS alone, until the group of another service is named."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from infra.deployment import Deployment
 
@@ -73,10 +74,10 @@ def asked(subject: str, findings: Iterator[Finding]) -> Iterator[Finding]:
             state=State.UNKNOWN,
             remedy=f"look with credentials that may call {error.operation_name}, or by hand",
         )
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         yield Finding(
             subject=subject,
-            found=str(error).rstrip("."),
+            found=str(error).partition("\n")[0].rstrip("."),
             needed="an answer",
             state=State.UNKNOWN,
             remedy="look whether the service is offered in this region and can be reached from here",

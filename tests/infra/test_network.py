@@ -4,17 +4,17 @@ import json
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import assertions
+from aws_cdk.assertions import Template
 
 from infra.deployment import Deployment, SettingsError
 from infra.local.deploy.synth import REPOSITORY
 from infra.network.stack import NetworkStack
-from infra.service import build
 from infra.storage.stack import StorageStack
+from tests.infra.conftest import read_reviewed, synthesise_reviewed
 
 IDS = "use1-az4,use1-az1,use1-az6"
 NAMES = "us-east-1a,us-east-1b,us-east-1d"
-OWN = {"raki:vpc_id": "vpc-0123456789abcdef0", "raki:vpc_subnets": "subnet-0aaaaaaaa, subnet-0bbbbbbbb"}
+OWN = {"raki:vpc_id": "vpc-0123456789abcdef0", "raki:vpc_subnets": "subnet-0aaaaaaaaaaaaaaaa, subnet-0bbbbbbbbbbbbbbbb"}
 ON_SITE = {"raki:gateway_arn": "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"}
 
 
@@ -24,7 +24,7 @@ def network(settings):
     deployment = Deployment.from_context(settings)
     storage = StorageStack(app, "RakiStorage", deployment=deployment)
     stack = NetworkStack(app, "RakiNetwork", storage=storage, deployment=deployment)
-    return assertions.Template.from_stack(stack).to_json()["Resources"]
+    return Template.from_stack(stack).to_json()["Resources"]
 
 
 def subnets(resources, kind):
@@ -109,13 +109,13 @@ def test_the_network_has_the_addresses_that_it_is_given(cidr, private):
         ({"raki:vpc_cidr": "10.0.0.0/24", "raki:profile": "research"}, "has 59 addresses, .* takes 80"),
         (ON_SITE | {"raki:share_clients": "10.9.0.0/16,10.0.3.0/24"}, r"share_clients has 10.0.3.0/24, which overlaps"),
         (ON_SITE | {"raki:share_clients": "10.0.0.0/8"}, "raki:vpc_cidr"),
-        ({"raki:vpc_subnets": "subnet-0aaaaaaaa"}, "raki:vpc_id"),
+        ({"raki:vpc_subnets": "subnet-0aaaaaaaaaaaaaaaa"}, "raki:vpc_id"),
         ({"raki:egress": "vpc"}, "raki:vpc_id"),
         ({"raki:vpc_id": "vpc-0123456789abcdef0"}, "raki:vpc_subnets"),
         (OWN | {"raki:egress": "nat"}, "raki:egress"),
         (OWN | {"raki:vpc_cidr": "10.7.0.0/16"}, "raki:vpc_cidr"),
         (OWN | {"raki:zones": "us-east-1a"}, "2 subnets and raki:zones 1"),
-        (OWN | {"raki:vpc_subnets": "subnet-0aaaaaaaa,subnet-0aaaaaaaa"}, "raki:vpc_subnets"),
+        (OWN | {"raki:vpc_subnets": "subnet-0aaaaaaaaaaaaaaaa,subnet-0aaaaaaaaaaaaaaaa"}, "raki:vpc_subnets"),
         ({"raki:vpc_id": "radiology"}, "raki:vpc_id"),
     ],
 )
@@ -139,27 +139,34 @@ def test_a_vpc_of_the_site_is_used_and_left_as_it_is(egress):
     for found in resources.values():
         properties = found["Properties"]
         assert properties.get("VpcId", OWN["raki:vpc_id"]) == OWN["raki:vpc_id"]
-        assert properties.get("SubnetIds", ["subnet-0aaaaaaaa", "subnet-0bbbbbbbb"]) == [
-            "subnet-0aaaaaaaa",
-            "subnet-0bbbbbbbb",
+        assert properties.get("SubnetIds", ["subnet-0aaaaaaaaaaaaaaaa", "subnet-0bbbbbbbbbbbbbbbb"]) == [
+            "subnet-0aaaaaaaaaaaaaaaa",
+            "subnet-0bbbbbbbbbbbbbbbb",
         ]
 
 
-def test_everything_stands_in_the_first_subnets_of_the_sites_vpc():
-    app = cdk.App(context=json.loads((REPOSITORY / "cdk.json").read_text())["context"])
-    build(app, Deployment.from_context(OWN | {"raki:profile": "research", "raki:zones": IDS.rpartition(",")[0]}))
-    templates = {
-        stack.stack_name: assertions.Template.from_stack(stack)
-        for stack in app.node.children
-        if isinstance(stack, cdk.Stack)
-    }
-    pipeline, development = templates["RakiPipeline"], templates["RakiDevelopment"]
-    pipeline.has_resource_properties("AWS::FSx::FileSystem", {"SubnetIds": ["subnet-0aaaaaaaa"]})
-    pipeline.has_resource_properties(
-        "AWS::Batch::ComputeEnvironment", {"ComputeResources": {"Subnets": ["subnet-0aaaaaaaa"]}}
-    )
-    development.has_resource_properties("AWS::SageMaker::NotebookInstance", {"SubnetId": "subnet-0aaaaaaaa"})
-    templates["RakiNetwork"].resource_count_is("AWS::EC2::VPC", 0)
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A whole deployment in the site's own VPC."""
+    folder = tmp_path_factory.mktemp("own") / "research"
+    synthesise_reviewed(folder, OWN | {"raki:profile": "research", "raki:zones": IDS.rpartition(",")[0]})
+    return read_reviewed(folder)
+
+
+def test_everything_stands_in_the_first_subnets_of_the_sites_vpc(own):
+    pipeline, development = (Template.from_json(own.templates[name]) for name in ("RakiPipeline", "RakiDevelopment"))
+    first = OWN["raki:vpc_subnets"].partition(",")[0]
+    pipeline.has_resource_properties("AWS::FSx::FileSystem", {"SubnetIds": [first]})
+    pipeline.has_resource_properties("AWS::Batch::ComputeEnvironment", {"ComputeResources": {"Subnets": [first]}})
+    development.has_resource_properties("AWS::SageMaker::NotebookInstance", {"SubnetId": first})
+    Template.from_json(own.templates["RakiNetwork"]).resource_count_is("AWS::EC2::VPC", 0)
+
+
+def test_the_rule_packs_find_nothing_in_either_network(own, tmp_path):
+    """Nor does the library warn of what is meant so."""
+    assert own.findings == []
+    synthesise_reviewed(tmp_path / "minimal", {"raki:zones": IDS})
+    assert read_reviewed(tmp_path / "minimal").findings == []
 
 
 @pytest.mark.parametrize("guests", [{}, {"raki:smb_guests_from_anywhere": "false"}])

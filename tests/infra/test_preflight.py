@@ -20,7 +20,7 @@ from tests.infra.conftest import DEPLOYMENTS
 from tests.infra.recorded_account import ACCOUNT, GATEWAY_ARN, GPUS, REGION, ZONES, Account, record
 
 ON_SITE = {"raki:gateway_arn": GATEWAY_ARN, "raki:share_clients": "10.1.0.0/16"}
-OWN = {"raki:vpc_id": "vpc-0123456789abcdef0", "raki:vpc_subnets": "subnet-0aaaaaaaa,subnet-0bbbbbbbb"}
+OWN = {"raki:vpc_id": "vpc-0123456789abcdef0", "raki:vpc_subnets": "subnet-0aaaaaaaaaaaaaaaa,subnet-0bbbbbbbbbbbbbbbb"}
 CLINIC = {"raki:profile": "clinic"}
 RESEARCH = {"raki:profile": "research"}
 
@@ -65,7 +65,7 @@ def test_an_account_that_can_take_it_is_told_so(preflight, settings):
 
 def subnets(second):
     """Two subnets of the site's VPC, of which the second differs."""
-    return [("subnet-0aaaaaaaa", OWN["raki:vpc_id"], ZONES[0], 99), second]
+    return [("subnet-0aaaaaaaaaaaaaaaa", OWN["raki:vpc_id"], ZONES[0], 99), second]
 
 
 def test_a_deployment_that_stands_needs_no_second_network(preflight):
@@ -184,22 +184,22 @@ BAD = {
     ),
     "a subnet that isn't there": (
         OWN | CLINIC,
-        {"subnets": ("InvalidSubnetID.NotFound", "The subnet ID 'subnet-0bbbbbbbb' does not exist")},
+        {"subnets": ("InvalidSubnetID.NotFound", "The subnet ID 'subnet-0bbbbbbbbbbbbbbbb' does not exist")},
         ("availability zones", "blocks", "correct the setting"),
     ),
     "a subnet of another VPC": (
         OWN | CLINIC,
-        {"subnets": subnets(second=("subnet-0bbbbbbbb", "vpc-1", ZONES[1], 99))},
+        {"subnets": subnets(second=("subnet-0bbbbbbbbbbbbbbbb", "vpc-1", ZONES[1], 99))},
         ("subnets in vpc-0123456789abcdef0", "blocks", "raki:vpc_subnets"),
     ),
     "two subnets in one zone": (
         OWN | CLINIC,
-        {"subnets": subnets(second=("subnet-0bbbbbbbb", OWN["raki:vpc_id"], ZONES[0], 99))},
+        {"subnets": subnets(second=("subnet-0bbbbbbbbbbbbbbbb", OWN["raki:vpc_id"], ZONES[0], 99))},
         ("subnets in vpc-0123456789abcdef0", "blocks", "one of each zone"),
     ),
     "a full subnet": (
         OWN | CLINIC,
-        {"subnets": subnets(second=("subnet-0bbbbbbbb", OWN["raki:vpc_id"], ZONES[1], 23))},
+        {"subnets": subnets(second=("subnet-0bbbbbbbbbbbbbbbb", OWN["raki:vpc_id"], ZONES[1], 23))},
         ("free addresses", "blocks", "raki:surge"),
     ),
     "a VPC without names": (
