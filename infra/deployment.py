@@ -177,7 +177,7 @@ class Deployment(BaseModel):
     """NFS: addresses or networks (CIDR) that may mount the share; SMB on EC2: those that reach it."""
     smb_authentication: Literal["active-directory", "guest"] = "active-directory"
     smb_guests_from_anywhere: bool = False
-    """Acknowledges that guests of a site's own gateway come from every network that reaches it, and is refused else."""
+    """Acknowledges that guests of a gateway on site come from every network that reaches it; else they are refused."""
     smb_users: Annotated[tuple[str, ...], Listed] = ()
     """Active Directory's users and @groups that may use an SMB share; empty: everybody in the directory."""
     settling_s: Annotated[int, Field(ge=60, le=600)] = 60

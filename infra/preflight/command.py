@@ -64,7 +64,7 @@ def as_values(findings: "Iterable[Finding]") -> dict[str, Any]:
 
 
 def as_table(findings: "Iterable[Finding]") -> Table:
-    """The table for people. What has to be done can be copied out of it whole."""
+    """The table for people."""
     table = Table(show_lines=True)
     for title in ("", "what", "found", "needed", "what to do"):
         table.add_column(title, overflow="fold")
