@@ -10,12 +10,12 @@ from jaxtyping import Complex64, Int
 
 from raki.errors import DamagedScan
 from raki.formats.acquisitions import Acquisitions, flag_bits
-from raki.formats.epi.ghost import NyquistPhase, correct_nyquist, flip_reversed, nyquist_phase
+from raki.formats.epi.ghost import correct_nyquist, flip_reversed, nyquist_phase
 from raki.formats.epi.own_phase import Halves, about_ghost, halves, on_the_side_of, own_images, refined
 from raki.formats.epi.ramps import RampSampling, readout_positions, regrid_ramps
 from raki.formats.epi.unmarked import IMAGES_LOOKED_AT, spread, with_reversals_marked
 from raki.formats.sorting.marks import NOT_IMAGE, has_flag
-from raki.scan import COUNTERS
+from raki.scan import COUNTERS, NyquistPhase
 
 # Lines corrected at once: a train or a part of one.
 BATCH = 256
