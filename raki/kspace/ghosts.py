@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from raki.kspace.caipi import GroupAcs, GroupKSpace
-from raki.planning import Kernel
+from raki.kspace.slice_grappa import Seen
 from raki.scan import NyquistPhase
 from raki.scan.fourier import lines_to_profiles, profiles_to_lines
 
@@ -32,8 +32,6 @@ class GroupGhosts:
     """Of each slice, beyond the phase by which the sum was corrected."""
     is_reversed: Reversed
     """Of the lines of the sum's k-space."""
-    of_reference: Reversed | None
-    """Of the reference's lines; None where that isn't known, or differs between its slices."""
 
     def put_in(self, group: GroupKSpace, is_reversed: Reversed) -> GroupKSpace:
         """Slices without ghosts as they enter a sum: half of the phase in forward lines, and half of it, the other
@@ -44,27 +42,16 @@ class GroupGhosts:
         factors = torch.where(is_reversed.to(group.device)[:, None], forward.conj(), forward)
         return profiles_to_lines(lines_to_profiles(group) * factors)
 
-    def seen(self, reference: GroupAcs, *, backward: bool) -> tuple[GroupAcs, GroupAcs]:
-        """The reference as a kernel for forward lines, or backward ones, sees it: on such lines, and on the others."""
+    def seen(self, reference: GroupAcs, *, backward: bool) -> Seen:
+        """The reference, without ghosts, as a kernel for forward lines, or for backward ones, sees it.
+
+        In whichever direction its lines were recorded: so each line is an example for both kernels.
+        """
         n_lines = reference.shape[-2]
         same, other = (
             self.put_in(reference, torch.full((n_lines,), direction)) for direction in (backward, not backward)
         )
         return same, other
-
-    def as_recorded(self, kernel: Kernel, step: int, *, backward: bool) -> Bool[Tensor, " place"] | None:
-        """About which lines of the reference a kernel that fits sees directions in which they were recorded.
-
-        There the ghost is a measured one in all its parts, elsewhere the phase that navigators showed.
-        """
-        if self.of_reference is None:
-            return None
-        above = kernel.n_pe // 2
-        n_places = len(self.of_reference) - 2 * above * step
-        taps = torch.arange(kernel.n_pe)
-        lines = torch.arange(max(n_places, 0))[:, None] + step * taps
-        wanted = torch.where((taps - above) % 2 == 0, backward, not backward)
-        return (self.of_reference[lines] == wanted).all(dim=1)
 
     def less(self, common: NyquistPhase) -> "GroupGhosts":
         """Those that are left where the sum is corrected by a further phase."""

@@ -13,8 +13,7 @@ from raki.errors import NoCalibration
 from raki.kspace.caipi import GroupAcs, GroupKSpace
 from raki.kspace.linear_fit import NormalEquations
 from raki.kspace.patches import Sources, Targets, magnitude
-from raki.kspace.ghosts import GroupGhosts
-from raki.kspace.slice_grappa import ALL_LINES, BandExamples, LinearSeparation, band_examples
+from raki.kspace.slice_grappa import ALL_LINES, BandExamples, LinearSeparation, Seen, band_examples
 from raki.planning import Kernel
 from raki.scan.fourier import SliceKSpace
 
@@ -26,8 +25,6 @@ ROW_FLOORS = (None, 0.1)
 # Of the readout, side by side; one far from the centre and that beyond it are held out: dark samples and bright ones.
 N_FOLDS = 8
 HELD_OUT = (1, 4)
-# Of EPI: with fewer than a quarter of the reference's lines recorded as a kernel sees them, all count alike.
-MOST_TURNED = 4
 
 Equations = Callable[[BandExamples, float | None], NormalEquations]
 
@@ -46,20 +43,11 @@ class Separation(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What a kernel can learn from a reference, and what it is judged by where it hasn't seen that."""
-
-    kernel: Kernel
-    examples: BandExamples
-    judged: BandExamples
-    """The same places for all lessons of a reference."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class LinearCandidate:
     """One linear way, its settings chosen, and what it would be without a part of the reference."""
 
-    lesson: Lesson
+    examples: BandExamples
+    kernel: Kernel
     ridge: float
     sums: Sequence[NormalEquations]
     """Of each fold."""
@@ -68,40 +56,35 @@ class LinearCandidate:
         """The kernel fitted to the whole reference, or without one fold."""
         fit = reduce(NormalEquations.plus, [each for fold, each in enumerate(self.sums) if fold != without])
         return LinearSeparation(
-            kernel=self.lesson.kernel, fit=fit.solved(ridge=self.ridge), n_bands=len(self.lesson.examples.sources)
+            kernel=self.kernel, fit=fit.solved(ridge=self.ridge), n_bands=len(self.examples.sources)
         )
 
     def seen(self, *, without: int | None = None) -> BandExamples:
         """The examples that it is fitted to then."""
-        examples = self.lesson.examples
-        return examples if without is None else examples.at_samples(_folds(examples) != without)
+        return self.examples if without is None else self.examples.at_samples(_folds(self.examples) != without)
 
     def held_out(self) -> list[BandExamples]:
-        """What it is judged by, of the folds that are held out by turns."""
-        judged = self.lesson.judged
-        folds = _folds(judged)
-        return [judged.at_samples(folds == fold) for fold in HELD_OUT]
+        """The examples of the folds that are held out by turns."""
+        folds = _folds(self.examples)
+        return [self.examples.at_samples(folds == fold) for fold in HELD_OUT]
 
 
-def best_linear(lessons: Sequence[Lesson], equations: Equations) -> LinearCandidate:
-    """The lesson, row weighting and ridge with the least error on samples held out."""
-    return min(_every_linear(lessons, equations), key=lambda judged: judged[0])[1]
+def best_linear(examples: Sequence[tuple[Kernel, BandExamples]], equations: Equations) -> LinearCandidate:
+    """The kernel, row weighting and ridge with the least error on samples held out."""
+    return min(_every_linear(examples, equations), key=lambda judged: judged[0])[1]
 
 
-def lessons_of(
-    reference: GroupAcs, step: int, ghosts: GroupGhosts | None = None, *, backward: bool = False
-) -> list[Lesson]:
-    """Of each kernel that fits into the modulated reference, judged at the same places for all.
+def examples_of_kernels(
+    reference: GroupAcs, step: int, seen: Seen | None = None
+) -> list[tuple[Kernel, BandExamples]]:
+    """Of each kernel that fits into the modulated reference, at the same places for all.
 
     Args:
-        ghosts: of slices that are read back and forth. A kernel for lines of one direction may learn from all lines of
-            the reference, each as it would be in that direction, or from those that were recorded in it.
-        backward: which direction.
+        seen: as of `raki.kspace.slice_grappa.band_examples`.
 
     Raises:
         NoCalibration: the reference is too small to hold a part of it out, even for the narrowest.
     """
-    seen = ghosts.seen(reference, backward=backward) if ghosts else None
     found = [
         (kernel, examples) for kernel in KERNELS if (examples := _examples(reference, kernel, step, seen)) is not None
     ]
@@ -114,15 +97,7 @@ def lessons_of(
             "or more advised: acquire them"
         )
     n_lines, n_ro = (min(examples.sources.shape[axis] for _, examples in found) for axis in (1, 2))
-    alike = [(kernel, _middle(examples, n_lines, n_ro)) for kernel, examples in found]
-    recorded = ghosts.as_recorded(found[-1][0], step, backward=backward) if ghosts else None
-    if recorded is None or int(recorded.sum()) * MOST_TURNED < n_lines:
-        return [Lesson(kernel=kernel, examples=examples, judged=examples) for kernel, examples in alike]
-    return [
-        Lesson(kernel=kernel, examples=learnt, judged=examples.at_lines(recorded))
-        for kernel, examples in alike
-        for learnt in (examples, examples.at_lines(recorded))
-    ]
+    return [(kernel, _middle(examples, n_lines, n_ro)) for kernel, examples in found]
 
 
 def error_of(found: Sequence[Separation], unseen: Sequence[BandExamples]) -> float:
@@ -157,22 +132,22 @@ def leakage_of(found: Sequence[Separation], unseen: Sequence[BandExamples]) -> F
     return (leaked / energy.clamp(min=torch.finfo(torch.float32).tiny)).sqrt()
 
 
-def _every_linear(lessons: Sequence[Lesson], equations: Equations) -> Iterator[tuple[float, LinearCandidate]]:
+def _every_linear(
+    examples: Sequence[tuple[Kernel, BandExamples]], equations: Equations
+) -> Iterator[tuple[float, LinearCandidate]]:
     """Each setting with the sum of its errors; one eigendecomposition serves all ridges."""
-    for lesson in lessons:
-        folds = _folds(lesson.examples)
+    for kernel, of_kernel in examples:
+        folds = _folds(of_kernel)
         for row_floor in ROW_FLOORS:
-            sums = [equations(lesson.examples.at_samples(folds == number), row_floor) for number in range(N_FOLDS)]
-            candidate = LinearCandidate(lesson=lesson, ridge=RIDGES[0], sums=sums)
+            sums = [equations(of_kernel.at_samples(folds == number), row_floor) for number in range(N_FOLDS)]
+            candidate = LinearCandidate(examples=of_kernel, kernel=kernel, ridge=RIDGES[0], sums=sums)
             fitted = [candidate.fitted(without=number) for number in HELD_OUT]
             for ridge in RIDGES:
                 error = error_of([each.with_ridge(ridge) for each in fitted], candidate.held_out())
                 yield error, replace(candidate, ridge=ridge)
 
 
-def _examples(
-    reference: GroupAcs, kernel: Kernel, step: int, seen: tuple[GroupAcs, GroupAcs] | None
-) -> BandExamples | None:
+def _examples(reference: GroupAcs, kernel: Kernel, step: int, seen: Seen | None) -> BandExamples | None:
     try:
         examples = band_examples(reference, kernel, step, seen)
     except NoCalibration:

@@ -22,8 +22,8 @@ from raki.kspace.held_out_bands import (
     Separation,
     best_linear,
     error_of,
+    examples_of_kernels,
     leakage_of,
-    lessons_of,
 )
 from raki.kspace.measured import unit_scale
 from raki.kspace.slice_grappa import BandExamples, slice_equations, split_equations
@@ -207,8 +207,9 @@ class Tried:
         directions = (False, True) if ghosts else (False,)
         linear, errors, shown = [], [], []
         for backward in directions:
-            lessons = lessons_of(summed, step, ghosts, backward=backward)
-            ways = {name: best_linear(lessons, equations) for name, equations in EQUATIONS.items()}
+            seen = ghosts.seen(summed, backward=backward) if ghosts else None
+            examples = examples_of_kernels(summed, step, seen)
+            ways = {name: best_linear(examples, equations) for name, equations in EQUATIONS.items()}
             found, unseen = _unseeing(ways, seed)
             linear.append(ways)
             errors.append({name: error_of(found[name], unseen[name]) for name in found})

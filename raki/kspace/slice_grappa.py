@@ -25,6 +25,10 @@ from raki.scan.fourier import SliceKSpace
 LINES_AT_ONCE = 16
 ALL_LINES = slice(None)
 
+Seen = tuple[GroupAcs, GroupAcs]
+"""What a kernel sees of slices read back and forth (EPI): on its middle line and every second one from there, and on
+those between."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BandExamples:
@@ -37,10 +41,6 @@ class BandExamples:
     def at_samples(self, chosen: Bool[Tensor, " ro"]) -> "BandExamples":
         """The examples at the chosen samples of the readout, where rows are axes line, ro."""
         return BandExamples(sources=self.sources[:, :, chosen], targets=self.targets[:, :, chosen])
-
-    def at_lines(self, chosen: Bool[Tensor, " line"]) -> "BandExamples":
-        """The examples on the chosen lines."""
-        return BandExamples(sources=self.sources[:, chosen], targets=self.targets[:, chosen])
 
     @property
     def of_sum(self) -> Examples:
@@ -90,15 +90,12 @@ def windows(
         yield some.permute(1, 2, 0, 3, 4).flatten(2)
 
 
-def band_examples(
-    reference: GroupAcs, kernel: Kernel, step: int, seen: tuple[GroupAcs, GroupAcs] | None = None
-) -> BandExamples:
+def band_examples(reference: GroupAcs, kernel: Kernel, step: int, seen: Seen | None = None) -> BandExamples:
     """Every place in the modulated single-band reference about which the kernel fits; rows are axes line, ro.
 
     Args:
         step: distance of the kernel's lines, that of the measured ones (the in-plane acceleration R).
-        seen: where that is something else (EPI): the reference as it is seen on the kernel's middle line and every
-            second one from there, and on the lines between.
+        seen: the reference as the kernel sees it, where that is something else.
 
     Raises:
         NoCalibration: the reference has too few lines or samples.

@@ -16,8 +16,6 @@ class SliceGhosts:
     """Of each group and each of its slices: what the sum's correction leaves of the slice's own phase."""
     reversed_lines: tuple[bool, ...]
     """Of each line of the sums' k-space whether it was read backward; lines that weren't acquired count as forward."""
-    reversed_reference: tuple[bool, ...] | None
-    """Likewise of the reference's block of lines; None where the slices of the reference differ in it."""
 
     def __post_init__(self) -> None:
         if len({len(group) for group in self.phases}) != 1:
