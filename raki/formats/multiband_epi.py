@@ -46,23 +46,22 @@ def read_back_and_forth(sums: Acquisitions, reference: Acquisitions, header: xsd
     Raises:
         UnsupportedScan: one of them is and the other isn't; or the lines are, and no mark says which.
     """
-    both_ways = [_mixes_directions(part) for part in (sums, reference)]
-    if all(both_ways):
+    ours, theirs = _directions(sums), _directions(reference)
+    if ours != theirs:
+        raise UnsupportedScan(
+            f"slices excited at once were read {_in_words(ours)}, their single-band reference {_in_words(theirs)}, so "
+            "that lines in both directions (EPI) don't have the same ghosts in both; raki needs them read alike: take "
+            "the reference that belongs to the scan"
+        )
+    if len(ours) > 1:
         return True
-    for part, is_marked in zip((sums, reference), both_ways, strict=True):
-        if not is_marked and with_reversals_marked(part, _encoding(part, header))[1]:
+    for part in (sums, reference):
+        if with_reversals_marked(part, _encoding(part, header))[1]:
             raise UnsupportedScan(
                 "the scan excites several slices at once and reads lines in both directions (EPI), and the file doesn't "
                 "mark which were read backward; raki needs the marks to tell the ghost of each slice: convert the scan "
                 "with its flags (ACQ_IS_REVERSE)"
             )
-    if any(both_ways):
-        names = ("slices excited at once", "their single-band reference")
-        forth, back = names if both_ways[0] else names[::-1]
-        raise UnsupportedScan(
-            f"the lines of {forth} were read in both directions (EPI), those of {back} in one, so that they don't share "
-            "their ghosts; raki needs both to be read alike: take the reference that belongs to the scan"
-        )
     return False
 
 
@@ -141,9 +140,15 @@ def _require_navigators(part: Acquisitions, whose: str) -> None:
         )
 
 
-def _mixes_directions(part: Acquisitions) -> bool:
-    marks = has_flag(part.heads[_lines(part)], ismrmrd.ACQ_IS_REVERSE)
-    return bool(marks.any() and not marks.all())
+def _directions(part: Acquisitions) -> frozenset[bool]:
+    """In which the lines were read: backward, or not."""
+    return frozenset(has_flag(part.heads[_lines(part)], ismrmrd.ACQ_IS_REVERSE).tolist())
+
+
+def _in_words(directions: frozenset[bool]) -> str:
+    if len(directions) > 1:
+        return "back and forth"
+    return "backward" if True in directions else "forward"
 
 
 def _lines(part: Acquisitions) -> Mask:

@@ -11,17 +11,16 @@ from jaxtyping import Complex64
 from torch import Tensor
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.kspace import GroupAcs
+from raki.kspace import GroupAcs, GroupGhosts
 from raki.kspace.separation import (
     LEAKAGE_SHOWS,
     SEPARATIONS,
     Calibrated,
     agreement,
     calibrate_separation,
-    residual,
 )
 from raki.planning import find_sampling
-from raki.scan import LazySlices, LinesOfSlice, Scan, SliceGroups
+from raki.scan import LazySlices, LinesOfSlice, Scan, SliceGhosts, SliceGroups
 
 # Half turns have no sign.
 SAME_TURN = 1e-3
@@ -122,7 +121,8 @@ def taken_apart(scan: Scan, *, seed: int, device: str) -> tuple[Scan, TakenApart
 
     def tried_on(group: int, sign: int) -> tuple[Calibrated, _Trial]:
         turns = tuple(sign * turn for turn in groups.turns[group])
-        calibrated = calibrate_separation(alone(group), turns, step, seed=seed)
+        ghosts = _ghosts_of_group(groups.ghosts, group, device)
+        calibrated = calibrate_separation(alone(group), turns, step, ghosts=ghosts, seed=seed)
         return calibrated, _Trial.of(calibrated, _measured(scan, group, device), alone(group), scan.noise, seed)
 
     sign, first = _right_way(groups.turns[0], partial(tried_on, 0))
@@ -181,10 +181,16 @@ class _Trial:
         apart = calibrated.separate(measured)
         level = measured.abs().square().mean().sqrt() if noise is None else np.sqrt(np.mean(np.abs(noise) ** 2))
         return cls(
-            residual=residual(measured, apart, calibrated.turns),
+            residual=calibrated.residual(measured, apart),
             noise_gain=calibrated.noise_gain(measured, float(level), seed=seed),
             agreement=float(agreement(apart, reference).min()),
         )
+
+
+def _ghosts_of_group(ghosts: SliceGhosts | None, group: int, device: str) -> GroupGhosts | None:
+    if ghosts is None:
+        return None
+    return GroupGhosts(phases=ghosts.phases[group], is_reversed=torch.tensor(ghosts.reversed_lines, device=device))
 
 
 def _measured(scan: Scan, group: int, device: str) -> Complex64[Tensor, "coil pe ro"]:

@@ -8,6 +8,7 @@ from raki.kspace.arrays import complete_kspace
 from raki.kspace.caipi import GroupAcs
 from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import CrossValidation
+from raki.kspace.ghosts import GroupGhosts
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import Fill, FillSettings, SliceReport, TrainingPoint
 from raki.kspace.opposite import OppositeSides
@@ -20,6 +21,7 @@ __all__ = [
     "FillReport",
     "FillSettings",
     "GroupAcs",
+    "GroupGhosts",
     "Kernel",
     "KernelWeights",
     "Method",
