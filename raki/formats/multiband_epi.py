@@ -85,17 +85,28 @@ def ghosts_of(
     """
     _require_navigators(sums, "slices excited at once")
     _require_navigators(reference, "the single-band reference of slices excited at once")
-    trains = EchoTrains(reference, RampSampling.from_header(_encoding(reference, header)))
-    lines = reference.heads[_lines(reference)]
-    counters = lines["idx"]["slice"][order_slices(lines)[1]].tolist()
+    of_sums, of_slices = (
+        EchoTrains(part, RampSampling.from_header(_encoding(part, header))) for part in (sums, reference)
+    )
+    counters = _counters(reference)
+    shown = [_phases(of_slices, [counters[number] for number in group]) for group in slices]
+    measured = [_phases(of_sums, [counter])[1] for counter in _counters(sums)]
     return SliceGhosts(
-        phases=tuple(_beyond_the_sum(trains, [counters[number] for number in group]) for group in slices),
+        phases=tuple(tuple(phase.beyond(together) for phase in alone) for alone, together in shown),
+        common=tuple(phase.beyond(together) for phase, (_, together) in zip(measured, shown, strict=True)),
         reversed_lines=_reversed_lines(sums, sampled),
     )
 
 
-def _beyond_the_sum(trains: EchoTrains, counters: list[int]) -> tuple[NyquistPhase, ...]:
-    """Of each slice, what is left of its phase where that of all of them together is corrected."""
+def _counters(part: Acquisitions) -> list[int]:
+    """How slices, or sums, are counted, in spatial order."""
+    lines = part.heads[_lines(part)]
+    counters: list[int] = lines["idx"]["slice"][order_slices(lines)[1]].tolist()
+    return counters
+
+
+def _phases(trains: EchoTrains, counters: list[int]) -> tuple[list[NyquistPhase], NyquistPhase]:
+    """What the first navigators of each slice show, and what they would show if they were summed."""
     found = [each for counter in counters if (each := trains.navigators_of(counter))]
     (first, is_reversed), *others = found
     if any(lines.shape != first.shape or (turned != is_reversed).any() for lines, turned in others):
@@ -103,8 +114,8 @@ def _beyond_the_sum(trains: EchoTrains, counters: list[int]) -> tuple[NyquistPha
             f"the navigators of {len(found)} slices that were excited at once differ in number or direction in their "
             "single-band reference; raki needs them alike: export the scan again"
         )
-    of_sum = nyquist_phase(np.sum([lines for lines, _ in found], axis=0), is_reversed)
-    return tuple(nyquist_phase(lines, turned).beyond(of_sum) for lines, turned in found)
+    together = nyquist_phase(np.sum([lines for lines, _ in found], axis=0), is_reversed)
+    return [nyquist_phase(lines, turned) for lines, turned in found], together
 
 
 def _reversed_lines(sums: Acquisitions, sampled: LineMask) -> tuple[bool, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.kspace import GroupAcs, GroupGhosts
+from raki.kspace.common_ghost import with_common_ghost
 from raki.kspace.separation import (
     LEAKAGE_SHOWS,
     SEPARATIONS,
@@ -123,7 +124,9 @@ def taken_apart(scan: Scan, *, seed: int, device: str) -> tuple[Scan, TakenApart
         turns = tuple(sign * turn for turn in groups.turns[group])
         ghosts = _ghosts_of_group(groups.ghosts, group, device)
         calibrated = calibrate_separation(alone(group), turns, step, ghosts=ghosts, seed=seed)
-        return calibrated, _Trial.of(calibrated, _measured(scan, group, device), alone(group), scan.noise, seed)
+        measured = _measured(scan, group, device)
+        calibrated = with_common_ghost(calibrated, measured, alone(group))
+        return calibrated, _Trial.of(calibrated, measured, alone(group), scan.noise, seed)
 
     sign, first = _right_way(groups.turns[0], partial(tried_on, 0))
     both = [first, *(tried_on(group, sign) for group in range(1, len(groups.slices)))]
@@ -190,7 +193,11 @@ class _Trial:
 def _ghosts_of_group(ghosts: SliceGhosts | None, group: int, device: str) -> GroupGhosts | None:
     if ghosts is None:
         return None
-    return GroupGhosts(phases=ghosts.phases[group], is_reversed=torch.tensor(ghosts.reversed_lines, device=device))
+    return GroupGhosts(
+        phases=ghosts.phases[group],
+        common=ghosts.common[group],
+        is_reversed=torch.tensor(ghosts.reversed_lines, device=device),
+    )
 
 
 def _measured(scan: Scan, group: int, device: str) -> Complex64[Tensor, "coil pe ro"]:

@@ -8,7 +8,7 @@ Setsompop et al. 2012, Magn Reson Med 67:1210-1224, doi:10.1002/mrm.23097; Hoge 
 doi:10.1002/mrm.26177 (2-D Nyquist ghosts of slices excited at once).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from torch import Tensor
 from raki.kspace.caipi import GroupAcs, GroupKSpace
 from raki.kspace.slice_grappa import Seen
 from raki.scan import NyquistPhase
-from raki.scan.fourier import lines_to_profiles, profiles_to_lines
+from raki.scan.fourier import SliceKSpace, lines_to_profiles, profiles_to_lines
 
 Reversed = Bool[Tensor, " line"]
 """Which lines were read backward."""
+
+NO_PHASE = NyquistPhase(offset_rad=0.0, slope_rad_per_pixel=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class GroupGhosts:
     """Of each slice, beyond the phase by which the sum was corrected."""
     is_reversed: Reversed
     """Of the lines of the sum's k-space."""
+    common: NyquistPhase = NO_PHASE
+    """Of the sum's correction, what the reference's navigators don't show."""
 
     def put_in(self, group: GroupKSpace, is_reversed: Reversed) -> GroupKSpace:
         """Slices without ghosts as they enter a sum: half of the phase in forward lines, and half of it, the other
@@ -53,6 +57,8 @@ class GroupGhosts:
         )
         return same, other
 
-    def less(self, common: NyquistPhase) -> "GroupGhosts":
-        """Those that are left where the sum is corrected by a further phase."""
-        return replace(self, phases=tuple(phase.beyond(common) for phase in self.phases))
+
+def corrected(measured: SliceKSpace, is_reversed: Reversed, phase: NyquistPhase) -> SliceKSpace:
+    """A sum without this phase between its forward and its reversed lines."""
+    ghosts = GroupGhosts(phases=(phase,), is_reversed=~is_reversed)
+    return ghosts.put_in(measured[None], ghosts.is_reversed)[0]

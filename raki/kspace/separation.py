@@ -14,7 +14,7 @@ from torch import Tensor
 
 from raki.errors import UnsupportedScan
 from raki.kspace.caipi import GroupAcs, GroupKSpace, Turns, demodulated, modulated
-from raki.kspace.ghosts import GroupGhosts
+from raki.kspace.ghosts import GroupGhosts, corrected
 from raki.kspace.held_out_bands import (
     HELD_OUT,
     Equations,
@@ -28,6 +28,7 @@ from raki.kspace.held_out_bands import (
 from raki.kspace.measured import unit_scale
 from raki.kspace.slice_grappa import BandExamples, slice_equations, split_equations
 from raki.kspace.slice_raki import trained
+from raki.scan import NyquistPhase
 from raki.scan.fourier import SliceKSpace
 
 SLICE_GRAPPA, SPLIT_SLICE_GRAPPA, SLICE_RAKI = "slice_grappa", "split_slice_grappa", "slice_raki"
@@ -70,6 +71,8 @@ class Calibrated:
     """Of slices that are read back and forth (EPI),"""
     backward: Separation | None = None
     """and what takes apart their lines that were read backward; `separation` is of the others then."""
+    common: NyquistPhase | None = None
+    """Likewise, by what a sum is to be corrected first, where its navigators didn't tell all."""
 
     def separate(self, measured: SliceKSpace) -> GroupKSpace:
         """The slices of a sum as each would have been measured alone, on the same lines; the others are zero.
@@ -82,7 +85,7 @@ class Calibrated:
         Raises:
             UnsupportedScan: other lines were acquired.
         """
-        lines = lattice(measured, self.step)
+        measured, lines = self._corrected(measured), lattice(measured, self.step)
         apart = torch.zeros((len(self.turns), *measured.shape), dtype=torch.complex64, device=measured.device)
         apart[:, :, lines] = self._separated(measured[:, lines], lines.start)
         return demodulated(apart, self.turns)
@@ -104,7 +107,12 @@ class Calibrated:
         """What the separated slices, summed again as the scan does, lack of what was measured: energy over energy."""
         if self.ghosts is not None:
             apart = self.ghosts.put_in(apart, self.ghosts.is_reversed)
-        return residual(measured, apart, self.turns)
+        return residual(self._corrected(measured), apart, self.turns)
+
+    def _corrected(self, measured: SliceKSpace) -> SliceKSpace:
+        if self.ghosts is None or self.common is None:
+            return measured
+        return corrected(measured, self.ghosts.is_reversed, self.common)
 
     def _separated(self, acquired: SliceKSpace, first: int) -> GroupKSpace:
         """Of the acquired lines, which begin with that of this number."""

@@ -43,6 +43,7 @@ def simulate_multiband_epi(
     n_frames: int = 1,
     ghost_rad: float = 0.3,
     drift_rad: float = 0.0,
+    pulse_phase_rad: float = 0.0,
     noise_level: float = 0.05,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -62,6 +63,8 @@ def simulate_multiband_epi(
         ghost_rad: by how much the phase between forward and reversed lines differs from one slice of a group to the
             next, in the middle and once more at the edge of the field of view.
         drift_rad: by how much this phase has grown, in all slices alike, in the last frame.
+        pulse_phase_rad: by how much the phase of the excitation of all differs from one slice of a group to the next;
+            that of the reference doesn't (Wong 2012, Proc Intl Soc Magn Reson Med 20:2209).
         noise_level: as of `raki.simulate_scan`.
         progress: told the finished fraction after each group.
 
@@ -106,7 +109,10 @@ def simulate_multiband_epi(
                     yield _acquisitions(noisy(train, mixing, rng), of_shot, number, places_mm[number], REFERENCE)
             for frame in range(n_frames):
                 drifted = [_grown(ghost, drift_rad * frame / max(1, n_frames - 1)) for ghost in ghosts]
-                train = _train(planes, drifted, turns, lines)
+                excited = [
+                    kspace * np.complex64(np.exp(1j * pulse_phase_rad * band)) for band, kspace in enumerate(planes)
+                ]
+                train = _train(excited, drifted, turns, lines)
                 yield _acquisitions(noisy(train, mixing, rng), lines, group, places_mm[group], SUMS, frame)
             if progress:
                 progress((group + 1) / n_groups)

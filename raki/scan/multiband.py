@@ -14,11 +14,14 @@ class SliceGhosts:
 
     phases: tuple[tuple[NyquistPhase, ...], ...]
     """Of each group and each of its slices: what the sum's correction leaves of the slice's own phase."""
+    common: tuple[NyquistPhase, ...]
+    """Of each group the phase by which its first sum was corrected, beyond that which the navigators of its slices in
+    the reference show together: a drift, or what the excitation of several slices made of the sum's navigators."""
     reversed_lines: tuple[bool, ...]
     """Of each line of the sums' k-space whether it was read backward; lines that weren't acquired count as forward."""
 
     def __post_init__(self) -> None:
-        if len({len(group) for group in self.phases}) != 1:
+        if len({len(group) for group in self.phases}) != 1 or len(self.common) != len(self.phases):
             raise ValueError("ghosts of groups that differ in size were given; needed is one for each slice")
 
 

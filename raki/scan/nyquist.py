@@ -23,3 +23,7 @@ class NyquistPhase:
             slope_rad_per_pixel=self.slope_rad_per_pixel - other.slope_rad_per_pixel,
             offset_rad=self.offset_rad - other.offset_rad,
         )
+
+    def inverse(self) -> "NyquistPhase":
+        """The phase that undoes it."""
+        return NyquistPhase(slope_rad_per_pixel=-self.slope_rad_per_pixel, offset_rad=-self.offset_rad)

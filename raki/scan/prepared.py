@@ -12,8 +12,9 @@
     slab         n_slices and n_encoded of `raki.scan.scan.Slab`; left out where the scan is 2-D
     groups       n_bands slices of each group that was excited at once, axes "group band"; turns, likewise, of
                  `raki.scan.SliceGroups`; left out where each was excited alone
-    ghosts       offset in rad and slope in rad per pixel of each of them, axes "group band part", with
-                 reversed_lines, bool, axes "pe": `raki.scan.SliceGhosts`; left out where lines have one direction
+    ghosts       offset in rad and slope in rad per pixel of each of them, axes "group band part", with those of
+                 common_ghosts, axes "group part", and reversed_lines, bool, axes "pe": `raki.scan.SliceGhosts`; left
+                 out where lines have one direction
     sampled_by_image  bool, axes "image pe": which of these lines each image has; left out where all have all
     noise        complex64, axes "coil sample"; left out where none was recorded
     geometry     a group whose attributes are the fields of `raki.scan.scan.Geometry`, lengths in mm, patient axes LPS
@@ -180,12 +181,17 @@ def _ghosts(file: h5py.File) -> SliceGhosts | None:
     if "ghosts" not in file:
         return None
     return SliceGhosts(
-        phases=tuple(
-            tuple(NyquistPhase(offset_rad=float(offset), slope_rad_per_pixel=float(slope)) for offset, slope in group)
-            for group in file["ghosts"][:]
-        ),
+        phases=tuple(tuple(map(_phase, group)) for group in file["ghosts"][:]),
+        common=tuple(map(_phase, file["common_ghosts"][:])),
         reversed_lines=tuple(map(bool, file["reversed_lines"][:])),
     )
+
+
+def _phase(parts: np.ndarray) -> NyquistPhase:
+    offset, slope = map(float, parts)
+    if not np.isfinite([offset, slope]).all():
+        raise ValueError("a phase of the prepared scan is no number")
+    return NyquistPhase(offset_rad=offset, slope_rad_per_pixel=slope)
 
 
 def _stored(lines: h5py.Dataset, sampled: LineMask | PointMask) -> LazySlices:
@@ -235,6 +241,8 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
             file[name].attrs["axes"] = _fixed("group band")
         if ghosts := scan.groups.ghosts:
             file["ghosts"] = [[(each.offset_rad, each.slope_rad_per_pixel) for each in group] for group in ghosts.phases]
+            file["common_ghosts"] = [(each.offset_rad, each.slope_rad_per_pixel) for each in ghosts.common]
+            file["common_ghosts"].attrs["axes"] = _fixed("group part")
             file["ghosts"].attrs["axes"] = _fixed("group band part")
             file["reversed_lines"] = ghosts.reversed_lines
             file["reversed_lines"].attrs["axes"] = _fixed("pe")
