@@ -61,7 +61,9 @@ def epi_measurements(groups: Iterator[tuple[str, GroupKSpace]], noise: float) ->
 
 def epi_table(found: list[EpiMeasurement]) -> Table:
     """All of them."""
-    table = Table("slices", "at once", "R", "difference, rad", "NMSE: mean phase", "dual", "ghost: mean", "dual", "truth")
+    table = Table(
+        "slices", "at once", "R", "difference, rad", "NMSE: mean phase", "dual", "ghost: mean", "dual", "truth"
+    )
     for one in found:
         levels = [f"{100 * one.ghosts[way]:.1f} %" for way in ("mean", "dual", "truth")]
         errors = [f"{one.errors[way]:.2e}" for way in ("mean", "dual")]

@@ -24,13 +24,14 @@ from raki.scan import NyquistPhase, SliceGhosts
 from raki.scan.arrays import LineMask
 
 ABOUT_GHOSTS = (
-    "They were read back and forth (EPI): each has a ghost of its own in their sum, as the navigators of the single-band "
-    "reference show it, and is taken out and corrected in one step, by kernels for either direction of the lines."
+    "They were read back and forth (EPI): each has a ghost of its own in their sum, as the navigators of the "
+    "single-band reference show it, and is taken out and corrected in one step, by kernels for either direction of the "
+    "lines."
 )
 
 
 def navigators_before(heads: np.ndarray, navigates: Mask, is_sum: Mask, is_reference: Mask) -> Mask:
-    """Which navigators are the reference's: by their encoding space, or, in one space, by the lines that follow them."""
+    """Which navigators are the reference's: by encoding space, or, where that is one, by the lines that follow them."""
     spaces = heads["encoding_space_ref"]
     of_sums, of_reference = np.unique(spaces[is_sum]), np.unique(spaces[is_reference])
     if not np.isin(of_sums, of_reference).any():
@@ -58,9 +59,9 @@ def read_back_and_forth(sums: Acquisitions, reference: Acquisitions, header: xsd
     for part in (sums, reference):
         if with_reversals_marked(part, _encoding(part, header))[1]:
             raise UnsupportedScan(
-                "the scan excites several slices at once and reads lines in both directions (EPI), and the file doesn't "
-                "mark which were read backward; raki needs the marks to tell the ghost of each slice: convert the scan "
-                "with its flags (ACQ_IS_REVERSE)"
+                "the scan excites several slices at once and reads lines in both directions (EPI), and the file doesn't"
+                " mark which were read backward; raki needs the marks to tell the ghost of each slice: convert the scan"
+                " with its flags (ACQ_IS_REVERSE)"
             )
     return False
 

@@ -61,6 +61,8 @@ class TakenApart:
     """Correlation of a separated slice with its own reference, about the centre of k-space; the least of all slices."""
     other_sign: bool = False
     """Whether the phase was found to turn the other way than the header says."""
+    n_common_ghosts: int = 0
+    """Groups whose sums needed another correction of their ghost (EPI) than their navigators say."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -92,6 +94,16 @@ class TakenApart:
             f"by {self.agreement:.2f} at least (correlation).",
             f"Taking them apart changed the noise by a factor of {self.noise_gain:.2g}; maps of g-factor and standard "
             "error start from there, and know of lines that were filled only.",
+            *self._about_ghosts(),
+        )
+
+    def _about_ghosts(self) -> tuple[str, ...]:
+        if not self.n_common_ghosts:
+            return ()
+        return (
+            f"In {self.n_common_ghosts} of {self.n_groups} groups the navigators of the sums show another phase "
+            "between forward and reversed lines than the slices have (EPI), as where the excitations' phases differ "
+            "from those of the reference: that was taken by which the slices agree with their references.",
         )
 
 
@@ -238,4 +250,5 @@ def _report(
         noise_gain=noise_gain,
         agreement=min(trial.agreement for trial in tried),
         other_sign=other_sign,
+        n_common_ghosts=sum(each.common is not None for each in calibrations),
     )

@@ -74,9 +74,7 @@ def best_linear(examples: Sequence[tuple[Kernel, BandExamples]], equations: Equa
     return min(_every_linear(examples, equations), key=lambda judged: judged[0])[1]
 
 
-def examples_of_kernels(
-    reference: GroupAcs, step: int, seen: Seen | None = None
-) -> list[tuple[Kernel, BandExamples]]:
+def examples_of_kernels(reference: GroupAcs, step: int, seen: Seen | None = None) -> list[tuple[Kernel, BandExamples]]:
     """Of each kernel that fits into the modulated reference, at the same places for all.
 
     Args:

@@ -224,7 +224,9 @@ class Tried:
             shown.append({name: _of_signal(leakage_of(found[name], unseen[name]), reference) for name in found})
         return cls(
             errors={name: sum(each[name] for each in errors) / len(errors) for name in SEPARATIONS},
-            shown={name: torch.stack([each[name] for each in shown]).square().mean(dim=0).sqrt() for name in SEPARATIONS},
+            shown={
+                name: torch.stack([each[name] for each in shown]).square().mean(dim=0).sqrt() for name in SEPARATIONS
+            },
             linear=tuple(linear),
             turns=turns,
             step=step,

@@ -67,7 +67,7 @@ class LinearSeparation:
         return replace(self, fit=self.fit.with_ridge(ridge))
 
     def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupKSpace:
-        """The modulated slices on the wanted lines of a sum. Lines that aren't there, beyond either end, count as zero."""
+        """The modulated slices on the wanted lines of a sum. Lines beyond either end count as zero."""
         made = [self.predict(some) for some in windows(measured, self.kernel, wanted)]
         return torch.cat(made).unflatten(-1, (self.n_bands, len(measured))).permute(2, 3, 0, 1)
 

@@ -38,7 +38,7 @@ class SliceRaki:
     layers: tuple[Float32[Tensor, "_ _"], ...]
 
     def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupKSpace:
-        """The modulated slices on the wanted lines of a sum. Lines that aren't there, beyond either end, count as zero."""
+        """The modulated slices on the wanted lines of a sum. Lines beyond either end count as zero."""
         made = [self.predict(some) for some in windows(measured, self.linear.kernel, wanted)]
         return torch.cat(made).unflatten(-1, (self.linear.n_bands, len(measured))).permute(2, 3, 0, 1)
 

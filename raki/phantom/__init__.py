@@ -3,10 +3,11 @@
 from raki.phantom.multiband import simulate_multiband
 from raki.phantom.multiband_epi import simulate_multiband_epi
 from raki.phantom.phantom import phantom_kspace, phantom_slices
-from raki.phantom.simulation import bytes_needed, simulate_scan
+from raki.phantom.simulation import SLICES_AT_WORK, bytes_needed, simulate_scan
 from raki.phantom.volume import simulate_volume, volume_bytes_needed
 
 __all__ = [
+    "SLICES_AT_WORK",
     "bytes_needed",
     "phantom_kspace",
     "phantom_slices",

@@ -236,16 +236,7 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
     if scan.slab:
         file["slab"] = [scan.slab.n_slices, scan.slab.n_encoded]
     if scan.groups:
-        file["groups"], file["turns"] = scan.groups.slices, scan.groups.turns
-        for name in ("groups", "turns"):
-            file[name].attrs["axes"] = _fixed("group band")
-        if ghosts := scan.groups.ghosts:
-            file["ghosts"] = [[(each.offset_rad, each.slope_rad_per_pixel) for each in group] for group in ghosts.phases]
-            file["common_ghosts"] = [(each.offset_rad, each.slope_rad_per_pixel) for each in ghosts.common]
-            file["common_ghosts"].attrs["axes"] = _fixed("group part")
-            file["ghosts"].attrs["axes"] = _fixed("group band part")
-            file["reversed_lines"] = ghosts.reversed_lines
-            file["reversed_lines"].attrs["axes"] = _fixed("pe")
+        _write_groups(file, scan.groups)
     if scan.sampled_by_image is not None:
         file["sampled_by_image"] = scan.sampled_by_image
         file["sampled_by_image"].attrs["axes"] = _fixed("image pe")
@@ -260,6 +251,19 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
         file["places"].attrs["fields"] = _fixed(" ".join(PLACE))
     for name, text in (("header_xml", scan.header_xml), ("remarks", json.dumps(scan.remarks))):
         file[name] = np.frombuffer(text.encode(), np.uint8)
+
+
+def _write_groups(file: h5py.File, groups: SliceGroups) -> None:
+    file["groups"], file["turns"] = groups.slices, groups.turns
+    for name in ("groups", "turns"):
+        file[name].attrs["axes"] = _fixed("group band")
+    if ghosts := groups.ghosts:
+        file["ghosts"] = [[(each.offset_rad, each.slope_rad_per_pixel) for each in group] for group in ghosts.phases]
+        file["common_ghosts"] = [(each.offset_rad, each.slope_rad_per_pixel) for each in ghosts.common]
+        file["common_ghosts"].attrs["axes"] = _fixed("group part")
+        file["ghosts"].attrs["axes"] = _fixed("group band part")
+        file["reversed_lines"] = ghosts.reversed_lines
+        file["reversed_lines"].attrs["axes"] = _fixed("pe")
 
 
 def _fixed(text: str) -> np.bytes_:
