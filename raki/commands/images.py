@@ -1,5 +1,6 @@
 """`raki reconstruct` and `raki simulate`: images of a scan, and a scan to try it on."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path

@@ -45,7 +45,8 @@ def read_back_and_forth(sums: Acquisitions, reference: Acquisitions, header: xsd
     """Whether sums and reference are echo trains whose lines were read in both directions.
 
     Raises:
-        UnsupportedScan: one of them is and the other isn't; or the lines are, and no mark says which.
+        UnsupportedScan: one of them is and the other isn't; the lines are, and no mark says which; or navigators are
+            missing, of the sums or the reference.
     """
     ours, theirs = _directions(sums), _directions(reference)
     if ours != theirs:
@@ -55,6 +56,8 @@ def read_back_and_forth(sums: Acquisitions, reference: Acquisitions, header: xsd
             "the reference that belongs to the scan"
         )
     if len(ours) > 1:
+        _require_navigators(sums, "slices excited at once")
+        _require_navigators(reference, "single-band references of slices excited at once")
         return True
     for part in (sums, reference):
         if with_reversals_marked(part, _encoding(part, header))[1]:
@@ -81,11 +84,9 @@ def ghosts_of(
         slices: of each group, by their numbers in spatial order.
 
     Raises:
-        UnsupportedScan: navigators are missing, of the sums or the reference; lines that don't alternate.
+        UnsupportedScan: lines that don't alternate.
         DamagedScan: the navigators of a group's slices differ in number or direction.
     """
-    _require_navigators(sums, "slices excited at once")
-    _require_navigators(reference, "the single-band reference of slices excited at once")
     of_sums, of_slices = (
         EchoTrains(part, RampSampling.from_header(_encoding(part, header))) for part in (sums, reference)
     )

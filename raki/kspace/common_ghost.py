@@ -59,6 +59,8 @@ def with_common_ghost(calibrated: Calibrated, measured: SliceKSpace, reference: 
         for phase in _beside(best, offset_step, slope_step):
             if (found := agreed(phase)) > most:
                 most, best = found, phase
+    # A whole turn more would only change the sign of the slices.
+    best = replace(best, offset_rad=float(np.angle(np.exp(1j * best.offset_rad))))
     return replace(calibrated, common=best) if most > as_said + LEAST_GAIN else calibrated
 
 

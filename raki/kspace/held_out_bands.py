@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from raki.errors import NoCalibration
-from raki.kspace.caipi import GroupAcs, GroupKSpace
+from raki.kspace.caipi import GroupAcs, GroupLines
 from raki.kspace.linear_fit import NormalEquations
 from raki.kspace.patches import Sources, Targets, magnitude
 from raki.kspace.slice_grappa import ALL_LINES, BandExamples, LinearSeparation, Seen, band_examples
@@ -33,7 +33,7 @@ Equations = Callable[[BandExamples, float | None], NormalEquations]
 class Separation(Protocol):
     """Whatever takes the slices of a group apart."""
 
-    def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupKSpace:
+    def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupLines:
         """The modulated slices on the wanted of the measured lines of their sum."""
         ...
 

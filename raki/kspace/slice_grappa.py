@@ -16,7 +16,7 @@ from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.errors import NoCalibration
-from raki.kspace.caipi import GroupAcs, GroupKSpace
+from raki.kspace.caipi import GroupAcs, GroupLines
 from raki.kspace.linear_fit import LinearFit, NormalEquations
 from raki.kspace.patches import Examples, Sources, Targets
 from raki.planning import Kernel
@@ -66,7 +66,7 @@ class LinearSeparation:
         """The same calibration with another ridge; costs nothing."""
         return replace(self, fit=self.fit.with_ridge(ridge))
 
-    def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupKSpace:
+    def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupLines:
         """The modulated slices on the wanted lines of a sum. Lines beyond either end count as zero."""
         made = [self.predict(some) for some in windows(measured, self.kernel, wanted)]
         return torch.cat(made).unflatten(-1, (self.n_bands, len(measured))).permute(2, 3, 0, 1)

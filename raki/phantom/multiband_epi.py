@@ -28,7 +28,9 @@ N_NAVIGATORS = 3
 # What all slices have in common: a delay of half a sample and more between forward and reversed lines.
 COMMON_OFFSET_RAD, COMMON_DELAY_SAMPLES = 0.4, 0.6
 
-Recorded = Complex64[np.ndarray, "coil line ro"]
+Slice = Complex64[np.ndarray, "coil pe ro"]
+Train = Complex64[np.ndarray, "coil recorded ro"]
+"""Navigators and lines, in the order of time."""
 
 
 def simulate_multiband_epi(
@@ -91,7 +93,7 @@ def simulate_multiband_epi(
     for encoding in header.encoding:
         encoding.trajectory = xsd.trajectoryType.EPI
     header.encoding[SUMS].encodingLimits.repetition = xsd.limitType(minimum=0, maximum=n_frames - 1, center=0)
-    turns = np.arange(multiband) / caipi_shift / acceleration
+    turns = [band / caipi_shift / acceleration for band in range(multiband)]
 
     def acquired() -> Iterator[Batch]:
         if noise_level > 0:
@@ -133,9 +135,7 @@ def _grown(ghost: NyquistPhase, drift_rad: float) -> NyquistPhase:
     return NyquistPhase(offset_rad=ghost.offset_rad + drift_rad, slope_rad_per_pixel=ghost.slope_rad_per_pixel)
 
 
-def _train(
-    planes: Sequence[Recorded], ghosts: Sequence[NyquistPhase], turns: Sequence[float], lines: np.ndarray
-) -> Recorded:
+def _train(planes: Sequence[Slice], ghosts: Sequence[NyquistPhase], turns: Sequence[float], lines: np.ndarray) -> Train:
     """Navigators and lines of one train, summed over slices; every second one backward, as it is recorded."""
     n_pe = planes[0].shape[1]
     navigators = np.full(N_NAVIGATORS, n_pe // 2)
@@ -150,13 +150,13 @@ def _train(
     return np.where(is_reversed[:, None], total[..., ::-1], total)
 
 
-def _is_reversed(n_lines: int) -> Bool[np.ndarray, " line"]:
+def _is_reversed(n_lines: int) -> Bool[np.ndarray, " recorded"]:
     """Of the navigators and the lines of a train; both begin with a forward one."""
     return np.concatenate([np.arange(N_NAVIGATORS) % 2 == 1, np.arange(n_lines) % 2 == 1])
 
 
 def _acquisitions(
-    train: Recorded, lines: np.ndarray, number: int, place_mm: float, space: int, repetition: int = 0
+    train: Train, lines: np.ndarray, number: int, place_mm: float, space: int, repetition: int = 0
 ) -> Batch:
     n_coils, n_lines, n_samples = train.shape
     heads = axial_heads(n_lines, n_coils, n_samples)
