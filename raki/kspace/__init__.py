@@ -1,7 +1,8 @@
 """Fill the lines that the scanner skipped: k-space with gaps in; filled k-space and a report on it out.
 
 Each way to fill them is a `Method`, an entry point in the group `raki.methods`; which there are, and what each needs,
-is told by `raki.planning`. Slices that were excited at once are taken apart before, by `raki.kspace.separation`.
+is told by `raki.planning`. Slices that were excited at once are taken apart before, by `raki.kspace.separation`; where
+they are read back and forth (EPI), `raki.kspace.common_ghost` finds what their navigators don't tell.
 """
 
 from raki.kspace.arrays import complete_kspace
