@@ -51,3 +51,11 @@ def test_a_sum_is_made_of_shifted_slices_each_with_its_ghost_and_reversed_lines_
         np.testing.assert_allclose(sums[line][:, ::-1] if line % 2 else sums[line], wanted, atol=1e-4)
     phases = [slice_ghost(band, 2, 32, ghost_rad).offset_rad for band in range(2)]
     assert phases[1] - phases[0] == pytest.approx(ghost_rad)
+
+
+def test_what_grows_grows_in_all_slices_alike_until_the_last_frame(tmp_path):
+    _, samples = recorded(tmp_path / "scan.h5", n_frames=3, drift_rad=0.8)
+    first, middle, last = (np.stack(samples[start : start + 32]) for start in (2 * 35 + 3, 3 * 35 + 3, 4 * 35 + 3))
+    signs = np.where(np.arange(32) % 2, -1, 1)[:, None, None]
+    np.testing.assert_allclose(middle, first * np.exp(0.2j * signs), atol=1e-4)
+    np.testing.assert_allclose(last, first * np.exp(0.4j * signs), atol=1e-4)
