@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
-from raki.commands.targets import Force, require_device, require_folder, require_free, require_room
+from raki.commands.targets import Force, require_device, require_folder, require_free, require_room, room_beside
 from raki.names import OPTIONS_FILE
 from raki.options import COMBINATIONS, LARGEST, Options, choose, method_names, read_options
 
@@ -76,6 +76,14 @@ QuantitiesChoice = Annotated[
         show_default="no quantities",
     ),
 ]
+KspaceChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--kspace/--no-kspace",
+        help="Write the filled k-space of all coils, complex: `kspace.h5`.",
+        show_default="no kspace",
+    ),
+]
 SeedChoice = Annotated[
     int | None,
     typer.Option(
@@ -96,6 +104,7 @@ def reconstruct(
     maps: MapsChoice = None,
     weights: WeightsChoice = None,
     quantities: QuantitiesChoice = None,
+    kspace: KspaceChoice = None,
     dicom: Annotated[bool, typer.Option(help="Write DICOM images too, into the folder `dicom`.")] = False,
     seed: SeedChoice = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
@@ -114,17 +123,18 @@ def reconstruct(
         "maps": maps,
         "weights": weights,
         "quantities": quantities,
+        "kspace": kspace,
         "seed": seed,
     }
     require_folder(output, file)
     require_device(device)
-    with progress_bar() as show, prepared_scan(file, show) as (scan, source, own):
+    with progress_bar() as show, prepared_scan(file, show) as (scan, source, own), room_beside(output) as room:
         n_coils = scan.kspace.shape[1]
         if coils is not None and coils > n_coils:
             raise typer.BadParameter(f"--coils is {coils} and the scan has {n_coils} coils; ask for 1 to {n_coils}")
         said = {name: value for name, value in asked.items() if value is not None}
         chosen = choose({OPTIONS_FILE: read_options(own), "command line": said})
-        result = reconstruct_as(chosen, scan, device=device, progress=show)
+        result = reconstruct_as(chosen, scan, device=device, folder=room, progress=show)
         show("writing", 0.0)
         written = write_results(
             result,

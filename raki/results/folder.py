@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,8 @@ def write_results(
     several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
-    beside the image; where it has weights, `weights.safetensors`. `chosen` are the options that were asked for, where
+    beside the image; where it has weights, `weights.safetensors`; its filled k-space, `kspace.h5`, moves in from where
+    it was written. `chosen` are the options that were asked for, where
     it is known who set them; `stage_seconds` are the stages before the reconstruction, in their order. The source's
     name stands in the report alone.
 
@@ -132,7 +134,11 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
         caption=_caption(reconstruction),
     )
     weights = write_weights(reconstruction, folder / "weights.safetensors")
-    return [image, *niftis, *dicoms, *maps, *weights, preview]
+    return [image, *niftis, *dicoms, *maps, *weights, *_moved_in(reconstruction.kspace_file, folder), preview]
+
+
+def _moved_in(file: Path | None, folder: Path) -> list[Path]:
+    return [Path(shutil.move(file, folder / file.name))] if file else []
 
 
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:

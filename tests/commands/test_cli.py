@@ -82,6 +82,7 @@ def test_a_scans_own_options_count_where_the_command_line_leaves_them_open(run, 
         "maps": (False, "raki.toml"),
         "weights": (False, "default"),
         "quantities": (False, "default"),
+        "kspace": (False, "default"),
     }
     facts = json.loads((out / "provenance.json").read_text())
     assert (facts["method"], facts["seed"], facts["n_virtual_coils"]) == ("grappa", 7, None)
