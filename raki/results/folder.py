@@ -14,6 +14,7 @@ from raki.options import Chosen
 from raki.results.dicom import write_dicom
 from raki.results.dicom_quantities import write_dicom_quantities
 from raki.results.dicom_volume import write_dicom_volume
+from raki.results.gradient_table import write_gradient_table
 from raki.results.image_files import write_ismrmrd_image, write_niftis
 from raki.results.one_run import in_place_of_the_last
 from raki.results.preview import write_preview
@@ -124,6 +125,9 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
     short_unit = "noise SD of one coil" if scan.prewhitened else "arbitrary unit"
     description = f"{made_by}; unit: {short_unit}"[:79]
     niftis = write_niftis(result, nifti, geometry=geometry, frames=scan.frames, description=description)
+    tables = []
+    if len(niftis) == 1:
+        tables = write_gradient_table(scan.header_xml, nifti, geometry=geometry, frames=scan.frames)
     dicoms = write_dicom_volume(reconstruction, folder / "image.dcm", source_sha256=source.sha256)
     maps = _write_maps(reconstruction, folder, made_by=made_by, image_unit=short_unit)
     write_preview(
@@ -134,7 +138,7 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
         caption=_caption(reconstruction),
     )
     weights = write_weights(reconstruction, folder / "weights.safetensors")
-    return [image, *niftis, *dicoms, *maps, *weights, *_moved_in(reconstruction.kspace_file, folder), preview]
+    return [image, *niftis, *tables, *dicoms, *maps, *weights, *_moved_in(reconstruction.kspace_file, folder), preview]
 
 
 def _moved_in(file: Path | None, folder: Path) -> list[Path]:
