@@ -86,7 +86,7 @@ def _kinds() -> list[Kind]:
         sliced("multiband 2, R 2, shift 2", simulate_multiband, multiband=2, caipi_shift=2, acceleration=2),
         sliced("multiband 4, shift 4", simulate_multiband, multiband=4, caipi_shift=4),
         sliced("EPI, multiband 2, shift 2", simulate_multiband_epi, multiband=2, caipi_shift=2),
-        sliced("EPI, multiband 2, 3 frames", simulate_multiband_epi, 3, multiband=2, caipi_shift=2),
+        sliced("EPI, multiband 2, 3 frames", simulate_multiband_epi, 3, multiband=2, caipi_shift=2, n_frames=3),
     ]
 
 
