@@ -67,7 +67,9 @@ def _kinds() -> list[Kind]:
     whole = partial(slab, acceleration=(1, 1))
 
     def sliced(name: str, simulate: Simulate = simulate_scan, n_frames: int = 1, **asked: Any) -> Kind:
-        return Kind(name=name, simulate=partial(simulate, **SLICES, **asked), truth=slices, n_frames=n_frames)
+        frames = {"n_frames": n_frames} if n_frames > 1 else {}
+        made = partial(simulate, **SLICES, **asked, **frames)
+        return Kind(name=name, simulate=made, truth=slices, n_frames=n_frames)
 
     def slabbed(name: str, **asked: Any) -> Kind:
         return Kind(name=name, simulate=partial(simulate_volume, **SLAB, **asked), truth=whole)
@@ -86,7 +88,7 @@ def _kinds() -> list[Kind]:
         sliced("multiband 2, R 2, shift 2", simulate_multiband, multiband=2, caipi_shift=2, acceleration=2),
         sliced("multiband 4, shift 4", simulate_multiband, multiband=4, caipi_shift=4),
         sliced("EPI, multiband 2, shift 2", simulate_multiband_epi, multiband=2, caipi_shift=2),
-        sliced("EPI, multiband 2, 3 frames", simulate_multiband_epi, 3, multiband=2, caipi_shift=2, n_frames=3),
+        sliced("EPI, multiband 2, 3 frames", simulate_multiband_epi, 3, multiband=2, caipi_shift=2),
     ]
 
 
