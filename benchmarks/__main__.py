@@ -12,6 +12,7 @@ from benchmarks.damaged import damaged
 from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
+from benchmarks.kinds import kinds
 from benchmarks.multiband import multiband
 from benchmarks.mutation import mutation
 from benchmarks.partial import partial_fourier
@@ -46,6 +47,7 @@ for command in (
     gpu,
     throughput,
     burst,
+    kinds,
     scaling,
     chaos,
     damaged,

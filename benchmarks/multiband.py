@@ -19,6 +19,7 @@ from jaxtyping import Complex64
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.multiband_epi import epi_measurements, epi_table
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from benchmarks.scans import REAL_SCANS
 from raki.coils import root_sum_of_squares
@@ -63,9 +64,15 @@ class Measurement:
 def multiband(
     bands: Annotated[list[int] | None, typer.Option(help="Slices at once.")] = None,
     data: Annotated[Path, typer.Option(help="Folder with the measured coils and slices.")] = REAL_SCANS / "kspace",
+    epi: Annotated[bool, typer.Option(help="Read back and forth, each slice with a ghost of its own.")] = False,
     output: Output = RESULTS,
 ) -> None:
     """NMSE and leakage of slices excited at once, by each way to take them apart, beside a textbook slice-GRAPPA."""
+    if epi:
+        measured = list(epi_measurements(_groups(bands or list(SHIFTS), data, others=True), NOISE))
+        CONSOLE.print(epi_table(measured))
+        write_record(output, "multiband_epi", {"measurements": [asdict(one) for one in measured]}, None)
+        return
     names = [TEXTBOOK, *SEPARATIONS]
     table = Table("slices", "at once", "R", *names, "chosen", "leakage: textbook", "chosen, true", "reported")
     found = []
@@ -101,14 +108,21 @@ def _measured(bands: list[int], data: Path) -> Iterator[Measurement]:
         yield _measure(name, slices, acceleration)
 
 
-def _groups(bands: list[int], data: Path) -> Iterator[tuple[str, GroupKSpace]]:
-    """Slices to sum, by what they are of; those with measured coils, or measured, where the files are there."""
+def _groups(bands: list[int], data: Path, *, others: bool = False) -> Iterator[tuple[str, GroupKSpace]]:
+    """Slices to sum, by what they are of; those with measured coils, or measured, where the files are there.
+
+    Args:
+        others: whether there is another head, seen by other coils, too.
+    """
     sensitivities, measured = data / "sens8_4slices.npy", data / "phantom8_ge_7slices.npy"
     for n_bands in bands:
         yield (
             "simulated head",
             torch.from_numpy(np.stack(list(phantom_planes(np.array(PLACES_MM[n_bands]), 12, 96, 0)))),
         )
+        if others:
+            places_mm = np.array(PLACES_MM[n_bands]) + 6
+            yield "another head", torch.from_numpy(np.stack(list(phantom_planes(places_mm, 16, 80, 3))))
         if sensitivities.exists():
             maps = np.load(sensitivities)[np.linspace(0, 3, n_bands).round().astype(int)]
             yield "measured coils", _seen_by(torch.from_numpy(maps), PLACES_MM[n_bands])

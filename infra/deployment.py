@@ -204,6 +204,7 @@ class Deployment(BaseModel):
     maps: Annotated[bool, _option("maps")] = DEFAULTS.maps
     weights: Annotated[bool, _option("weights")] = DEFAULTS.weights
     quantities: Annotated[bool, _option("quantities")] = DEFAULTS.quantities
+    kspace: Annotated[bool, _option("kspace")] = DEFAULTS.kspace
 
     # The picture archive (PACS)
     pacs: Annotated[str, AfterValidator(_archive)] = ""

@@ -5,6 +5,7 @@ Nothing is left to the kernel's killer: a scan that it kills is tried again, and
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -67,7 +68,12 @@ def slices_at_once(extent: Extent, limit_bytes: int, most: int) -> int:
 
 
 def reconstruct_within(
-    chosen: Chosen, scan: Scan, progress: Progress, reconstruct: Callable[..., Reconstruction] = reconstruct_as
+    chosen: Chosen,
+    scan: Scan,
+    progress: Progress,
+    reconstruct: Callable[..., Reconstruction] = reconstruct_as,
+    *,
+    folder: Path | None = None,
 ) -> Reconstruction:
     """Reconstructs with as many slices at once as fit; where the GPU's memory doesn't do, on the processor.
 
@@ -80,10 +86,10 @@ def reconstruct_within(
         LOG.info("fewer slices at a time", extra={"n_at_once": fitting})
     torch.set_num_threads(fitting)
     try:
-        return reconstruct(chosen, scan, progress=progress)
+        return reconstruct(chosen, scan, folder=folder, progress=progress)
     except torch.OutOfMemoryError:
         LOG.warning("the GPU's memory doesn't do; once more on the processor")
         torch.cuda.empty_cache()
     finally:
         torch.set_num_threads(n_threads)
-    return reconstruct(chosen, scan, device="cpu", progress=progress)
+    return reconstruct(chosen, scan, device="cpu", folder=folder, progress=progress)

@@ -20,7 +20,7 @@ COMBINATIONS = ("rss", "adaptive")
 
 # More coils than any receiver has; seeds that every generator of random numbers takes.
 LARGEST = {"coils": 1024, "seed": (1 << 32) - 1}
-SWITCHES = ("maps", "weights", "quantities")
+SWITCHES = ("maps", "weights", "quantities", "kspace")
 LARGEST_FILE_BYTES = 16 << 10
 _TABLE = "reconstruction"
 _PLACE = f"the scan's {OPTIONS_FILE}"
@@ -50,6 +50,8 @@ class Options:
     """Whether the weights of the kernels stand beside the images, of a method that has one."""
     quantities: bool = False
     """Whether phase, signal-to-noise and maps are DICOM series too, in true units."""
+    kspace: bool = False
+    """Whether the filled k-space of all coils stands beside the images."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

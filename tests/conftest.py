@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.client import BaseClient
 from filelock import FileLock
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
@@ -15,6 +16,7 @@ from infra.local.command import CONTEXT
 from infra.local.deploy.synth import cdk_environment, synthesise
 from raki import cli
 from raki.phantom.simulation import simulate_scan
+from tests.calls import LISTING, Calls, listed, watch
 
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -112,3 +114,22 @@ def run(monkeypatch, capsys):
         return ended.value.code or 0, said.out, re.sub(r"\s+", " ", said.err)
 
     return run
+
+
+CALLS = Calls(listed(LISTING.read_text()))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def watched():
+    """Every call to AWS that the tests have code of the service make."""
+    undo = watch(BaseClient, CALLS)
+    yield
+    undo()
+
+
+@pytest.fixture(autouse=True)
+def allowed(watched):
+    """No program asks of AWS what its role may not ask."""
+    yield
+    refused, CALLS.refused = CALLS.refused, set()
+    assert not refused, f"on AWS this would be refused: {'; '.join(sorted(refused))}"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from benchmarks import bart, opponents, peers, speed
+from benchmarks import bart, multiband_epi, opponents, peers, speed
 from benchmarks.__main__ import app
 from benchmarks.burst import idle_share
 from benchmarks.filling import TunedFill, settled
@@ -26,6 +26,7 @@ from raki.coils.combination import root_sum_of_squares
 from raki.errors import UnsupportedScan
 from raki.images.metrics import nmse, object_mask
 from raki.kspace.sampling import find_sampling
+from raki.phantom.phantom import phantom_planes
 from raki.scan.fourier import to_image
 
 
@@ -352,3 +353,14 @@ def test_a_devices_idle_share_is_what_lies_between_its_scans():
     ]
     assert idle_share([job]) == 0.25
     assert idle_share([job, [], job]) == 0.25, "each job waits for its first scan"
+
+
+def test_slices_read_back_and_forth_are_taken_apart_in_both_ways(monkeypatch):
+    monkeypatch.setattr(multiband_epi, "DIFFERENCES_RAD", (0.0, 0.6))
+    monkeypatch.setattr(multiband_epi, "EPI_CASES", ((2, 2, 1),))
+    slices = torch.from_numpy(np.stack(list(phantom_planes(np.array([0.0, 40.0]), 6, 32, 0))))
+    same, different = multiband_epi.epi_measurements(iter([("head", slices)]), 0.01)
+    assert same.errors["dual"] == pytest.approx(same.errors["mean"], rel=0.2)
+    assert different.errors["dual"] < 0.3 * different.errors["mean"]
+    assert different.ghosts["dual"] < different.ghosts["mean"]
+    assert multiband_epi.epi_table([same, different]).row_count == 2

@@ -32,6 +32,7 @@ VALUES = st.fixed_dictionaries(
         "maps": st.booleans(),
         "weights": st.booleans(),
         "quantities": st.booleans(),
+        "kspace": st.booleans(),
     },
 )
 

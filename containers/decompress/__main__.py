@@ -151,7 +151,7 @@ class Worker:
 
     def _note_duplicate(self, record: ScanRecord, standing: ScanArrived) -> None:
         """What stands there holds the bytes of a scan that has its result: it may be archived."""
-        LOG.info("known already", extra={"scan_id": record.scan_id, "state": record.state})
+        LOG.info("known already", extra={"scan_id": record.scan_id})
         tag_reconstructed(self._s3, standing.bucket, standing.key, version_id=standing.version_id)
 
     def _alias(self, scan: ScanArrived) -> str | None:

@@ -103,7 +103,7 @@ class Job:
             prepared = self._prepared(request, scratch, lane.stage.step)
             publish = partial(self._publish, lane.stage, request, record, chosen, scratch / "results")
             with open_prepared(prepared) as scan, lane.computing(prepared.stat().st_size):
-                reconstruction = reconstruct_within(chosen, scan, lane.stage.step)
+                reconstruction = reconstruct_within(chosen, scan, lane.stage.step, folder=scratch)
                 if is_large(reconstruction):
                     lane.is_computed = True
                     publish(reconstruction)

@@ -162,14 +162,14 @@ def _gateway_role(scope: Construct, construct_id: str, gateway_arn: str) -> iam.
 
 
 def _let_write(role: iam.Role, bucket: s3.Bucket, key: kms.Key) -> None:
-    """What the user guide of S3 File Gateway lists under "Granting access to an Amazon S3 bucket", but no deletion.
+    """What the user guide of S3 File Gateway lists under "Granting access to an Amazon S3 bucket", but no versions.
 
-    Nothing here deletes a raw scan, so `s3:DeleteObject` and `s3:DeleteObjectVersion` are left out. Writing needs
-    neither: a file that is written again becomes a new version. Who deletes or renames a scan on the share gets what
-    the guide calls an `S3AccessDenied` in the gateway's health log, and the object stays; a renamed one is there twice.
+    A rename on the share is a copy and a deletion, and a deletion in a bucket with versions puts a marker in front of
+    them that hides the object and destroys nothing (Amazon S3 User Guide, "Deleting object versions from a
+    versioning-enabled bucket"). Only `s3:DeleteObjectVersion` would, and nobody has it here.
     """
     allow(role, *ON_BUCKET, "s3:ListBucketMultipartUploads", on=[bucket.bucket_arn])
-    allow(role, *TO_READ, *TO_WRITE, on=[bucket.arn_for_objects("*")])
+    allow(role, *TO_READ, *TO_WRITE, "s3:DeleteObject", on=[bucket.arn_for_objects("*")])
     allow(
         role,
         *("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom"),

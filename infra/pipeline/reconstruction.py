@@ -99,6 +99,7 @@ class Reconstruction(Construct):
                 "MAPS": "1" if self._deployment.maps else "0",
                 "METHOD": self._deployment.method,
                 "PREPARED_FOLDER": f"/fsx{FOLDER}" if self.scratch else NO_PREPARED_FOLDER,
+                "KSPACE": "1" if self._deployment.kspace else "0",
                 "QUANTITIES": "1" if self._deployment.quantities else "0",
                 "RAW_BUCKET": storage.raw.bucket_name,
                 "RECONSTRUCT_DEAD_LETTERS_URL": storage.dead_letters["Reconstruct"].queue_url,

@@ -1,5 +1,6 @@
 """`raki reconstruct` and `raki simulate`: images of a scan, and a scan to try it on."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
-from raki.commands.targets import Force, require_device, require_folder, require_free, require_room
+from raki.commands.targets import Force, require_device, require_folder, require_free, require_room, room_beside
 from raki.names import OPTIONS_FILE
 from raki.options import COMBINATIONS, LARGEST, Options, choose, method_names, read_options
 
@@ -75,6 +76,14 @@ QuantitiesChoice = Annotated[
         show_default="no quantities",
     ),
 ]
+KspaceChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--kspace/--no-kspace",
+        help="Write the filled k-space of all coils, complex: `kspace.h5`.",
+        show_default="no kspace",
+    ),
+]
 SeedChoice = Annotated[
     int | None,
     typer.Option(
@@ -95,6 +104,7 @@ def reconstruct(
     maps: MapsChoice = None,
     weights: WeightsChoice = None,
     quantities: QuantitiesChoice = None,
+    kspace: KspaceChoice = None,
     dicom: Annotated[bool, typer.Option(help="Write DICOM images too, into the folder `dicom`.")] = False,
     seed: SeedChoice = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
@@ -113,17 +123,18 @@ def reconstruct(
         "maps": maps,
         "weights": weights,
         "quantities": quantities,
+        "kspace": kspace,
         "seed": seed,
     }
     require_folder(output, file)
     require_device(device)
-    with progress_bar() as show, prepared_scan(file, show) as (scan, source, own):
+    with progress_bar() as show, prepared_scan(file, show) as (scan, source, own), room_beside(output) as room:
         n_coils = scan.kspace.shape[1]
         if coils is not None and coils > n_coils:
             raise typer.BadParameter(f"--coils is {coils} and the scan has {n_coils} coils; ask for 1 to {n_coils}")
         said = {name: value for name, value in asked.items() if value is not None}
         chosen = choose({OPTIONS_FILE: read_options(own), "command line": said})
-        result = reconstruct_as(chosen, scan, device=device, progress=show)
+        result = reconstruct_as(chosen, scan, device=device, folder=room, progress=show)
         show("writing", 0.0)
         written = write_results(
             result,
@@ -158,27 +169,50 @@ def simulate(
     caipi_shift: Annotated[
         int, typer.Option(min=1, max=8, help="Shift between them: one N-th of the field of view over R (multiband).")
     ] = 1,
+    epi: Annotated[bool, typer.Option(help="Lines read back and forth, with navigators (multiband).")] = False,
+    frames: Annotated[int, typer.Option(min=1, max=1000, help="Repetitions (multiband, EPI).")] = 1,
+    ghost: Annotated[
+        float,
+        typer.Option(min=0.0, max=3.0, help="Phase of the N/2 ghost from slice to slice, in rad (multiband, EPI)."),
+    ] = 0.3,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     force: Force = False,
 ) -> None:
     """Write the raw scan of a head phantom, as a scanner would."""
-    from raki.phantom import bytes_needed, simulate_multiband, simulate_scan, simulate_volume, volume_bytes_needed
+    from raki.phantom import (
+        SLICES_AT_WORK,
+        bytes_needed,
+        simulate_multiband,
+        simulate_multiband_epi,
+        simulate_scan,
+        simulate_volume,
+        volume_bytes_needed,
+    )
 
     require_free(file, force=force)
     if acs > matrix:
         raise typer.BadParameter(f"--acs is {acs} and there are {matrix} lines; ask for 0 to {matrix}")
-    if partitions is None and (along_partitions > 1 or shift or elliptical):
-        raise typer.BadParameter("--along-partitions, --shift and --elliptical are of 3-D scans; give --partitions too")
-    if multiband == 1 and caipi_shift > 1:
-        raise typer.BadParameter("--caipi-shift is of slices that are excited at once; give --multiband too")
-    if multiband > 1 and (partitions or partial_fourier < 1):
-        raise typer.BadParameter("--multiband goes with neither --partitions nor --partial-fourier; leave them out")
+    _require_together(
+        is_3d=partitions is not None,
+        of_3d=along_partitions > 1 or shift > 0 or elliptical,
+        multiband=multiband,
+        caipi_shift=caipi_shift,
+        partial_fourier=partial_fourier,
+        epi=epi,
+        frames=frames,
+    )
     if partitions:
         memory = disk = volume_bytes_needed(n_partitions=partitions, n_coils=coils, matrix=matrix)
     else:
         memory, disk = bytes_needed(
-            n_slices=slices, n_coils=coils, matrix=matrix, acceleration=acceleration, n_acs_lines=acs
+            n_slices=slices + (frames - 1) * slices // multiband,
+            n_coils=coils,
+            matrix=matrix,
+            acceleration=1 if epi else acceleration,
+            n_acs_lines=acs,
         )
+    # The slices of a group are held at the same time, and as they are excited.
+    memory += 3 * multiband * memory // SLICES_AT_WORK if epi else 0
     require_room(file, memory_bytes=memory, disk_bytes=disk if file.suffix == ".h5" else 2 * disk)
     try:
         if partitions:
@@ -197,21 +231,42 @@ def simulate(
             typer.echo(file)
             return
         with progress_bar() as show:
-            make = (
-                partial(simulate_scan, partial_fourier=partial_fourier)
-                if multiband == 1
-                else partial(simulate_multiband, multiband=multiband, caipi_shift=caipi_shift)
-            )
+            make: Callable[..., None]
+            if epi:
+                make = partial(simulate_multiband_epi, n_frames=frames, ghost_rad=ghost)
+            elif multiband > 1:
+                make = partial(simulate_multiband, n_acs_lines=acs)
+            else:
+                make = partial(simulate_scan, n_acs_lines=acs, partial_fourier=partial_fourier)
+            at_once = {"multiband": multiband, "caipi_shift": caipi_shift} if multiband > 1 else {}
             make(
                 file,
+                **at_once,
                 n_slices=slices,
                 n_coils=coils,
                 matrix=matrix,
                 acceleration=acceleration,
-                n_acs_lines=acs,
                 seed=seed,
                 progress=lambda fraction: show("simulating", fraction),
             )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(file)
+
+
+def _require_together(
+    *, is_3d: bool, of_3d: bool, multiband: int, caipi_shift: int, partial_fourier: float, epi: bool, frames: int
+) -> None:
+    """Raises BadParameter where an option of `simulate` lacks the one that it belongs to, or excludes another."""
+    if of_3d and not is_3d:
+        raise typer.BadParameter("--along-partitions, --shift and --elliptical are of 3-D scans; give --partitions too")
+    if multiband == 1 and caipi_shift > 1:
+        raise typer.BadParameter("--caipi-shift is of slices that are excited at once; give --multiband too")
+    if multiband > 1 and (is_3d or partial_fourier < 1):
+        raise typer.BadParameter("--multiband goes with neither --partitions nor --partial-fourier; leave them out")
+    if epi and multiband == 1:
+        raise typer.BadParameter("--epi is of slices that are excited at once; give --multiband too")
+    if frames > 1 and not epi:
+        raise typer.BadParameter(
+            "--frames is of slices that are excited at once and read back and forth; give --epi too"
+        )

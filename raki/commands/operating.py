@@ -137,14 +137,22 @@ def logs(
             console().print(line_of_log(line, datetime.now(UTC)), soft_wrap=True)
 
 
-def retry(scan: Scan, stack: Stack = None, profile: Profile = None, local: Local = None) -> None:
+def retry(
+    scan: Scan,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Also one that has its result, which stands until the new one comes.")
+    ] = False,
+    stack: Stack = None,
+    profile: Profile = None,
+    local: Local = None,
+) -> None:
     """Set a failed or cancelled scan going again, when what made it fail is mended.
 
     Of a scan that has its result, that is its way to the picture archive, where there is one to send to.
     """
     with _operator(stack, profile, local) as operator:
         record = operator.find(scan)
-        operator.retry(record)
+        operator.retry(record, anew=anew)
         CONSOLE.print("Set going again.")
         typer.echo(record.scan_id)
 

@@ -3,7 +3,9 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -54,7 +56,7 @@ def require_folder(output: Path, *sources: Path) -> None:
 
     It may be there, and hold earlier results.
     """
-    standing = next(folder for folder in (output, *output.absolute().parents) if _is_there(folder))
+    standing = _standing(output)
     if not standing.is_dir():
         raise typer.BadParameter(f"'{standing}' is a file; results go into a folder: name another")
     _require_writable(standing)
@@ -63,6 +65,18 @@ def require_folder(output: Path, *sources: Path) -> None:
     parts = (part for source in sources for part in _parts(source))
     if any(_is_same(output / RESULT, part) for part in parts):
         raise typer.BadParameter(f"a result is called {RESULT}, as what is read in '{output}' is: name another folder")
+
+
+@contextmanager
+def room_beside(output: Path) -> Iterator[Path]:
+    """A folder for what is written meanwhile: on the disk that the results come to, and gone at the end."""
+    with TemporaryDirectory(prefix=".raki-", dir=_standing(output)) as room:
+        yield Path(room)
+
+
+def _standing(output: Path) -> Path:
+    """The folder, or the first one above it that is there."""
+    return next(folder for folder in (output, *output.absolute().parents) if _is_there(folder))
 
 
 def require_room(target: Path, *, memory_bytes: int, disk_bytes: int) -> None:

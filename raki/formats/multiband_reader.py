@@ -18,6 +18,7 @@ from jaxtyping import Complex64
 
 from raki.errors import DamagedScan, NoCalibration, UnsupportedScan
 from raki.formats.acquisitions import Acquisitions, flag_bits
+from raki.formats.multiband_epi import ABOUT_GHOSTS, ghosts_of, navigators_before, read_back_and_forth
 from raki.formats.sorting.calibration import MOST_SHARED
 from raki.formats.sorting.encodings import CALIBRATION, SAME_LENGTH
 from raki.formats.sorting.marks import NOT_IMAGE, Mask, calibration_only, has_flag
@@ -49,8 +50,8 @@ def sorted_groups(acquisitions: Acquisitions, header: xsd.ismrmrdHeader, space: 
         sort: sorts acquisitions of slices that were excited one at a time.
 
     Raises:
-        UnsupportedScan: numbers are missing in the header; lines read in both directions; sums and reference that
-            don't fit each other.
+        UnsupportedScan: numbers are missing in the header; lines read in both directions (EPI) without what tells
+            the ghost of each slice; sums and reference that don't fit each other.
         NoCalibration: no single-band reference, or none that is fully sampled about the centre.
         DamagedScan: the header contradicts itself or the places of the slices.
     """
@@ -58,19 +59,19 @@ def sorted_groups(acquisitions: Acquisitions, header: xsd.ismrmrdHeader, space: 
     assert multiband is not None
     offsets_mm, step_per_mm = _numbers(multiband)
     is_sum, is_reference = _parts(acquisitions.heads, multiband, space)
-    _require_one_direction(acquisitions.heads[is_sum | is_reference])
-    xml = _plain_header(header)
-    sums = sort(_part(acquisitions, is_sum, xml))
-    reference = sort(_part(acquisitions, is_reference, xml))
+    parts = _split(acquisitions, is_sum, is_reference, _plain_header(header))
+    is_epi = read_back_and_forth(*parts, header)
+    sums, reference = (sort(part) for part in parts)
     _require_fit(sums, reference)
     slices = _slices_of_groups(sums, reference, offsets_mm)
     turns = tuple(step_per_mm * offset / _step(sums) for offset in offsets_mm)
+    ghosts = ghosts_of(*parts, header, sampled=sums.sampled, slices=slices) if is_epi else None
     here = reference.geometry
     return replace(
         sums,
         acs=_block(reference),
         acs_lines=None,
-        groups=SliceGroups(slices=slices, turns=(turns,) * len(slices)),
+        groups=SliceGroups(slices=slices, turns=(turns,) * len(slices), ghosts=ghosts),
         geometry=replace(
             sums.geometry,
             slice_spacing_mm=here.slice_spacing_mm,
@@ -83,6 +84,7 @@ def sorted_groups(acquisitions: Acquisitions, header: xsd.ismrmrdHeader, space: 
                 (
                     *getattr(acquisitions, "remarks", ()),
                     f"{len(offsets_mm)} slices were excited at once: they are taken apart by a single-band reference.",
+                    *((ABOUT_GHOSTS,) if is_epi else ()),
                     *sums.remarks,
                     *(f"Single-band reference: {remark}" for remark in reference.remarks if remark not in sums.remarks),
                 )
@@ -140,15 +142,6 @@ def _parts(heads: np.ndarray, multiband: xsd.multibandType, space: int) -> tuple
     return is_sum, is_reference
 
 
-def _require_one_direction(lines: np.ndarray) -> None:
-    if has_flag(lines, ismrmrd.ACQ_IS_REVERSE).any():
-        raise UnsupportedScan(
-            "the scan excites several slices at once and reads lines in both directions (EPI), where each slice has a "
-            "ghost of its own; raki takes apart slices of lines that were read in one direction: correct the ghost "
-            "before, or reconstruct on the scanner"
-        )
-
-
 def _plain_header(header: xsd.ismrmrdHeader) -> str:
     """The header of slices that were excited one at a time."""
     plain = deepcopy(header)
@@ -158,9 +151,23 @@ def _plain_header(header: xsd.ismrmrdHeader) -> str:
     return xsd.ToXML(plain)
 
 
+def _split(
+    acquisitions: Acquisitions, is_sum: Mask, is_reference: Mask, header_xml: str
+) -> tuple[Acquisitions, Acquisitions]:
+    """Sums and reference, each with its navigators and all else that the scanner recorded for its own use."""
+    heads = acquisitions.heads
+    navigates = has_flag(heads, ismrmrd.ACQ_IS_PHASECORR_DATA)
+    of_reference = navigators_before(heads, navigates, is_sum, is_reference)
+    serves_both = has_flag(heads, *NOT_IMAGE) & ~navigates
+    return (
+        _part(acquisitions, is_sum | serves_both | (navigates & ~of_reference), header_xml),
+        _part(acquisitions, is_reference | serves_both | of_reference, header_xml),
+    )
+
+
 def _part(acquisitions: Acquisitions, wanted: Mask, header_xml: str) -> Acquisitions:
-    """Some lines, as lines of an image, and all of what the scanner recorded for its own use."""
-    kept = np.flatnonzero(wanted | has_flag(acquisitions.heads, *NOT_IMAGE))
+    """Some acquisitions, whose lines are lines of an image."""
+    kept = np.flatnonzero(wanted)
     heads = acquisitions.heads[kept]
     heads["flags"] &= ~flag_bits(*CALIBRATION)
     part = Selected(acquisitions, kept, heads=heads)

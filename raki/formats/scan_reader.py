@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Complex64, Int
 
-from raki.errors import DamagedScan
+from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.acquisitions import Acquisitions
 from raki.formats.epi.trains import straightened
 from raki.formats.multiband_reader import multiband_encoding, sorted_groups
@@ -46,6 +46,8 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
     """
     beside = getattr(acquisitions, "remarks", ())
     header = parse_header(acquisitions.header_xml)
+    if refusal := getattr(acquisitions, "refusal", None):
+        raise UnsupportedScan(refusal)
     if (space := multiband_encoding(header)) is not None:
         return sorted_groups(acquisitions, header, space, sorted_scan)
     encoded = in_one_encoding(acquisitions, header)

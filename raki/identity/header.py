@@ -66,7 +66,11 @@ KEPT: dict[type, frozenset[str]] = {
     xsd.accelerationFactorType: frozenset({"kspace_encoding_step_1", "kspace_encoding_step_2"}),
     xsd.multibandType: frozenset(field.name for field in fields(xsd.multibandType)),
     xsd.multibandSpacingType: frozenset({"dZ"}),
-    xsd.sequenceParametersType: frozenset({"TR", "TE", "TI", "flipAngle_deg", "echo_spacing"}),
+    xsd.sequenceParametersType: frozenset(
+        {"TR", "TE", "TI", "flipAngle_deg", "echo_spacing", "diffusion", "diffusionDimension"}
+    ),
+    xsd.diffusionType: frozenset({"gradientDirection", "bvalue"}),
+    xsd.gradientDirectionType: frozenset({"rl", "ap", "fh"}),
 }
 """The elements that survive, by the type of the element around them."""
 

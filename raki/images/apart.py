@@ -11,17 +11,17 @@ from jaxtyping import Complex64
 from torch import Tensor
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.kspace import GroupAcs
+from raki.kspace import GroupAcs, GroupGhosts
+from raki.kspace.common_ghost import with_common_ghost
 from raki.kspace.separation import (
     LEAKAGE_SHOWS,
     SEPARATIONS,
     Calibrated,
     agreement,
     calibrate_separation,
-    residual,
 )
 from raki.planning import find_sampling
-from raki.scan import LazySlices, LinesOfSlice, Scan, SliceGroups
+from raki.scan import LazySlices, LinesOfSlice, Scan, SliceGhosts, SliceGroups
 
 # Half turns have no sign.
 SAME_TURN = 1e-3
@@ -61,6 +61,8 @@ class TakenApart:
     """Correlation of a separated slice with its own reference, about the centre of k-space; the least of all slices."""
     other_sign: bool = False
     """Whether the phase was found to turn the other way than the header says."""
+    n_common_ghosts: int = 0
+    """Groups whose sums needed another correction of their ghost (EPI) than their navigators say."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -92,6 +94,16 @@ class TakenApart:
             f"by {self.agreement:.2f} at least (correlation).",
             f"Taking them apart changed the noise by a factor of {self.noise_gain:.2g}; maps of g-factor and standard "
             "error start from there, and know of lines that were filled only.",
+            *self._about_ghosts(),
+        )
+
+    def _about_ghosts(self) -> tuple[str, ...]:
+        if not self.n_common_ghosts:
+            return ()
+        return (
+            f"In {self.n_common_ghosts} of {self.n_groups} groups the navigators of the sums show another phase "
+            "between forward and reversed lines than the slices have (EPI), as where the excitations' phases differ "
+            "from those of the reference: that was taken by which the slices agree with their references.",
         )
 
 
@@ -122,8 +134,11 @@ def taken_apart(scan: Scan, *, seed: int, device: str) -> tuple[Scan, TakenApart
 
     def tried_on(group: int, sign: int) -> tuple[Calibrated, _Trial]:
         turns = tuple(sign * turn for turn in groups.turns[group])
-        calibrated = calibrate_separation(alone(group), turns, step, seed=seed)
-        return calibrated, _Trial.of(calibrated, _measured(scan, group, device), alone(group), scan.noise, seed)
+        ghosts = _ghosts_of_group(groups.ghosts, group, device)
+        calibrated = calibrate_separation(alone(group), turns, step, ghosts=ghosts, seed=seed)
+        measured = _measured(scan, group, device)
+        calibrated = with_common_ghost(calibrated, measured, alone(group))
+        return calibrated, _Trial.of(calibrated, measured, alone(group), scan.noise, seed)
 
     sign, first = _right_way(groups.turns[0], partial(tried_on, 0))
     both = [first, *(tried_on(group, sign) for group in range(1, len(groups.slices)))]
@@ -181,10 +196,20 @@ class _Trial:
         apart = calibrated.separate(measured)
         level = measured.abs().square().mean().sqrt() if noise is None else np.sqrt(np.mean(np.abs(noise) ** 2))
         return cls(
-            residual=residual(measured, apart, calibrated.turns),
+            residual=calibrated.residual(measured, apart),
             noise_gain=calibrated.noise_gain(measured, float(level), seed=seed),
             agreement=float(agreement(apart, reference).min()),
         )
+
+
+def _ghosts_of_group(ghosts: SliceGhosts | None, group: int, device: str) -> GroupGhosts | None:
+    if ghosts is None:
+        return None
+    return GroupGhosts(
+        phases=ghosts.phases[group],
+        common=ghosts.common[group],
+        is_reversed=torch.tensor(ghosts.reversed_lines, device=device),
+    )
 
 
 def _measured(scan: Scan, group: int, device: str) -> Complex64[Tensor, "coil pe ro"]:
@@ -225,4 +250,5 @@ def _report(
         noise_gain=noise_gain,
         agreement=min(trial.agreement for trial in tried),
         other_sign=other_sign,
+        n_common_ghosts=sum(each.common is not None for each in calibrations),
     )

@@ -1,13 +1,15 @@
 """Fill the lines that the scanner skipped: k-space with gaps in; filled k-space and a report on it out.
 
 Each way to fill them is a `Method`, an entry point in the group `raki.methods`; which there are, and what each needs,
-is told by `raki.planning`. Slices that were excited at once are taken apart before, by `raki.kspace.separation`.
+is told by `raki.planning`. Slices that were excited at once are taken apart before, by `raki.kspace.separation`; where
+they are read back and forth (EPI), `raki.kspace.common_ghost` finds what their navigators don't tell.
 """
 
 from raki.kspace.arrays import complete_kspace
 from raki.kspace.caipi import GroupAcs
 from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import CrossValidation
+from raki.kspace.ghosts import GroupGhosts
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import Fill, FillSettings, SliceReport, TrainingPoint
 from raki.kspace.opposite import OppositeSides
@@ -20,6 +22,7 @@ __all__ = [
     "FillReport",
     "FillSettings",
     "GroupAcs",
+    "GroupGhosts",
     "Kernel",
     "KernelWeights",
     "Method",

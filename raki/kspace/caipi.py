@@ -17,6 +17,8 @@ from raki.scan.fourier import SliceKSpace
 
 GroupKSpace = Complex64[Tensor, "band coil pe ro"]
 """Of the slices of one group."""
+GroupLines = Complex64[Tensor, "band coil wanted ro"]
+"""Likewise, some lines of them."""
 GroupAcs = Complex64[Tensor, "band coil acs_line acs_ro"]
 Turns = tuple[float, ...]
 """Of each slice of a group the turns of phase from one line of k-space to the next; dimensionless."""

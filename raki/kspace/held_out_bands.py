@@ -10,10 +10,10 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from raki.errors import NoCalibration
-from raki.kspace.caipi import GroupAcs, GroupKSpace
+from raki.kspace.caipi import GroupAcs, GroupLines
 from raki.kspace.linear_fit import NormalEquations
 from raki.kspace.patches import Sources, Targets, magnitude
-from raki.kspace.slice_grappa import BandExamples, LinearSeparation, band_examples
+from raki.kspace.slice_grappa import ALL_LINES, BandExamples, LinearSeparation, Seen, band_examples
 from raki.planning import Kernel
 from raki.scan.fourier import SliceKSpace
 
@@ -33,8 +33,8 @@ Equations = Callable[[BandExamples, float | None], NormalEquations]
 class Separation(Protocol):
     """Whatever takes the slices of a group apart."""
 
-    def separated(self, measured: SliceKSpace) -> GroupKSpace:
-        """The modulated slices on the measured lines of their sum."""
+    def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupLines:
+        """The modulated slices on the wanted of the measured lines of their sum."""
         ...
 
     def predict(self, sources: Sources) -> Targets:
@@ -74,13 +74,18 @@ def best_linear(examples: Sequence[tuple[Kernel, BandExamples]], equations: Equa
     return min(_every_linear(examples, equations), key=lambda judged: judged[0])[1]
 
 
-def examples_of_kernels(reference: GroupAcs, step: int) -> list[tuple[Kernel, BandExamples]]:
+def examples_of_kernels(reference: GroupAcs, step: int, seen: Seen | None = None) -> list[tuple[Kernel, BandExamples]]:
     """Of each kernel that fits into the modulated reference, at the same places for all.
+
+    Args:
+        seen: as of `raki.kspace.slice_grappa.band_examples`.
 
     Raises:
         NoCalibration: the reference is too small to hold a part of it out, even for the narrowest.
     """
-    found = [(kernel, examples) for kernel in KERNELS if (examples := _examples(reference, kernel, step)) is not None]
+    found = [
+        (kernel, examples) for kernel in KERNELS if (examples := _examples(reference, kernel, step, seen)) is not None
+    ]
     if not found:
         kernel = KERNELS[0]
         needed = (kernel.n_pe - 1) * step + 1
@@ -140,9 +145,9 @@ def _every_linear(
                 yield error, replace(candidate, ridge=ridge)
 
 
-def _examples(reference: GroupAcs, kernel: Kernel, step: int) -> BandExamples | None:
+def _examples(reference: GroupAcs, kernel: Kernel, step: int, seen: Seen | None) -> BandExamples | None:
     try:
-        examples = band_examples(reference, kernel, step)
+        examples = band_examples(reference, kernel, step, seen)
     except NoCalibration:
         return None
     return examples if examples.sources.shape[2] >= N_FOLDS else None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from raki.errors import UnsupportedScan
 from raki.kspace.caipi import GroupAcs, GroupKSpace, Turns, demodulated, modulated
+from raki.kspace.ghosts import GroupGhosts, corrected
 from raki.kspace.held_out_bands import (
     HELD_OUT,
     Equations,
@@ -25,8 +26,9 @@ from raki.kspace.held_out_bands import (
     leakage_of,
 )
 from raki.kspace.measured import unit_scale
-from raki.kspace.slice_grappa import slice_equations, split_equations
+from raki.kspace.slice_grappa import BandExamples, slice_equations, split_equations
 from raki.kspace.slice_raki import trained
+from raki.scan import NyquistPhase
 from raki.scan.fourier import SliceKSpace
 
 SLICE_GRAPPA, SPLIT_SLICE_GRAPPA, SLICE_RAKI = "slice_grappa", "split_slice_grappa", "slice_raki"
@@ -65,9 +67,17 @@ class Calibrated:
     doi:10.1002/mrm.24898)."""
     turns: Turns
     step: int
+    ghosts: GroupGhosts | None = None
+    """Of slices that are read back and forth (EPI),"""
+    backward: Separation | None = None
+    """and what takes apart their lines that were read backward; `separation` is of the others then."""
+    common: NyquistPhase | None = None
+    """Likewise, by what a sum is to be corrected first, where its navigators didn't tell all."""
 
     def separate(self, measured: SliceKSpace) -> GroupKSpace:
         """The slices of a sum as each would have been measured alone, on the same lines; the others are zero.
+
+        Of EPI without its ghost.
 
         Args:
             measured: zero where nothing was acquired. Every `step`-th line was, from the first to the last.
@@ -75,9 +85,9 @@ class Calibrated:
         Raises:
             UnsupportedScan: other lines were acquired.
         """
-        lines = lattice(measured, self.step)
+        measured, lines = self._corrected(measured), lattice(measured, self.step)
         apart = torch.zeros((len(self.turns), *measured.shape), dtype=torch.complex64, device=measured.device)
-        apart[:, :, lines] = self.separation.separated(measured[:, lines])
+        apart[:, :, lines] = self._separated(measured[:, lines], lines.start)
         return demodulated(apart, self.turns)
 
     def noise_gain(self, measured: SliceKSpace, sigma: float, *, seed: int = 0) -> float:
@@ -90,8 +100,30 @@ class Calibrated:
         lines = lattice(measured, self.step)
         acquired = measured[:, lines]
         noise = sigma * torch.randn(acquired.shape, generator=generator, dtype=torch.complex64).to(measured.device)
-        change = self.separation.separated(acquired + noise) - self.separation.separated(acquired)
+        change = self._separated(acquired + noise, lines.start) - self._separated(acquired, lines.start)
         return float(change.abs().square().mean().sqrt() / noise.abs().square().mean().sqrt())
+
+    def residual(self, measured: SliceKSpace, apart: GroupKSpace) -> float:
+        """What the separated slices, summed again as the scan does, lack of what was measured: energy over energy."""
+        if self.ghosts is not None:
+            apart = self.ghosts.put_in(apart, self.ghosts.is_reversed)
+        return residual(self._corrected(measured), apart, self.turns)
+
+    def _corrected(self, measured: SliceKSpace) -> SliceKSpace:
+        if self.ghosts is None or self.common is None:
+            return measured
+        return corrected(measured, self.ghosts.is_reversed, self.common)
+
+    def _separated(self, acquired: SliceKSpace, first: int) -> GroupKSpace:
+        """Of the acquired lines, which begin with that of this number."""
+        if self.ghosts is None or self.backward is None:
+            return self.separation.separated(acquired)
+        begins_backward = int(self.ghosts.is_reversed[first])
+        apart = torch.empty((len(self.turns), *acquired.shape), dtype=torch.complex64, device=acquired.device)
+        for direction, separation in enumerate((self.separation, self.backward)):
+            wanted = slice(direction ^ begins_backward, None, 2)
+            apart[:, :, wanted] = separation.separated(acquired, wanted)
+        return apart
 
 
 def lattice(measured: SliceKSpace, step: int) -> slice:
@@ -136,21 +168,25 @@ def _weak(reference: GroupAcs) -> Bool[Tensor, " band"]:
     return energies < AIR * energies.max()
 
 
-def calibrate_separation(reference: GroupAcs, turns: Turns, step: int, *, seed: int = 0) -> Calibrated:
+def calibrate_separation(
+    reference: GroupAcs, turns: Turns, step: int, *, ghosts: GroupGhosts | None = None, seed: int = 0
+) -> Calibrated:
     """The best of slice-GRAPPA, split slice-GRAPPA and RAKI for a group, as samples held out of its reference show.
 
     Args:
         reference: the slices as each was measured alone, neighbouring fully sampled lines, the centre of k-space at
-            `n // 2` of them.
+            `n // 2` of them; of EPI each corrected by its own phase.
         turns: of each slice, the turns of phase between neighbouring lines of k-space.
         step: distance of the lines that will be measured of the sum (the in-plane acceleration R).
+        ghosts: of slices that are read back and forth (EPI): those that the sum keeps. Lines alternate, from the first
+            that is measured. Each direction is calibrated by itself, in the same way.
         seed: of the network's start; the same seed gives the same bits on the same device.
 
     Raises:
         NoCalibration: the reference is too small for the kernels.
         UnsupportedScan: nothing tells the slices apart: the coils see them alike, and no shift lies between them.
     """
-    tried = Tried.on(reference, turns, step, seed=seed)
+    tried = Tried.on(reference, turns, step, ghosts=ghosts, seed=seed)
     _require_apart(tried.shown[tried.best])
     return tried.calibrated(tried.best)
 
@@ -163,29 +199,38 @@ class Tried:
     """As `Calibrated.held_out_errors`."""
     shown: Mapping[str, Float32[Tensor, "into source"]]
     """As `Calibrated.leakage`; on the diagonal the part of a slice that it keeps."""
-    linear: Mapping[str, LinearCandidate]
+    linear: tuple[Mapping[str, LinearCandidate], ...]
+    """For lines of one direction; of EPI for forward lines, and for those read backward."""
     turns: Turns
     step: int
+    ghosts: GroupGhosts | None
     seed: int
 
     @classmethod
-    def on(cls, reference: GroupAcs, turns: Turns, step: int, *, seed: int = 0) -> "Tried":
+    def on(
+        cls, reference: GroupAcs, turns: Turns, step: int, *, ghosts: GroupGhosts | None = None, seed: int = 0
+    ) -> "Tried":
         """Fits every candidate to parts of a reference. Arguments and errors as of `calibrate_separation`."""
-        examples = examples_of_kernels(modulated(reference / unit_scale(*reference), turns), step)
-        linear = {name: best_linear(examples, equations) for name, equations in EQUATIONS.items()}
-        split = linear[SPLIT_SLICE_GRAPPA]
-        # Of each part that is held out, the way that hasn't seen it.
-        found: dict[str, list[Separation]] = {
-            name: [each.fitted(without=fold) for fold in HELD_OUT] for name, each in linear.items()
-        }
-        found[SLICE_RAKI] = [_with_network(split, fold, seed) for fold in HELD_OUT]
-        unseen = {name: linear.get(name, split).held_out() for name in found}
+        summed = modulated(reference / unit_scale(*reference), turns)
+        directions = (False, True) if ghosts else (False,)
+        linear, errors, shown = [], [], []
+        for backward in directions:
+            seen = ghosts.seen(summed, backward=backward) if ghosts else None
+            examples = examples_of_kernels(summed, step, seen)
+            ways = {name: best_linear(examples, equations) for name, equations in EQUATIONS.items()}
+            found, unseen = _unseeing(ways, seed)
+            linear.append(ways)
+            errors.append({name: error_of(found[name], unseen[name]) for name in found})
+            shown.append({name: _of_signal(leakage_of(found[name], unseen[name]), reference) for name in found})
         return cls(
-            errors={name: error_of(found[name], unseen[name]) for name in found},
-            shown={name: _of_signal(leakage_of(found[name], unseen[name]), reference) for name in found},
-            linear=linear,
+            errors={name: sum(each[name] for each in errors) / len(errors) for name in SEPARATIONS},
+            shown={
+                name: torch.stack([each[name] for each in shown]).square().mean(dim=0).sqrt() for name in SEPARATIONS
+            },
+            linear=tuple(linear),
             turns=turns,
             step=step,
+            ghosts=ghosts,
             seed=seed,
         )
 
@@ -197,16 +242,32 @@ class Tried:
 
     def calibrated(self, name: str) -> Calibrated:
         """A candidate, fitted to the whole reference."""
-        is_network = name == SLICE_RAKI
-        split = self.linear[SPLIT_SLICE_GRAPPA]
+        forward, *backward = (
+            _with_network(ways[SPLIT_SLICE_GRAPPA], None, self.seed) if name == SLICE_RAKI else ways[name].fitted()
+            for ways in self.linear
+        )
         return Calibrated(
-            separation=_with_network(split, None, self.seed) if is_network else self.linear[name].fitted(),
+            separation=forward,
+            backward=backward[0] if backward else None,
+            ghosts=self.ghosts,
             chosen=name,
             held_out_errors=self.errors,
             leakage=self.shown[name].clone().fill_diagonal_(0),
             turns=self.turns,
             step=self.step,
         )
+
+
+def _unseeing(
+    linear: Mapping[str, LinearCandidate], seed: int
+) -> tuple[Mapping[str, list[Separation]], Mapping[str, list[BandExamples]]]:
+    """Of each part that is held out, by name, the way that hasn't seen it, and the part."""
+    split = linear[SPLIT_SLICE_GRAPPA]
+    found: dict[str, list[Separation]] = {
+        name: [each.fitted(without=fold) for fold in HELD_OUT] for name, each in linear.items()
+    }
+    found[SLICE_RAKI] = [_with_network(split, fold, seed) for fold in HELD_OUT]
+    return found, {name: linear.get(name, split).held_out() for name in found}
 
 
 def _with_network(linear: LinearCandidate, without: int | None, seed: int) -> Separation:

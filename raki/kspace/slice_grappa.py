@@ -16,13 +16,18 @@ from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.errors import NoCalibration
-from raki.kspace.caipi import GroupAcs, GroupKSpace
+from raki.kspace.caipi import GroupAcs, GroupLines
 from raki.kspace.linear_fit import LinearFit, NormalEquations
 from raki.kspace.patches import Examples, Sources, Targets
 from raki.planning import Kernel
 from raki.scan.fourier import SliceKSpace
 
 LINES_AT_ONCE = 16
+ALL_LINES = slice(None)
+
+Seen = tuple[GroupAcs, GroupAcs]
+"""What a kernel sees of slices read back and forth (EPI): on its middle line and every second one from there, and on
+those between."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +66,9 @@ class LinearSeparation:
         """The same calibration with another ridge; costs nothing."""
         return replace(self, fit=self.fit.with_ridge(ridge))
 
-    def separated(self, measured: SliceKSpace) -> GroupKSpace:
-        """The modulated slices on the lines of a sum. Lines that aren't there, beyond either end, count as zero."""
-        made = [self.predict(some) for some in windows(measured, self.kernel)]
+    def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupLines:
+        """The modulated slices on the wanted lines of a sum. Lines beyond either end count as zero."""
+        made = [self.predict(some) for some in windows(measured, self.kernel, wanted)]
         return torch.cat(made).unflatten(-1, (self.n_bands, len(measured))).permute(2, 3, 0, 1)
 
     def predict(self, sources: Sources) -> Targets:
@@ -71,23 +76,26 @@ class LinearSeparation:
         return self.fit.predict(sources)
 
 
-def windows(lines: SliceKSpace, kernel: Kernel) -> Iterator[Complex64[Tensor, "line ro feature"]]:
-    """What the kernel sees about every sample of lines that follow each other, some lines at a time.
+def windows(
+    lines: SliceKSpace, kernel: Kernel, wanted: slice = ALL_LINES
+) -> Iterator[Complex64[Tensor, "line ro feature"]]:
+    """What the kernel sees about every sample of the wanted of lines that follow each other, some lines at a time.
 
     A feature is one coil, line and readout neighbour.
     """
     above, across = kernel.n_pe // 2, kernel.n_ro // 2
     padded = torch.nn.functional.pad(lines, (across, across, above, above))
-    neighbours = padded.unfold(1, kernel.n_pe, 1).unfold(2, kernel.n_ro, 1)
+    neighbours = padded.unfold(1, kernel.n_pe, 1).unfold(2, kernel.n_ro, 1)[:, wanted]
     for some in neighbours.split(LINES_AT_ONCE, dim=1):
         yield some.permute(1, 2, 0, 3, 4).flatten(2)
 
 
-def band_examples(reference: GroupAcs, kernel: Kernel, step: int) -> BandExamples:
+def band_examples(reference: GroupAcs, kernel: Kernel, step: int, seen: Seen | None = None) -> BandExamples:
     """Every place in the modulated single-band reference about which the kernel fits; rows are axes line, ro.
 
     Args:
         step: distance of the kernel's lines, that of the measured ones (the in-plane acceleration R).
+        seen: the reference as the kernel sees it, where that is something else.
 
     Raises:
         NoCalibration: the reference has too few lines or samples.
@@ -99,8 +107,10 @@ def band_examples(reference: GroupAcs, kernel: Kernel, step: int) -> BandExample
             f"the single-band reference has {n_lines} lines of {n_ro} samples; a kernel of {kernel.n_pe} lines and "
             f"{kernel.n_ro} samples at R={step} needs at least {2 * above + 1} lines of {kernel.n_ro} samples"
         )
-    index = torch.arange(n_lines - 2 * above)[:, None] + step * torch.arange(kernel.n_pe)
-    neighbours = reference[:, :, index].unfold(-1, kernel.n_ro, 1)
+    in_turn = seen or (reference, reference)
+    places = torch.arange(n_lines - 2 * above)
+    taps = [in_turn[(tap - kernel.n_pe // 2) % 2][:, :, places + step * tap] for tap in range(kernel.n_pe)]
+    neighbours = torch.stack(taps, dim=3).unfold(-1, kernel.n_ro, 1)
     return BandExamples(
         sources=neighbours.permute(0, 2, 4, 1, 3, 5).flatten(3),
         targets=reference[:, :, above : n_lines - above, across : n_ro - across].permute(0, 2, 3, 1),

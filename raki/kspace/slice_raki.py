@@ -13,9 +13,9 @@ from jaxtyping import Complex64, Float32
 from torch import Tensor
 
 from raki.kspace.adam import Adam
-from raki.kspace.caipi import GroupKSpace
+from raki.kspace.caipi import GroupLines
 from raki.kspace.patches import Examples, Sources, Targets, magnitude
-from raki.kspace.slice_grappa import BandExamples, LinearSeparation, windows
+from raki.kspace.slice_grappa import ALL_LINES, BandExamples, LinearSeparation, windows
 from raki.scan.fourier import SliceKSpace
 
 N_HIDDEN = 32
@@ -37,9 +37,9 @@ class SliceRaki:
     linear: LinearSeparation
     layers: tuple[Float32[Tensor, "_ _"], ...]
 
-    def separated(self, measured: SliceKSpace) -> GroupKSpace:
-        """The modulated slices on the lines of a sum. Lines that aren't there, beyond either end, count as zero."""
-        made = [self.predict(some) for some in windows(measured, self.linear.kernel)]
+    def separated(self, measured: SliceKSpace, wanted: slice = ALL_LINES) -> GroupLines:
+        """The modulated slices on the wanted lines of a sum. Lines beyond either end count as zero."""
+        made = [self.predict(some) for some in windows(measured, self.linear.kernel, wanted)]
         return torch.cat(made).unflatten(-1, (self.linear.n_bands, len(measured))).permute(2, 3, 0, 1)
 
     def predict(self, sources: Sources) -> Targets:

@@ -63,25 +63,20 @@ def simulate_multiband(
     Setsompop et al. 2012, Magn Reson Med 67:1210-1224, doi:10.1002/mrm.23097.
     """
     require_known_ending(path)
-    if multiband < 2 or n_slices % multiband:
-        raise ValueError(
-            f"{n_slices} slices were asked for, {multiband} at once; needed are groups of one size, 2 or more"
-        )
+    places_mm, apart_mm = places_of_groups(n_slices, multiband)
     rng = np.random.default_rng(seed)
     mixing = noise_level * noise_mixing(n_coils, rng)
-    places_mm = slice_positions_mm(n_slices)
     n_groups = n_slices // multiband
-    apart_mm = float(places_mm[n_groups] - places_mm[0])
     lines, _ = sampled_lines(matrix, acceleration, 0)
     reference_lines = np.arange(n_acs_lines) + matrix // 2 - n_acs_lines // 2
-    header = scan_header(n_groups, n_coils, matrix, acceleration)
-    header.encoding.append(_reference_encoding(header.encoding[SUMS], n_slices, reference_lines))
-    header.encoding[SUMS].parallelImaging.multiband = xsd.multibandType(
-        spacing=[xsd.multibandSpacingType(dZ=[apart_mm * band for band in range(multiband)])],
-        deltaKz=1 / (caipi_shift * apart_mm) if caipi_shift > 1 else 0.0,
-        multiband_factor=multiband,
-        calibration=xsd.multibandCalibrationType.SEPARABLE2_D,
-        calibration_encoding=REFERENCE,
+    header = multiband_header(
+        n_slices=n_slices,
+        n_coils=n_coils,
+        matrix=matrix,
+        acceleration=acceleration,
+        offsets_mm=[apart_mm * band for band in range(multiband)],
+        caipi_shift=caipi_shift,
+        reference_lines=reference_lines,
     )
 
     def acquired() -> Iterator[Batch]:
@@ -96,13 +91,50 @@ def simulate_multiband(
             for band, (number, kspace) in enumerate(zip(numbers, planes, strict=True)):
                 turns = band / caipi_shift / acceleration * (lines - matrix // 2)
                 sums += kspace[:, lines] * np.exp(2j * np.pi * turns).astype(np.complex64)[:, None]
-                alone = _noisy(kspace[:, reference_lines], mixing, rng)
+                alone = noisy(kspace[:, reference_lines], mixing, rng)
                 yield _acquisitions(alone, reference_lines, number, places_mm[number], REFERENCE)
-            yield _acquisitions(_noisy(sums, mixing, rng), lines, group, places_mm[group], SUMS)
+            yield _acquisitions(noisy(sums, mixing, rng), lines, group, places_mm[group], SUMS)
             if progress:
                 progress((group + 1) / n_groups)
 
     write_raw(xsd.ToXML(header), acquired(), path)
+
+
+def places_of_groups(n_slices: int, multiband: int) -> tuple[np.ndarray, float]:
+    """Where the slices lie, and how far apart those of a group are; in mm.
+
+    Raises:
+        ValueError: they don't make groups of one size.
+    """
+    if multiband < 2 or n_slices % multiband:
+        raise ValueError(
+            f"{n_slices} slices were asked for, {multiband} at once; needed are groups of one size, 2 or more"
+        )
+    places_mm = slice_positions_mm(n_slices)
+    return places_mm, float(places_mm[n_slices // multiband] - places_mm[0])
+
+
+def multiband_header(
+    *,
+    n_slices: int,
+    n_coils: int,
+    matrix: int,
+    acceleration: int,
+    offsets_mm: list[float],
+    caipi_shift: int,
+    reference_lines: np.ndarray,
+) -> xsd.ismrmrdHeader:
+    """The header of sums of slices that lie at these places from the first of them, and of their reference."""
+    header = scan_header(n_slices // len(offsets_mm), n_coils, matrix, acceleration)
+    header.encoding.append(_reference_encoding(header.encoding[SUMS], n_slices, reference_lines))
+    header.encoding[SUMS].parallelImaging.multiband = xsd.multibandType(
+        spacing=[xsd.multibandSpacingType(dZ=offsets_mm)],
+        deltaKz=1 / (caipi_shift * offsets_mm[1]) if caipi_shift > 1 else 0.0,
+        multiband_factor=len(offsets_mm),
+        calibration=xsd.multibandCalibrationType.SEPARABLE2_D,
+        calibration_encoding=REFERENCE,
+    )
+    return header
 
 
 def _reference_encoding(of_sums: xsd.encodingType, n_slices: int, lines: np.ndarray) -> xsd.encodingType:
@@ -114,9 +146,10 @@ def _reference_encoding(of_sums: xsd.encodingType, n_slices: int, lines: np.ndar
     return encoding
 
 
-def _noisy(
+def noisy(
     kspace: Complex64[np.ndarray, "coil line ro"], mixing: np.ndarray, rng: np.random.Generator
 ) -> Complex64[np.ndarray, "coil line ro"]:
+    """Lines with noise that coils share as `mixing` says."""
     return (kspace + np.tensordot(mixing, complex_noise(rng, kspace.shape), axes=1)).astype(np.complex64)
 
 

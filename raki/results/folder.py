@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from raki.options import Chosen
 from raki.results.dicom import write_dicom
 from raki.results.dicom_quantities import write_dicom_quantities
 from raki.results.dicom_volume import write_dicom_volume
+from raki.results.gradient_table import write_gradient_table
 from raki.results.image_files import write_ismrmrd_image, write_niftis
 from raki.results.one_run import in_place_of_the_last
 from raki.results.preview import write_preview
@@ -62,7 +64,8 @@ def write_results(
     several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
-    beside the image; where it has weights, `weights.safetensors`. `chosen` are the options that were asked for, where
+    beside the image; where it has weights, `weights.safetensors`; its filled k-space, `kspace.h5`, moves in from where
+    it was written. `chosen` are the options that were asked for, where
     it is known who set them; `stage_seconds` are the stages before the reconstruction, in their order. The source's
     name stands in the report alone.
 
@@ -122,6 +125,9 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
     short_unit = "noise SD of one coil" if scan.prewhitened else "arbitrary unit"
     description = f"{made_by}; unit: {short_unit}"[:79]
     niftis = write_niftis(result, nifti, geometry=geometry, frames=scan.frames, description=description)
+    tables = []
+    if len(niftis) == 1:
+        tables = write_gradient_table(scan.header_xml, nifti, geometry=geometry, frames=scan.frames)
     dicoms = write_dicom_volume(reconstruction, folder / "image.dcm", source_sha256=source.sha256)
     maps = _write_maps(reconstruction, folder, made_by=made_by, image_unit=short_unit)
     write_preview(
@@ -132,7 +138,11 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
         caption=_caption(reconstruction),
     )
     weights = write_weights(reconstruction, folder / "weights.safetensors")
-    return [image, *niftis, *dicoms, *maps, *weights, preview]
+    return [image, *niftis, *tables, *dicoms, *maps, *weights, *_moved_in(reconstruction.kspace_file, folder), preview]
+
+
+def _moved_in(file: Path | None, folder: Path) -> list[Path]:
+    return [Path(shutil.move(file, folder / file.name))] if file else []
 
 
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:

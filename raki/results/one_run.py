@@ -11,8 +11,16 @@ from tempfile import TemporaryDirectory
 from raki.manifest import MANIFEST, entry, manifest
 
 _NAMES = (
-    *("image.h5", "preview.png", "report.html", "provenance.json", "weights.safetensors", "cost.json"),
-    *("image.nii.gz", "image-[0-9]*.nii.gz", "image.dcm", "image-[0-9]*.dcm", "dicom/slice_*.dcm"),
+    *("image.h5", "preview.png", "report.html", "provenance.json", "weights.safetensors", "kspace.h5", "cost.json"),
+    *(
+        "image.nii.gz",
+        "image.bval",
+        "image.bvec",
+        "image-[0-9]*.nii.gz",
+        "image.dcm",
+        "image-[0-9]*.dcm",
+        "dicom/slice_*.dcm",
+    ),
     *(f"{name}.nii.gz" for name in ("g_factor", "standard_error", "structure_kept")),
     *(f"{name}-[0-9]*.nii.gz" for name in ("g_factor", "standard_error", "structure_kept")),
     *(f"{name}.dcm" for name in ("g_factor", "standard_error", "structure_kept", "snr", "phase")),

@@ -8,7 +8,8 @@ header that a scan carries, `raki.scan.prepared` the file between the stages.
 from raki.scan.frames import COUNTERS, ONE_FRAME, Frame, frame_labels, frames_in_words, slices_of_a_frame
 from raki.scan.geometry import Geometry, Place
 from raki.scan.interpolation import cubic_weights
-from raki.scan.multiband import SliceGroups
+from raki.scan.multiband import SliceGhosts, SliceGroups
+from raki.scan.nyquist import NyquistPhase
 from raki.scan.pattern import lattice_and_acs
 from raki.scan.profiles import to_lines, to_profiles
 from raki.scan.scan import Scan, Slab
@@ -31,9 +32,11 @@ __all__ = [
     "Geometry",
     "LazySlices",
     "LinesOfSlice",
+    "NyquistPhase",
     "Place",
     "Scan",
     "Slab",
+    "SliceGhosts",
     "SliceGroups",
     "SliceOfKSpace",
     "Slices",

@@ -31,6 +31,16 @@ def to_kspace(images: CoilImages) -> KSpace:
     return torch.fft.fftshift(torch.fft.fft2(shifted, norm="ortho"), dim=IN_PLANE)
 
 
+def lines_to_profiles(lines: Complex64[Tensor, "*any ro"]) -> Complex64[Tensor, "*any ro"]:
+    """Centred, unitary inverse DFT of each line along the readout."""
+    return torch.fft.fftshift(torch.fft.ifft(torch.fft.ifftshift(lines, dim=-1), norm="ortho"), dim=-1)
+
+
+def profiles_to_lines(profiles: Complex64[Tensor, "*any ro"]) -> Complex64[Tensor, "*any ro"]:
+    """The inverse of `lines_to_profiles`."""
+    return torch.fft.fftshift(torch.fft.fft(torch.fft.ifftshift(profiles, dim=-1), norm="ortho"), dim=-1)
+
+
 def to_columns(images: Shaped[Tensor, "*any pe ro"]) -> Shaped[Tensor, "*any ro pe"]:
     """Columns along phase-encode, contiguous, their middle at index 0: transforms of them need neither copy nor shift.
 

@@ -12,6 +12,9 @@
     slab         n_slices and n_encoded of `raki.scan.scan.Slab`; left out where the scan is 2-D
     groups       n_bands slices of each group that was excited at once, axes "group band"; turns, likewise, of
                  `raki.scan.SliceGroups`; left out where each was excited alone
+    ghosts       offset in rad and slope in rad per pixel of each of them, axes "group band part", with those of
+                 common_ghosts, axes "group part", and reversed_lines, bool, axes "pe": `raki.scan.SliceGhosts`; left
+                 out where lines have one direction
     sampled_by_image  bool, axes "image pe": which of these lines each image has; left out where all have all
     noise        complex64, axes "coil sample"; left out where none was recorded
     geometry     a group whose attributes are the fields of `raki.scan.scan.Geometry`, lengths in mm, patient axes LPS
@@ -40,13 +43,14 @@ from raki.scan.arrays import LineMask, PointMask
 from raki.scan.frames import COUNTERS, Frame
 from raki.scan.geometry import Geometry, Place
 from raki.scan.hdf5_members import is_elsewhere, own_member
-from raki.scan.multiband import SliceGroups
+from raki.scan.multiband import SliceGhosts, SliceGroups
+from raki.scan.nyquist import NyquistPhase
 from raki.scan.scan import Scan, Slab
 from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
 from raki.whole_file import whole_file
 
 FORMAT = "raki prepared scan"
-VERSION = 8
+VERSION = 9
 PLACE = tuple(field.name for field in fields(Place))
 
 
@@ -132,6 +136,7 @@ def _require_agreement(scan: Scan) -> None:
         acs is None or (acs.shape[3] <= n_ro if scan.slab else acs.shape[3] == n_ro),
         scan.groups is None or (len(scan.groups.slices) * len(scan.frames) == n_images and scan.slab is None),
         scan.groups is None or (acs is not None and len(acs) == scan.n_slices and of_images is None),
+        scan.groups is None or scan.groups.ghosts is None or len(scan.groups.ghosts.reversed_lines) == n_pe,
         noise is None or (noise.dtype == np.complex64 and noise.ndim == 2 and noise.shape[0] == n_coils),
     )
     if not all(agree):
@@ -168,7 +173,25 @@ def _groups(file: h5py.File) -> SliceGroups | None:
     return SliceGroups(
         slices=tuple(tuple(map(int, group)) for group in file["groups"][:]),
         turns=tuple(tuple(map(float, group)) for group in file["turns"][:]),
+        ghosts=_ghosts(file),
     )
+
+
+def _ghosts(file: h5py.File) -> SliceGhosts | None:
+    if "ghosts" not in file:
+        return None
+    return SliceGhosts(
+        phases=tuple(tuple(map(_phase, group)) for group in file["ghosts"][:]),
+        common=tuple(map(_phase, file["common_ghosts"][:])),
+        reversed_lines=tuple(map(bool, file["reversed_lines"][:])),
+    )
+
+
+def _phase(parts: np.ndarray) -> NyquistPhase:
+    offset, slope = map(float, parts)
+    if not np.isfinite([offset, slope]).all():
+        raise ValueError("a phase of the prepared scan is no number")
+    return NyquistPhase(offset_rad=offset, slope_rad_per_pixel=slope)
 
 
 def _stored(lines: h5py.Dataset, sampled: LineMask | PointMask) -> LazySlices:
@@ -213,9 +236,7 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
     if scan.slab:
         file["slab"] = [scan.slab.n_slices, scan.slab.n_encoded]
     if scan.groups:
-        file["groups"], file["turns"] = scan.groups.slices, scan.groups.turns
-        for name in ("groups", "turns"):
-            file[name].attrs["axes"] = _fixed("group band")
+        _write_groups(file, scan.groups)
     if scan.sampled_by_image is not None:
         file["sampled_by_image"] = scan.sampled_by_image
         file["sampled_by_image"].attrs["axes"] = _fixed("image pe")
@@ -230,6 +251,19 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
         file["places"].attrs["fields"] = _fixed(" ".join(PLACE))
     for name, text in (("header_xml", scan.header_xml), ("remarks", json.dumps(scan.remarks))):
         file[name] = np.frombuffer(text.encode(), np.uint8)
+
+
+def _write_groups(file: h5py.File, groups: SliceGroups) -> None:
+    file["groups"], file["turns"] = groups.slices, groups.turns
+    for name in ("groups", "turns"):
+        file[name].attrs["axes"] = _fixed("group band")
+    if ghosts := groups.ghosts:
+        file["ghosts"] = [[(each.offset_rad, each.slope_rad_per_pixel) for each in group] for group in ghosts.phases]
+        file["common_ghosts"] = [(each.offset_rad, each.slope_rad_per_pixel) for each in ghosts.common]
+        file["common_ghosts"].attrs["axes"] = _fixed("group part")
+        file["ghosts"].attrs["axes"] = _fixed("group band part")
+        file["reversed_lines"] = ghosts.reversed_lines
+        file["reversed_lines"].attrs["axes"] = _fixed("pe")
 
 
 def _fixed(text: str) -> np.bytes_:

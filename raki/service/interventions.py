@@ -14,7 +14,7 @@ from raki.service.record import ENDED, HAS_ENDED, ScanRecord, State
 from raki.service.table import Table
 
 CANCELLED = "The scan was cancelled by an operator before it had a result."
-OF_THE_FILE = ("raw_bucket", "raw_key", "results_folder", "n_owners", "n_bytes", "alias")
+OF_THE_FILE = ("raw_bucket", "raw_key", "results_folder", "n_owners", "n_bytes", "alias", "asked", "version_id")
 """What of a scan's item stays when it begins anew; all else is of the run before."""
 
 
@@ -47,12 +47,12 @@ class Interventions:
         )
 
     def restart(self, record: ScanRecord) -> bool:
-        """Puts a failed scan back to its arrival, as if it had been dropped just now; False where it has moved since.
+        """Puts a scan that has ended back to its arrival, as if dropped just now; False where it has moved since.
 
         It is as new: attempts that were used up, and whoever still believes to have it in hand, count no more.
         """
         item = self._table.get(record.scan_id)
-        if item is None or record.state is not State.FAILED:
+        if item is None or record.state not in ENDED.values():
             return False
         now = datetime.now(UTC)
         note_arrival(self._table, record.scan_id, now)
@@ -64,8 +64,8 @@ class Interventions:
                 "state": State.ARRIVED,
                 "arrived_at": now.isoformat(),
             },
-            condition="#state = :failed AND #failed_at = :failed_at",
-            values={":failed": State.FAILED, ":failed_at": record.entered_at[State.FAILED].isoformat()},
+            condition=f"#state = :state AND #{record.state}_at = :entered",
+            values={":state": record.state, ":entered": record.entered_at[record.state].isoformat()},
         )
 
 

@@ -176,19 +176,26 @@ class Operator:
                 if line.get("scan_id") == scan_id:
                     yield {**line, "log_group": group, "log_stream": event["logStreamName"]}
 
-    def retry(self, record: ScanRecord) -> None:
+    def retry(self, record: ScanRecord, *, anew: bool = False) -> None:
         """Sets a failed scan going again, and the sending or import of one whose images aren't where they belong.
 
+        Args:
+            anew: has one reconstructed anew that has its result; that stands in the folder until the new one comes.
+
         Raises:
-            NotPossible: it hasn't failed, another version has its place, its file is gone, or it moved just now.
+            NotPossible: it hasn't ended so, another version has its place, its file is gone, or it moved just now.
         """
-        if record.state in HAS_RESULT and (self.deployment.send_queue_url or self.deployment.import_queue_url):
+        if (
+            not anew
+            and record.state in HAS_RESULT
+            and (self.deployment.send_queue_url or self.deployment.import_queue_url)
+        ):
             self._announce_again(record)
             return
-        if record.state is not State.FAILED:
+        if record.state is not State.FAILED and not (anew and record.state in HAS_RESULT):
             raise NotPossible(
-                f"the scan is {record.state}; only a failed one is set going again. To have one reconstructed anew, "
-                "drop its file again"
+                f"the scan is {record.state}; only a failed one is set going again, and with --anew one that has its "
+                "result"
             )
         if not self.is_current(record):
             raise NotPossible("a newer version of the file has this one's place; nothing is left to do for this one")

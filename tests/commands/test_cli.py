@@ -33,6 +33,16 @@ def test_simulate_and_reconstruct(run, tmp_path):
     assert "grappa" in progress
 
 
+def test_several_slices_read_back_and_forth_are_simulated_and_taken_apart(run, tmp_path):
+    scan, size = tmp_path / "scan.h5", ("--slices", 2, "--coils", 6, "--matrix", 32, "-R", 1)
+    code, _, _ = run("simulate", scan, *size, "--multiband", 2, "--caipi-shift", 2, "--epi", "--frames", 2)
+    assert code == 0
+    assert run("reconstruct", scan, "--output", tmp_path / "out", "--method", "grappa")[0] == 0
+    facts = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert facts["taken_apart"]["n_bands"] == 2
+    assert "read back and forth (EPI)" in json.dumps(facts)
+
+
 def test_coils_can_be_compressed_and_combined_otherwise(run, tmp_path):
     scan, out = tmp_path / "scan.h5", tmp_path / "out"
     simulate_scan(scan, n_slices=1, n_coils=6, matrix=64, acceleration=2, n_acs_lines=16)
@@ -72,6 +82,7 @@ def test_a_scans_own_options_count_where_the_command_line_leaves_them_open(run, 
         "maps": (False, "raki.toml"),
         "weights": (False, "default"),
         "quantities": (False, "default"),
+        "kspace": (False, "default"),
     }
     facts = json.loads((out / "provenance.json").read_text())
     assert (facts["method"], facts["seed"], facts["n_virtual_coils"]) == ("grappa", 7, None)
@@ -175,6 +186,8 @@ def test_the_library_is_lazy_and_says_what_it_lacks():
         (["reconstruct", "missing.h5", "-o", "out"], "does not exist"),
         (["simulate", "scan.docx"], "not as '.docx'"),
         (["simulate", "new.h5", "--caipi-shift", "2"], "give --multiband too"),
+        (["simulate", "new.h5", "--epi"], "--epi is of slices that are excited at once; give --multiband too"),
+        (["simulate", "new.h5", "--multiband", "2", "--frames", "3"], "give --epi too"),
         (["simulate", "new.h5", "--slices", "4", "--multiband", "3"], "4 slices were asked for, 3 at once"),
         (["simulate", "new.h5", "--partitions", "8", "--multiband", "2"], "--multiband goes with neither"),
     ],

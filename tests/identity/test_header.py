@@ -86,6 +86,12 @@ def test_physics_survives():
         userParameterLong=[xsd.userParameterLongType(name="rampUpTime", value=130)],
         userParameterDouble=[xsd.userParameterDoubleType(name="dwellTime", value=2.4)],
     )
+    along = xsd.gradientDirectionType(rl=0.6, ap=0.0, fh=0.8)
+    header.sequenceParameters = xsd.sequenceParametersType(
+        diffusion=[xsd.diffusionType(gradientDirection=along, bvalue=1000.0)],
+        diffusionDimension=xsd.diffusionDimensionType.REPETITION,
+        TR=[5000.0],
+    )
     header.acquisitionSystemInformation.coilLabel = [xsd.coilLabelType(coilNumber=3, coilName="Spine_32:1:S54")]
     scrubbed = parse_header(scrub_header(xsd.ToXML(header), TOKEN))
     assert scrubbed.encoding == header.encoding

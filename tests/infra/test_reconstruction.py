@@ -33,6 +33,7 @@ DEPLOYMENTS = MappingProxyType(
             "maps": "false",
             "weights": "true",
             "quantities": "true",
+            "kspace": "true",
         },
         "Scratch": {"profile": "research", "scratch": "fsx-scratch", "fsx_gib": "2400"},
         "Persistent": {
@@ -273,7 +274,7 @@ def test_a_job_reconstructs_as_the_deployment_says(nvme, scratch):
         return from_environment(Options, {entry["Name"]: str(entry["Value"]) for entry in entries})
 
     assert told(nvme) == Options(
-        method="rraki", combine="adaptive", coils=12, seed=7, maps=False, weights=True, quantities=True
+        method="rraki", combine="adaptive", coils=12, seed=7, maps=False, weights=True, quantities=True, kspace=True
     )
     assert told(scratch) == Options()
 

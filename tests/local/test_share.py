@@ -59,7 +59,7 @@ def test_a_file_that_is_moved_in_is_complete_and_scratch_is_left_alone(cloud, ou
     assert not set(objects(cloud, outputs)) & {".DS_Store", "._moved.dat", "~lock", "copy.TMP", "moved.dat.part"}
 
 
-def test_a_changed_file_is_a_new_version_and_a_removed_one_takes_nothing_with_it(cloud, outputs, share):
+def test_a_changed_file_is_a_new_version_and_a_removed_one_is_hidden_with_all_of_its_versions(cloud, outputs, share):
     path = share / "raw" / "kept.dat"
     path.write_bytes(b"first")
     eventually(lambda: objects(cloud, outputs).get("kept.dat") == b"first")
@@ -67,8 +67,20 @@ def test_a_changed_file_is_a_new_version_and_a_removed_one_takes_nothing_with_it
     eventually(lambda: objects(cloud, outputs).get("kept.dat") == b"second")
     assert n_versions(cloud, outputs, "kept.dat") == 4, "data and metadata, each time"
     path.unlink()
-    time.sleep(1.5)
-    assert objects(cloud, outputs)["kept.dat"] == b"second"
+    eventually(lambda: "kept.dat" not in objects(cloud, outputs))
+    assert n_versions(cloud, outputs, "kept.dat") == 4
+
+
+def test_a_renamed_file_is_an_object_of_its_new_name(cloud, outputs, share):
+    before, after = share / "raw" / "copied.h5.part", share / "raw" / "copied.h5"
+    before.write_bytes(b"all of it")
+    (share / "raw" / "earlier.dat").write_bytes(b"same")
+    eventually(lambda: "earlier.dat" in objects(cloud, outputs))
+    before.rename(after)
+    (share / "raw" / "earlier.dat").rename(share / "raw" / "later.dat")
+    eventually(lambda: {"copied.h5", "later.dat"} <= set(objects(cloud, outputs)))
+    eventually(lambda: not {"copied.h5.part", "earlier.dat"} & set(objects(cloud, outputs)))
+    assert n_versions(cloud, outputs, "earlier.dat") == 2
 
 
 names = st.text(st.characters(codec="utf-8"), max_size=20) | st.lists(

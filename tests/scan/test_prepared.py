@@ -101,7 +101,7 @@ def test_another_version_is_refused_by_number(prepared, tmp_path):
     path.write_bytes(prepared.read_bytes())
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = 2
-    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 8"):
+    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 9"):
         read_prepared(path)
 
 

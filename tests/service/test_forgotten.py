@@ -138,7 +138,6 @@ def site(cloud, tmp_path):
         reconstruct_queue_url=others,
         refresh_queue_url=others,
         results_bucket=cloud.bucket,
-        scan_id_key="key",
         send_queue_url=cloud.queue_url,
     )
     dynamodb = cloud.ledger._table._client
@@ -225,9 +224,8 @@ def test_a_run_anew_is_not_taken_for_the_one_that_was_announced(site):
     site.run()
     seen = site.cloud.ledger.get("s")
     assert seen.announced[Outlet.ARCHIVE].n == 1
-    again = ScanArrived(
-        bucket="raw", key="site/a.h5", etag="e", version_id=None, n_bytes=5, at=datetime.now(UTC) + timedelta(hours=1)
-    )
+    at, asked = datetime.now(UTC) + timedelta(hours=1), "other options"
+    again = ScanArrived(bucket="raw", key="site/a.h5", etag="e", version_id=None, n_bytes=5, at=at, asked=asked)
     arrive(site.cloud.ledger, "s", again)
     assert not site.cloud.ledger.get("s").announced
     assert not site.sendings.note_announced(seen, Outlet.ARCHIVE, datetime.now(UTC))

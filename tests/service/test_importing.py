@@ -44,7 +44,7 @@ class Site:
 
     def reconstruct(self, images=("image.dcm", "snr.dcm"), *, at=None, etag="e1", content="image"):
         scan = ScanArrived(
-            bucket="raw", key="site/a.h5", etag=etag, version_id=None, n_bytes=5,
+            bucket="raw", key="site/a.h5", etag=etag, version_id=None, n_bytes=5, asked=content,
             at=at or datetime.now(UTC) - timedelta(hours=1),
         )  # fmt: skip
         arrive(self.cloud.ledger, "s", scan)

@@ -274,6 +274,24 @@ def test_of_a_scan_that_the_ledger_has_lost_nothing_is_cancelled_and_that_is_sai
         desk.operator.find("a.h5")
 
 
+def test_what_has_its_result_is_made_anew_where_that_is_asked_for_and_only_there(desk, tmp_path):
+    record = failed(desk, tmp_path, NotAScan("It is a letter."))
+    ledger = desk.cloud.ledger
+    desk.operator.retry(record)
+    for stage, done in ((State.DECOMPRESSING, State.PREPARED), (State.RECONSTRUCTING, State.RECONSTRUCTED)):
+        ledger.claim(record.scan_id, stage, owner="w", lease_s=30)
+        ledger.finish(record.scan_id, done, owner="w")
+    ledger.deliver(record.scan_id)
+    seen = ledger.get(record.scan_id)
+    with pytest.raises(NotPossible, match="with --anew one that has its result"):
+        desk.operator.retry(seen)
+    desk.operator.retry(seen, anew=True)
+    again = ledger.get(record.scan_id)
+    assert (again.state, again.attempts[State.DECOMPRESSING]) == (State.ARRIVED, 0)
+    with pytest.raises(NotPossible, match="the scan is arrived"):
+        desk.operator.retry(again, anew=True)
+
+
 def test_a_version_that_no_longer_stands_there_is_not_set_going_though_nobody_has_seen_the_next(desk, tmp_path):
     record = failed(desk, tmp_path, NotAScan("It is a letter."))
     desk.operator.submit(desk.file(tmp_path, "a_noise.h5", b"noise"))

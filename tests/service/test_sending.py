@@ -71,7 +71,8 @@ class Site:
 
     def reconstruct(self, uids=("1.2.3.1", "1.2.3.2"), *, at=DROPPED, etag="e1", scan_id="s"):
         """A scan is dropped, or dropped again, and gets its result; the event of its manifest is in the queue."""
-        scan = ScanArrived(bucket="raw", key="site/a.h5", etag=etag, version_id=None, n_bytes=5, at=at)
+        asked = f"options of {at}"
+        scan = ScanArrived(bucket="raw", key="site/a.h5", etag=etag, version_id=None, n_bytes=5, at=at, asked=asked)
         arrive(self.cloud.ledger, scan_id, scan)
         for stage, done in STAGES.items():
             self.cloud.ledger.claim(scan_id, stage, owner="w", lease_s=30)
@@ -212,9 +213,9 @@ def test_what_is_made_anew_is_sent_anew_when_it_has_ended(site, archive):
     sender = site.send_to(archive)
     sender.step(wait_s=0)
     site.cloud.ledger.deliver("s")
-    again = ScanArrived(
-        bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=datetime.now(UTC) + timedelta(hours=1)
-    )
+    at = datetime.now(UTC) + timedelta(hours=1)
+    asked = f"options of {at}"
+    again = ScanArrived(bucket="raw", key="site/a.h5", etag="e1", version_id=None, n_bytes=5, at=at, asked=asked)
     assert arrive(site.cloud.ledger, "s", again).state is State.ARRIVED
     assert site.sent() is None
     site.announce()  # what stands there is of the run before

@@ -190,7 +190,7 @@ def _leave_out_the_work(monkeypatch):
     monkeypatch.setattr(
         reconstruct,
         "reconstruct_within",
-        lambda _chosen, scan, _progress: SimpleNamespace(
+        lambda _chosen, scan, _progress, **_: SimpleNamespace(
             seconds={}, images={}, maps={}, weights=(), phase=None, image=scan.read(), scan=SimpleNamespace(remarks=())
         ),
     )

@@ -50,8 +50,8 @@ class Synchronised:
 class ShareFolder:
     """One share's folder, and the objects below `prefix` of its bucket.
 
-    An object's key is the prefix and the file's path with forward slashes, whatever characters it has. No object is
-    ever deleted from here: a raw scan that vanishes from the share stays in its bucket.
+    An object's key is the prefix and the file's path with forward slashes, whatever characters it has. A raw scan that
+    vanishes from the share is hidden in its bucket, and its versions stay.
 
     Args:
         two_versions: data first, and metadata as a version of its own, as a gateway does.
@@ -133,6 +133,16 @@ class ShareFolder:
         etag = self._s3.head_object(Bucket=self._bucket, Key=self._prefix + name)["ETag"]
         with self._lock:
             self._synchronised[name] = Synchronised(version=version, etag=etag, attributes=str(attributes))
+
+    def hide_removed(self) -> None:
+        """Deletes the objects of files that are on the share no more: of a bucket with versions that hides them."""
+        with self._lock:
+            gone = [name for name in self._synchronised if not os.path.lexists(self.path / name)]
+            for name in gone:
+                del self._synchronised[name]
+        for name in gone:
+            self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+            self._journal.note("removed", f"{self.path.name}/{name}")
 
     def refresh(self, folders: list[str], *, recursive: bool) -> int:
         """Makes the files below `folders` what the bucket says, and returns how many changed.

@@ -93,6 +93,7 @@ class Watcher:
             self._upload(path)
         if self._clock() >= self._next_scan_s:
             self._next_scan_s = self._clock() + SCAN_INTERVAL_S
+            self.folder.hide_removed()
             for path in list(self._settled()):
                 self._upload(path)
 

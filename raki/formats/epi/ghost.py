@@ -5,28 +5,14 @@ of the image that is a phase linear in position between the two. Navigators, lin
 and backward in turn before the image, show it.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import Bool, Complex64, Complex128, Float, Float64
+from jaxtyping import Bool, Complex64, Complex128, Float
 
 from raki.errors import UnsupportedScan
-from raki.scan import to_lines, to_profiles
+from raki.scan import NyquistPhase, to_lines, to_profiles
 
 # Slopes tried lie pi over this apart: less than a hundredth of a radian at the edge of 256 pixels.
 N_SLOPES = 2**16
-
-
-@dataclass(frozen=True, kw_only=True)
-class NyquistPhase:
-    """Phase of forward over reversed lines in the image: offset + slope * (pixel - n // 2) along the readout."""
-
-    slope_rad_per_pixel: float
-    offset_rad: float
-
-    def along_readout(self, n_ro: int) -> Float64[np.ndarray, " ro"]:
-        """The phase at each pixel in rad."""
-        return self.offset_rad + self.slope_rad_per_pixel * (np.arange(n_ro) - n_ro // 2)
 
 
 def flip_reversed(

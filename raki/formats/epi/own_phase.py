@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Complex64, Complex128, Float64, Int
 
 from raki.errors import UnsupportedScan
-from raki.formats.epi.ghost import NyquistPhase, ghost_level
+from raki.formats.epi.ghost import ghost_level
 from raki.formats.sorting.marks import calibration_only, grouped, has_flag, numbered
-from raki.scan import COUNTERS, to_profiles
+from raki.scan import COUNTERS, NyquistPhase, to_profiles
 
 # The search halves its steps so often: from half a turn at the edge of the field of view to a hundredth of it.
 N_HALVINGS = 7

@@ -6,16 +6,16 @@ from functools import lru_cache
 import ismrmrd
 import numpy as np
 from ismrmrd import xsd
-from jaxtyping import Complex64, Int
+from jaxtyping import Bool, Complex64, Int
 
 from raki.errors import DamagedScan
 from raki.formats.acquisitions import Acquisitions, flag_bits
-from raki.formats.epi.ghost import NyquistPhase, correct_nyquist, flip_reversed, nyquist_phase
+from raki.formats.epi.ghost import correct_nyquist, flip_reversed, nyquist_phase
 from raki.formats.epi.own_phase import Halves, about_ghost, halves, on_the_side_of, own_images, refined
 from raki.formats.epi.ramps import RampSampling, readout_positions, regrid_ramps
 from raki.formats.epi.unmarked import IMAGES_LOOKED_AT, spread, with_reversals_marked
 from raki.formats.sorting.marks import NOT_IMAGE, has_flag
-from raki.scan import COUNTERS
+from raki.scan import COUNTERS, NyquistPhase
 
 # Lines corrected at once: a train or a part of one.
 BATCH = 256
@@ -71,6 +71,18 @@ class EchoTrains:
                 if kinds[start] >= 0:
                     lines = correct_nyquist(lines, self._is_reversed[some], self._phase(int(kinds[start])))
                 yield from lines
+
+    def navigators_of(
+        self, slice_number: int
+    ) -> tuple[Complex64[np.ndarray, "navigator coil ro"], Bool[np.ndarray, " navigator"]] | None:
+        """The first navigators of a slice, by its counter, flipped and on the grid, and which were read backward.
+
+        None where it has none.
+        """
+        for run in self._runs:
+            if self.heads["idx"]["slice"][run[0]] == slice_number:
+                return self._on_grid(run), self._is_reversed[run]
+        return None
 
     def _straight_heads(self, heads: np.ndarray) -> np.ndarray:
         straight = heads.copy()

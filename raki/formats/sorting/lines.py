@@ -61,7 +61,7 @@ def lay_out(heads: np.ndarray, encoding: xsd.encodingType) -> Layout:
     image = np.flatnonzero(is_image & ~apart)
     require_supported_lines(heads[is_image])
     n_ro, n_pe, _ = matrix_size(encoding.encodedSpace)
-    spatial, examples = _order_slices(heads[image])
+    spatial, examples = order_slices(heads[image])
     frames, frame_of = frames_of(heads[image])
     n_slices = len(examples)
     shape = (len(frames) * n_slices, number_of_coils(heads[is_image]), n_pe, n_ro)
@@ -135,7 +135,7 @@ def _require_regular(acquired: LinesByImage) -> None:
         )
 
 
-def _order_slices(heads: np.ndarray) -> tuple[Places, Places]:
+def order_slices(heads: np.ndarray) -> tuple[Places, Places]:
     """Slice index of each acquisition, ascending along the slice direction, and one acquisition of each slice.
 
     Scanners count slices in the order of time as often as in that of space; only the position tells.

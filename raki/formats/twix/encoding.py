@@ -17,6 +17,7 @@ from raki.errors import DamagedScan
 from raki.formats.sorting.marks import NOT_IMAGE, has_flag
 from raki.formats.twix.epi import epi_timing, is_epi
 from raki.formats.twix.heads import CENTRE_LINE, CENTRE_PARTITION, COUNTERS
+from raki.formats.twix.multiband import slices_at_once
 from raki.formats.twix.protocol import Protocol
 
 TRAJECTORIES = {1: xsd.trajectoryType.CARTESIAN, 2: xsd.trajectoryType.RADIAL, 4: xsd.trajectoryType.SPIRAL}
@@ -171,7 +172,7 @@ def _limit(counter: np.ndarray, centre: int) -> xsd.limitType:
 
 def _parallel_imaging(protocol: Protocol) -> xsd.parallelImagingType:
     mode = protocol.count("sPat.ucRefScanMode")
-    n_bands = protocol.count("sSliceAcceleration.lMultiBandFactor", 1)
+    n_bands, _ = slices_at_once(protocol)
     bands = xsd.multibandType(
         spacing=[xsd.multibandSpacingType(dZ=[0.0])],
         deltaKz=0.0,

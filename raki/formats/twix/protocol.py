@@ -71,6 +71,16 @@ class Protocol:
         """A number that the scanner worked out, the first of a list."""
         return _number(next(iter(self._derived.get(name, "").split()), ""))
 
+    def derived_numbers(self, name: str) -> list[float]:
+        """A list that the scanner worked out, up to the first that is no number."""
+        found: list[float] = []
+        for word in self._derived.get(name, "").split()[:MOST_NUMBERS]:
+            number = _number(word)
+            if number is None:
+                break
+            found.append(number)
+        return found
+
     def derived_count(self, name: str) -> int:
         """A whole number that the scanner worked out, from 0 to 2^31 - 1; 0 where there is none."""
         number = self.derived(name)

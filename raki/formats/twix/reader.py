@@ -33,6 +33,7 @@ from raki.formats.twix.blocks import (
 from raki.formats.twix.header import to_header_xml
 from raki.formats.twix.heads import NOISE, has_mark, to_heads
 from raki.formats.twix.layout import VB
+from raki.formats.twix.multiband import refusal_of_sums
 from raki.formats.twix.protocol import Protocol
 
 
@@ -59,6 +60,7 @@ class TwixFile:
         coils = coil_numbers(fd, lines, int(is_image.argmax()))
         noise = [self._noise(adjustment, coils, protocol.coil_names()) for adjustment in adjustments]
         self.header_xml = to_header_xml(protocol, heads)
+        self.refusal = refusal_of_sums(protocol)
         self.cut_from = protocol.count("sKSpace.lPhaseEncodingLines") if lines.is_cut else None
         self.remarks = (_about_end(len(heads)),) if lines.is_cut else ()
         parts = [*(part for part in noise if len(part[1])), (lines, heads)]

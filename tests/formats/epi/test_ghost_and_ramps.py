@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.epi.ghost import NyquistPhase, correct_nyquist, flip_reversed, ghost_level, nyquist_phase
+from raki.formats.epi.ghost import correct_nyquist, flip_reversed, ghost_level, nyquist_phase
 from raki.formats.epi.ramps import RampSampling, readout_positions, regrid_ramps
 from raki.scan.header import parse_header
+from raki.scan.nyquist import NyquistPhase
 
 TIMES = {
     # Samples 1.26/FOV apart in the middle, with twofold oversampling: 0.63 of the image's field of view.

@@ -10,7 +10,7 @@ from ismrmrd import xsd
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats import open_scan
 from raki.formats.acquisitions import HEAD
-from raki.formats.epi.ghost import NyquistPhase, ghost_level
+from raki.formats.epi.ghost import ghost_level
 from raki.formats.epi.own_phase import on_the_side_of
 from raki.formats.epi.trains import straightened
 from raki.formats.scan_reader import sorted_scan
@@ -18,6 +18,7 @@ from raki.phantom.phantom import phantom_kspace
 from raki.phantom.simulation import scan_header
 from raki.prepare.preparation import preprocess
 from raki.scan.header import parse_header
+from raki.scan.nyquist import NyquistPhase
 
 N_SLICES, N_COILS, MATRIX = 2, 3, 32
 SLOPE, OFFSET = 0.11, 0.7
