@@ -30,10 +30,10 @@ from raki.prepare import preprocess
 from raki.scan.arrays import Volume
 
 Simulate = Callable[..., None]
-SIZE = {"n_coils": 8, "seed": 3}
-SLICES = {**SIZE, "n_slices": 4, "matrix": 96}
-SLAB = {**SIZE, "n_partitions": 24, "matrix": 64}
-ALONE = {"acceleration": 1, "noise_level": 0.0}
+SIZE: dict[str, Any] = {"n_coils": 8, "seed": 3}
+SLICES: dict[str, Any] = {**SIZE, "n_slices": 4, "matrix": 96}
+SLAB: dict[str, Any] = {**SIZE, "n_partitions": 24, "matrix": 64}
+ALONE: dict[str, Any] = {"acceleration": 1, "noise_level": 0.0}
 PATIENCE_S = 900.0
 INSIDE = 0.1
 """Of the truth's largest value: what is brighter is the object."""

@@ -196,8 +196,8 @@ ACKNOWLEDGED = (
     ),
     _hipaa(
         "VPCNoUnrestrictedRouteToIGW",
-        "RakiNetwork/Vpc/PublicSubnet1/DefaultRoute",
-        why="The NAT gateway's own subnet, with nothing else in it; the other profiles have none.",
+        "RakiNetwork/Vpc/PublicSubnet*/DefaultRoute",
+        why="The NAT gateway's own subnets, with nothing else in them; the other profiles have none.",
     ),
     # Development
     _hipaa("CodeBuildProjectSourceRepoUrl", "RakiDevelopment/*", why="The source is our bucket; there's no password."),

@@ -1,7 +1,9 @@
 """What differs between two deployments, and nothing else."""
 
+import re
 import ssl
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +23,17 @@ from raki.destination import CALLING, Destination, require_title
 
 PREFIX = "raki:"
 NEW = "new"
+MOST_COUNTED_ZONES = 2
+"""Of `Fn::GetAZs`, for a stack that is tied to no region, and never more (CDK, `Stack.availabilityZones`)."""
+MOST_ZONES = 3
+ZONE_NAME = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+[a-z]")
+ZONE_ID = re.compile(r"[a-z]{3,6}\d+-az\d+")
+OF_DOCKER = IPv4Network("172.17.0.0/16")
+"""Docker's own network on every instance; Amazon VPC User Guide, "VPC CIDR blocks", advises against it too."""
+RESERVED_ADDRESSES = 5
+"""Of each subnet, by AWS: Amazon VPC User Guide, "Subnet sizing"."""
+OTHER_ADDRESSES = 32
+"""What else than workers and GPU instances stands in a subnet: endpoints, a sender, a gateway, a notebook, FSx."""
 DEFAULTS = options.Options()
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -62,6 +75,40 @@ class SettingsError(ValueError):
 def _listed(value: object) -> object:
     """`a, b` on the command line and in cdk.json, or a list there."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _listed_of(value: object) -> tuple[object, ...]:
+    listed = _listed(value)
+    return tuple(listed) if isinstance(listed, list | tuple) else ()
+
+
+def _zones(value: object) -> object:
+    """A number, or the names or ids of zones in one region."""
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    value = _listed(value)
+    if not isinstance(value, list | tuple):
+        return value
+    zones = tuple(str(zone) for zone in value)
+    of_one_kind = [all(pattern.fullmatch(zone) for zone in zones) for pattern in (ZONE_NAME, ZONE_ID)]
+    regions = {re.sub(r"([a-z]|-az\d+)$", "", zone) for zone in zones}
+    if not any(of_one_kind) or len(regions) > 1:
+        raise ValueError(
+            "a number is needed, or names (us-east-1a,us-east-1b) or ids (use1-az1,use1-az2) of zones in one region"
+        )
+    if len(set(zones)) < len(zones):
+        raise ValueError("each zone is to be named once")
+    if len(zones) > MOST_ZONES:
+        raise ValueError(f"{MOST_ZONES} zones at most are of use")
+    return zones
+
+
+def _network(value: IPv4Network) -> IPv4Network:
+    if not 16 <= value.prefixlen <= 24:
+        raise ValueError("a network between /16, the largest that a VPC takes, and /24 is needed")
+    if value.overlaps(OF_DOCKER):
+        raise ValueError(f"Docker on the GPU instances has {OF_DOCKER} for itself; another network is needed")
+    return value
 
 
 def _option(name: str) -> AfterValidator:
@@ -108,6 +155,7 @@ MOST_CERTIFICATE_BYTES = 32 << 10
 # IAM user guide, "IAM identifiers".
 OperatorArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+$")]
 Listed = BeforeValidator(_listed)
+SubnetId = Annotated[str, Field(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
 
 
 class Deployment(BaseModel):
@@ -128,6 +176,8 @@ class Deployment(BaseModel):
     share_clients: Annotated[tuple[IPvAnyNetwork, ...], Listed] = ()
     """NFS: addresses or networks (CIDR) that may mount the share; SMB on EC2: those that reach it."""
     smb_authentication: Literal["active-directory", "guest"] = "active-directory"
+    smb_guests_from_anywhere: bool = False
+    """Acknowledges that guests of a gateway on site come from every network that reaches it; else they are refused."""
     smb_users: Annotated[tuple[str, ...], Listed] = ()
     """Active Directory's users and @groups that may use an SMB share; empty: everybody in the directory."""
     settling_s: Annotated[int, Field(ge=60, le=600)] = 60
@@ -195,10 +245,17 @@ class Deployment(BaseModel):
     time_zone: str = "UTC"
 
     # The network
-    egress: Literal["nat", "endpoints"]
-    """How private subnets reach AWS: a NAT gateway, or interface endpoints and no route to the internet at all."""
-    zones: Annotated[int, Field(ge=1, le=3)]
-    """Availability zones of the network. GPU instances and FSx stand in the first one."""
+    egress: Literal["nat", "endpoints", "vpc"]
+    """How private subnets reach AWS: a NAT gateway, interface endpoints and no route to the internet at all, or, in a
+    VPC of the site's own, the ways that it has."""
+    zones: Annotated[Annotated[int, Field(ge=1, le=MOST_ZONES)] | tuple[str, ...], BeforeValidator(_zones)]
+    """Availability zones of the network, how many or which. GPU instances and FSx stand in the first one."""
+    vpc_cidr: Annotated[IPv4Network, AfterValidator(_network)] = IPv4Network("10.0.0.0/16")
+    """The network's addresses."""
+    vpc_id: Annotated[str, Field(pattern=r"^(vpc-([0-9a-f]{8}|[0-9a-f]{17}))?$")] = ""
+    """A VPC of the site's own, in which the service is to stand; empty: one is made."""
+    vpc_subnets: Annotated[tuple[SubnetId, ...], Listed] = ()
+    """Its private subnets for the service, one of each zone."""
 
     # Running it
     operators: Annotated[tuple[OperatorArn, ...], Listed] = ()
@@ -220,6 +277,21 @@ class Deployment(BaseModel):
         return self.max_reconstruction_jobs * self.surge
 
     @property
+    def n_zones(self) -> int:
+        """How many availability zones the network has."""
+        return self.zones if isinstance(self.zones, int) else len(self.zones)
+
+    @property
+    def named_zones(self) -> tuple[str, ...]:
+        """Names or ids of the zones, where the site has named them."""
+        return () if isinstance(self.zones, int) else self.zones
+
+    @property
+    def private_prefix(self) -> int:
+        """Length of the prefix of a private subnet: there is room for three, and for the NAT gateway's own."""
+        return max(20, self.vpc_cidr.prefixlen + 2)
+
+    @property
     def archive(self) -> Destination | None:
         """The picture archive, if results are sent to one."""
         return Destination.parse(self.pacs) if self.pacs else None
@@ -233,6 +305,61 @@ class Deployment(BaseModel):
     def has_gateway(self) -> bool:
         """Whether there is a share."""
         return bool(self.gateway_arn) or self.gateway_on_ec2
+
+    @model_validator(mode="after")
+    def _network_fits(self) -> "Deployment":
+        if self.vpc_id:
+            self._check_own_vpc()
+            return self
+        if self.vpc_subnets:
+            raise ValueError(f"{PREFIX}vpc_subnets are subnets of a VPC, which {PREFIX}vpc_id has to name")
+        if self.egress == "vpc":
+            raise ValueError(f"{PREFIX}egress is vpc, the ways of a VPC of your own, which {PREFIX}vpc_id has to name")
+        if isinstance(self.zones, int) and self.zones > MOST_COUNTED_ZONES:
+            raise ValueError(
+                f"{PREFIX}zones is {self.zones}; the stacks are tied to no region, and CloudFormation counts "
+                f"{MOST_COUNTED_ZONES} zones for such: name them, as us-east-1a,us-east-1b,us-east-1c"
+            )
+        if inside := [str(one) for one in self.share_clients if one.version == 4 and one.overlaps(self.vpc_cidr)]:
+            raise ValueError(
+                f"{PREFIX}share_clients has {', '.join(inside)}, which overlaps the network of the deployment's own "
+                f"({self.vpc_cidr}), so that no answer would find its way back: set {PREFIX}vpc_cidr to a network that "
+                "the site doesn't use, or name the clients more narrowly"
+            )
+        there = 2 ** (32 - self.private_prefix) - RESERVED_ADDRESSES
+        if there < (needed := self.surge_workers + self.surge_jobs + OTHER_ADDRESSES):
+            raise ValueError(
+                f"{PREFIX}vpc_cidr is {self.vpc_cidr}: a subnet of it has {there} addresses, and at its busiest the "
+                f"service takes {needed}"
+            )
+        return self
+
+    def _check_own_vpc(self) -> None:
+        if not self.vpc_subnets:
+            raise ValueError(f"{PREFIX}vpc_id names a VPC, and {PREFIX}vpc_subnets has to name its private subnets")
+        if self.egress == "nat":
+            raise ValueError(
+                f"{PREFIX}egress is nat; nothing is added to the routes of a VPC of your own: vpc, for the ways that "
+                "it has, or endpoints is needed"
+            )
+        if "vpc_cidr" in self.model_fields_set:
+            raise ValueError(f"{PREFIX}vpc_cidr is of no use with {PREFIX}vpc_id, whose network is there already")
+        if len(set(self.vpc_subnets)) < len(self.vpc_subnets) or self.n_zones != len(self.vpc_subnets):
+            raise ValueError(
+                f"{PREFIX}vpc_subnets has {len(self.vpc_subnets)} subnets and {PREFIX}zones {self.n_zones} zones; one "
+                "subnet of each zone is needed, in the same order"
+            )
+
+    @model_validator(mode="after")
+    def _guests_are_fenced(self) -> "Deployment":
+        guests = self.share_protocol == "smb" and self.smb_authentication == "guest"
+        if self.gateway_arn and guests and not self.smb_guests_from_anywhere:
+            raise ValueError(
+                f"{PREFIX}smb_authentication is guest, and an SMB share of a gateway on site knows no client networks "
+                f"({PREFIX}share_clients has no effect): whoever reaches it and has the one password reads and writes "
+                f"scans. Take active-directory, or fence the gateway off and say so by {PREFIX}smb_guests_from_anywhere"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Deployment":
@@ -276,8 +403,11 @@ class Deployment(BaseModel):
         profile = own.get("profile", "minimal")
         if profile not in PROFILES:
             raise SettingsError(f"{PREFIX}profile is {profile!r}; one of {', '.join(PROFILES)} is needed")
+        of_profile = dict(PROFILES[profile])
+        if own.get("vpc_id"):  # whose ways and zones are not the profile's to say
+            of_profile |= {"egress": "vpc", "zones": max(1, len(_listed_of(own.get("vpc_subnets", ()))))}
         try:
-            return cls.model_validate({**PROFILES[profile], **own})
+            return cls.model_validate({**of_profile, **own})
         except ValidationError as error:
             raise SettingsError("; ".join(_sentence(problem) for problem in error.errors())) from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.deployment import Deployment
+from infra.preflight.command import NotReady
 from raki.commands.operating import NotInstalled
 from raki.errors import PermanentError, TransientError
 from raki.kspace import methods
@@ -87,6 +88,7 @@ def test_every_exit_code_is_in_the_table():
         Refused,
         NotInstalled,
         NoSuchFolder,
+        NotReady,
         PacsUnreachable,
         PacsRefused,
         PacsBusy,

@@ -60,8 +60,8 @@ def test_the_installed_wheel_runs_without_the_commands_of_a_checkout(installed, 
     path = os.pathsep.join((str(installed), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
     start = (sys.executable, "-S", "-c", "from raki.cli import main; main()")
     assert {"reconstruct", "inspect"} <= (found := commands(*start, cwd=tmp_path, environment={"PYTHONPATH": path}))
-    assert not {"local", "cost"} & found
-    for name in ("local", "cost"):
+    assert not {"local", "cost", "preflight"} & found
+    for name in ("local", "cost", "preflight"):
         finished = subprocess.run(
             [*start, name], cwd=tmp_path, env={"PYTHONPATH": path}, capture_output=True, text=True, check=False
         )
@@ -80,4 +80,4 @@ def test_without_its_extra_raki_local_says_what_to_install(monkeypatch):
 
 
 def test_an_editable_install_has_the_commands_of_the_checkout(tmp_path):
-    assert {"reconstruct", "local", "cost"} <= commands(RAKI, cwd=tmp_path)
+    assert {"reconstruct", "local", "cost", "preflight"} <= commands(RAKI, cwd=tmp_path)

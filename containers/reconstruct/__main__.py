@@ -20,7 +20,7 @@ from raki.images import Reconstruction
 from raki.memory import is_large, reconstruct_within
 from raki.names import OPTIONS_FILE
 from raki.options import Chosen, Options, choose
-from raki.results import Source, write_results
+from raki.results import FilledKspace, Source, kept_kspace, write_results
 from raki.scan.prepared import open_prepared
 from raki.service import handover
 from raki.service.bookkeeping import Bookkeeping
@@ -101,9 +101,10 @@ class Job:
         chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: asked})
         with scan_folder() as scratch:
             prepared = self._prepared(request, scratch, lane.stage.step)
-            publish = partial(self._publish, lane.stage, request, record, chosen, scratch / "results")
             with open_prepared(prepared) as scan, lane.computing(prepared.stat().st_size):
-                reconstruction = reconstruct_within(chosen, scan, lane.stage.step, folder=scratch)
+                kept = kept_kspace(chosen.options.kspace, scratch, scan, method=chosen.options.method)
+                publish = partial(self._publish, lane.stage, request, record, chosen, scratch / "results", kept)
+                reconstruction = reconstruct_within(chosen, scan, lane.stage.step, keep=kept.take if kept else None)
                 if is_large(reconstruction):
                     lane.is_computed = True
                     publish(reconstruction)
@@ -123,6 +124,7 @@ class Job:
         record: ScanRecord,
         chosen: Chosen,
         folder: Path,
+        kept: FilledKspace | None,
         reconstruction: Reconstruction,
     ) -> None:
         source = Source(name=record.shown_name, sha256=request.raw_sha256, n_bytes=request.raw_n_bytes)
@@ -133,6 +135,7 @@ class Job:
             chosen=chosen,
             scan_id=record.scan_id,
             quantities=chosen.options.quantities,
+            kspace=kept.path if kept else None,
         )
         files += self._cost(record, reconstruction, folder)
         stage.publish(record, files, outcome="reconstructed", remarks=reconstruction.scan.remarks)

@@ -108,6 +108,6 @@ def _one_of(value: str, names: tuple[str, ...], option: str) -> str:
 
 def _deployment(profile: str, *, gateway_on_ec2: bool, healthimaging: bool) -> Deployment:
     # Whom the gateway's share admits costs nothing, but a gateway can't be deployed without it.
-    gateway = {"raki:gateway_on_ec2": True, "raki:share_clients": "10.0.0.0/8"} if gateway_on_ec2 else {}
+    gateway = {"raki:gateway_on_ec2": True, "raki:share_clients": "192.168.0.0/16"} if gateway_on_ec2 else {}
     imports = {"raki:healthimaging": NEW} if healthimaging else {}
     return Deployment.from_context({"raki:profile": profile, **gateway, **imports})

@@ -50,8 +50,8 @@ def fixed_cost(deployment: Deployment, prices: Prices, *, gpu_hour: float) -> Fi
     """What the deployment has running all month. `gpu_hour` is what an hour of its GPU instances costs on demand."""
     count = interface_endpoints(deployment)
     return FixedCost(
-        endpoints=formulas.endpoints(count, deployment.zones, LOG_GB, prices) if count else 0,
-        nat=0 if count else formulas.nat(1, LOG_GB, prices),
+        endpoints=formulas.endpoints(count, deployment.n_zones, LOG_GB, prices) if count else 0,
+        nat=formulas.nat(1, LOG_GB, prices) if deployment.egress == "nat" else 0,
         fsx=_file_system(deployment, prices),
         keys=KEYS * prices.key_month,
         warm_gpus=warm_gpu_hours(deployment) * gpu_hour,
@@ -72,8 +72,8 @@ def fixed_cost(deployment: Deployment, prices: Prices, *, gpu_hour: float) -> Fi
 
 
 def interface_endpoints(deployment: Deployment) -> int:
-    """How many interface endpoints each zone has; none where a NAT gateway does their work."""
-    if deployment.egress == "nat":
+    """How many interface endpoints each zone has; none where a NAT gateway, or the site's own VPC, does their work."""
+    if deployment.egress != "endpoints":
         return 0
     # A gateway within the network reaches its service, and what keeps the password of a guest of an SMB share; that
     # keeps the sender's certificate too, and is one endpoint for both.

@@ -8,22 +8,15 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from infra.development.needs import ENDPOINTS, INSTANCE_TYPE
 from infra.network.stack import HTTPS, NetworkStack
 from infra.pipeline.scratch import Scratch
 from infra.storage.stack import StorageStack
 
-# The GPU of the service's own instances.
-INSTANCE_TYPE = "ml.g5.xlarge"
 PLATFORM = "notebook-al2023-v1"
 VOLUME_GIB = 200
 IDLE_MINUTES = 60
 PREPARE = Path(__file__).with_name("prepare_notebook.sh")
-
-ENDPOINTS = (
-    "codebuild",  # starts the build of images
-    "sagemaker.api",  # stops the notebook when it is idle
-)
-"""What a notebook calls beyond the network's own endpoints, in a network without a route to the internet."""
 
 
 class Notebook(Construct):

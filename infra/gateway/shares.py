@@ -11,17 +11,10 @@ from aws_cdk import aws_storagegateway as storagegateway
 from constructs import Construct
 
 from infra.deployment import PREFIX, Deployment, SettingsError
+from infra.gateway.needs import REGIONS
 from infra.log_groups import log_group
 from infra.permissions import allow
 from infra.storage.stack import StorageStack
-
-REGIONS = (
-    *("ap-south-1", "eu-central-1", "us-east-1", "us-west-2"),
-    "eusc-de-east-1",  # AWS's European Sovereign Cloud
-    *("eu-isoe-west-1", "us-iso-east-1", "us-iso-west-1"),
-    *("us-isob-east-1", "us-isob-west-1", "us-isof-east-1", "us-isof-south-1"),
-)
-"""Where CloudFormation has file shares, by its own schemas of October 2026."""
 
 ON_BUCKET = (
     "s3:GetAccelerateConfiguration",

@@ -7,6 +7,7 @@ from constructs import Construct, IDependable
 
 from infra.deployment import PREFIX, Deployment, SettingsError
 from infra.gateway.activation import Activation
+from infra.gateway.needs import HOST_TYPE
 from infra.network.stack import HTTPS, NetworkStack
 from infra.storage.stack import StorageStack
 
@@ -74,7 +75,7 @@ class GatewayStack(Stack):
                 self.group.add_ingress_rule(peer, ec2.Port.tcp(port), "hosts that may mount the share")
         self.group.add_ingress_rule(self._activators, ec2.Port.HTTP, "activation; the appliance closes it afterwards")
         self._activators.add_egress_rule(self.group, ec2.Port.HTTP, "the appliance's activation key")
-        if self._deployment.egress == "nat":
+        if self._deployment.egress != "endpoints":
             # Without the internet there is the network's own time service, which like its names no group holds back.
             self.group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.udp(123), "the appliance's time servers")
 
@@ -98,7 +99,7 @@ class GatewayStack(Stack):
             disable_api_termination=True,
             ebs_optimized=True,
             iam_instance_profile=iam.CfnInstanceProfile(self, "InstanceProfile", roles=[role.role_name]).ref,
-            instance_type="m5.xlarge",
+            instance_type=HOST_TYPE,
             launch_template=ec2.CfnInstance.LaunchTemplateSpecificationProperty(
                 launch_template_id=template.ref, version=template.attr_latest_version_number
             ),

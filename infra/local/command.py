@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 
 CONSOLE = Console()
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
-CONTEXT = {"raki:gateway_arn": GATEWAY_ARN, "raki:share_clients": "127.0.0.1/32"}
-"""The deployment's settings where they can't be those of cdk.json: this machine's gateway, and who may mount it."""
+CONTEXT = {
+    "raki:gateway_arn": GATEWAY_ARN,
+    "raki:gateway_on_ec2": "false",
+    "raki:share_clients": "127.0.0.1/32",
+    "raki:smb_guests_from_anywhere": "true",
+    # A network as the profile has it: this machine has no zones, and no VPC of the site's own.
+    **dict.fromkeys(("raki:egress", "raki:vpc_cidr", "raki:vpc_id", "raki:vpc_subnets", "raki:zones"), ""),
+}
+"""Settings that can't be those of cdk.json: this machine's gateway, who may mount it, and the network."""
 OF_THE_EXTRA = ("aws_cdk", "awscrt", "awslambdaric", "boto3", "moto", "watchdog")
 """The packages that `.[local]` adds."""
 POLL_S = 0.3

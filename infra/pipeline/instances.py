@@ -9,11 +9,9 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.network.stack import NetworkStack
+from infra.pipeline.needs import INSTANCE_TYPES, VCPUS
 from infra.pipeline.scratch import Scratch
 
-# One 24 GB or 16 GB GPU, 4 vCPU, 16 GiB and an NVMe disk each; several types, so that spot capacity is found.
-INSTANCE_TYPES = ["g6.xlarge", "g5.xlarge", "g4dn.xlarge"]
-VCPUS = 4
 # On demand; a test compares it with the prices that `raki cost` has.
 DEAREST_HOUR_USD = 1.006
 PREPARE = Path(__file__).with_name("prepare_instance.sh")

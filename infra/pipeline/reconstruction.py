@@ -11,7 +11,8 @@ from infra.deployment import Deployment
 from infra.functions import Handler
 from infra.log_groups import log_group
 from infra.network.stack import NetworkStack
-from infra.pipeline.instances import DEAREST_HOUR_USD, VCPUS, GpuInstances
+from infra.pipeline.instances import DEAREST_HOUR_USD, GpuInstances
+from infra.pipeline.needs import VCPUS
 from infra.pipeline.scratch import FOLDER, Scratch
 from infra.pipeline.warm_hours import WarmHours
 from infra.sources import image

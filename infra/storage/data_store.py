@@ -7,9 +7,8 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from infra.deployment import NEW, PREFIX, SettingsError
+from infra.storage.needs import HEALTHIMAGING_REGIONS
 
-REGIONS = ("ap-southeast-2", "eu-west-1", "eu-west-2", "us-east-1", "us-west-2")
-"""Where there is HealthImaging: its Developer Guide, "AWS HealthImaging endpoints and quotas", of October 2026."""
 SERVICE = "medical-imaging.amazonaws.com"
 
 
@@ -56,17 +55,19 @@ def _check_region(scope: Construct) -> None:
     """
     region = Stack.of(scope).region
     remedy = (
-        f"AWS HealthImaging is offered in {', '.join(REGIONS)} only: deploy to one of them, or leave "
+        f"AWS HealthImaging is offered in {', '.join(HEALTHIMAGING_REGIONS)} only: deploy to one of them, or leave "
         f"{PREFIX}healthimaging out"
     )
     if not Token.is_unresolved(region):
-        if region not in REGIONS:
+        if region not in HEALTHIMAGING_REGIONS:
             raise SettingsError(f"the region is {region}; {remedy}")
         return
     CfnRule(
         scope,
         "HealthImagingRegion",
         assertions=[
-            CfnRuleAssertion(assert_=Fn.condition_contains(list(REGIONS), Aws.REGION), assert_description=f"{remedy}.")
+            CfnRuleAssertion(
+                assert_=Fn.condition_contains(list(HEALTHIMAGING_REGIONS), Aws.REGION), assert_description=f"{remedy}."
+            )
         ],
     )

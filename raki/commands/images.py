@@ -114,7 +114,7 @@ def reconstruct(
     A raki.toml in the scan's archive or folder, or beside the scan, says what is left out here.
     """
     from raki.images import reconstruct_as
-    from raki.results import write_results
+    from raki.results import kept_kspace, write_results
 
     asked = {
         "method": method and method.value,
@@ -134,7 +134,8 @@ def reconstruct(
             raise typer.BadParameter(f"--coils is {coils} and the scan has {n_coils} coils; ask for 1 to {n_coils}")
         said = {name: value for name, value in asked.items() if value is not None}
         chosen = choose({OPTIONS_FILE: read_options(own), "command line": said})
-        result = reconstruct_as(chosen, scan, device=device, folder=room, progress=show)
+        kept = kept_kspace(chosen.options.kspace, room, scan, method=chosen.options.method)
+        result = reconstruct_as(chosen, scan, device=device, keep=kept.take if kept else None, progress=show)
         show("writing", 0.0)
         written = write_results(
             result,
@@ -143,6 +144,7 @@ def reconstruct(
             chosen=chosen,
             single_dicoms=dicom,
             quantities=chosen.options.quantities,
+            kspace=kept.path if kept else None,
         )
         show("writing", 1.0)
     for path in written:

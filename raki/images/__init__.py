@@ -2,11 +2,12 @@
 
 from raki.images.apart import TakenApart
 from raki.images.metrics import nmse, object_mask, psnr, ssim
-from raki.images.reconstruction import COMPARED_WITH, Progress, reconstruct, reconstruct_as
+from raki.images.reconstruction import COMPARED_WITH, Keep, Progress, reconstruct, reconstruct_as
 from raki.images.result import Reconstruction, ScanSummary
 
 __all__ = [
     "COMPARED_WITH",
+    "Keep",
     "Progress",
     "Reconstruction",
     "ScanSummary",

@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -15,7 +13,6 @@ from torch import Tensor
 from raki.coils import adaptive_combination, coil_covariance, principal_compression, root_sum_of_squares
 from raki.errors import NoCalibration
 from raki.images.apart import taken_apart
-from raki.images.filled import FilledKspace
 from raki.images.mirrored import about_mirrored
 from raki.images.resampling import Grid, as_slices, centre, fit_matrix, image_grid, on_image_matrix
 from raki.images.result import Reconstruction, ScanSummary
@@ -29,7 +26,8 @@ from raki.scan.fourier import to_image
 COMPARED_WITH = ("zero_filled", "grappa")
 """Shown beside every result: what doing nothing and what the linear standard method give."""
 
-KSPACE_FILE = "kspace.h5"
+Keep = Callable[[int, Complex64[Tensor, "coil pe ro"]], None]
+"""Called with an image's number and its filled k-space."""
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the fraction of it that is done, 0 to 1."""
@@ -46,7 +44,7 @@ def reconstruct(
     with_maps: bool = True,
     with_weights: bool = False,
     with_phase: bool = False,
-    kspace_file: Path | None = None,
+    keep: Keep | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Reconstruct a prepared scan by `method`, and by zero-filling and GRAPPA for comparison.
@@ -64,7 +62,8 @@ def reconstruct(
         with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
         with_weights: whether the weights of the kernels are kept, of a method that has one.
         with_phase: whether there are phase images too, of the coils' adaptive combination.
-        kspace_file: where the filled k-space is written (`raki.images.filled`); by default nowhere.
+        keep: is handed the k-space that `method` filled of each image, on the CPU, in no certain order and from several
+            threads.
 
     Raises:
         ValueError: an unknown method or combination, more virtual coils than coils, or the readout is still
@@ -101,7 +100,7 @@ def reconstruct(
                 with_maps=with_maps and of_method,
                 with_weights=with_weights and of_method,
                 with_phase=with_phase and of_method,
-                kspace_file=kspace_file if of_method else None,
+                keep=keep if of_method else None,
                 report=report,
             )
         except NoCalibration:
@@ -119,7 +118,6 @@ def reconstruct(
         maps=_maps(fill_report, scan),
         phase=phase,
         weights=fill_report.weights,
-        kspace_file=kspace_file,
         cross_validation=fill_report.cross_validation,
         opposite=fill_report.opposite,
         scan=_summary(scan, fill_report),
@@ -143,13 +141,10 @@ def reconstruct_as(
     scan: Scan,
     *,
     device: str | None = None,
-    folder: Path | None = None,
+    keep: Keep | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """`reconstruct` with the options that were chosen for a scan.
-
-    Args:
-        folder: where the filled k-space is written meanwhile, if it is asked for; without it there is none.
 
     Raises:
         WrongOptions: the scan has fewer coils than its `raki.toml` asks for. Otherwise as `reconstruct`.
@@ -165,7 +160,7 @@ def reconstruct_as(
         with_maps=options.maps,
         with_weights=options.weights,
         with_phase=options.quantities,
-        kspace_file=folder / KSPACE_FILE if folder and options.kspace else None,
+        keep=keep,
         progress=progress,
     )
 
@@ -223,7 +218,7 @@ def _filled_images(
     with_maps: bool,
     with_weights: bool,
     with_phase: bool,
-    kspace_file: Path | None,
+    keep: Keep | None,
     report: Progress,
 ) -> tuple[Volume, Volume | None, FillReport]:
     """Images by one method, and their phase where it is wanted.
@@ -236,31 +231,30 @@ def _filled_images(
     magnitude = root_sum_of_squares if combine == "rss" else _adaptive_magnitude
 
     def take(index: int, filled: Complex64[Tensor, "coil pe ro"]) -> None:
-        if kept:
-            kept.take(index, filled)
+        if keep:
+            keep(index, filled)
         coil_images = _coil_images(filled, grid)
         images[index] = magnitude(coil_images).numpy()
         if phase is not None:
             phase[index] = adaptive_combination(coil_images).angle().numpy()
 
-    with FilledKspace(kspace_file, scan, method=method) if kspace_file else nullcontext() as kept:
-        fill_report = complete_slices(
-            len(kspace),
-            lambda index: _tensor(kspace[index]),
-            take,
-            method,
-            plans=_plans(scan),
-            echo=scan.echo,
-            n_frames=len(scan.frames),
-            load_acs=None if acs is None else lambda index: _tensor(acs[index % len(acs)]),
-            # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
-            noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),
-            seed=seed,
-            device=device,
-            with_maps=with_maps,
-            with_weights=with_weights,
-            progress=lambda fraction: report(method, fraction),
-        )
+    fill_report = complete_slices(
+        len(kspace),
+        lambda index: _tensor(kspace[index]),
+        take,
+        method,
+        plans=_plans(scan),
+        echo=scan.echo,
+        n_frames=len(scan.frames),
+        load_acs=None if acs is None else lambda index: _tensor(acs[index % len(acs)]),
+        # A longer dwell time lets in less noise: brought to the level that it has in the image's own samples.
+        noise=None if scan.noise is None else _tensor(scan.noise) / math.sqrt(scan.noise_dwell_ratio),
+        seed=seed,
+        device=device,
+        with_maps=with_maps,
+        with_weights=with_weights,
+        progress=lambda fraction: report(method, fraction),
+    )
     return as_slices(images, scan), None if phase is None else as_slices(phase, scan), fill_report
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -104,8 +103,6 @@ class Reconstruction:
     phase: Volume | None = None
     """Of the coils' adaptive combination, in radian from -pi to pi, on the pixels of the images; None where it wasn't
     asked for."""
-    kspace_file: Path | None = None
-    """The filled k-space, where it was asked for; see `raki.images.filled`."""
     weights: tuple[KernelWeights, ...] = ()
     """Of the kernel of each image, on the coils as they were filled: whitened, and compressed where they were; empty
     where they weren't asked for or nothing was filled by a kernel."""

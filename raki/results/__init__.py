@@ -11,11 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raki.results.filled import FilledKspace as FilledKspace
+    from raki.results.filled import kept_kspace as kept_kspace
     from raki.results.folder import Source as Source
     from raki.results.folder import write_results as write_results
     from raki.results.report import method_label as method_label
 
 _WHERE = {
+    "FilledKspace": "raki.results.filled",
+    "kept_kspace": "raki.results.filled",
     "Source": "raki.results.folder",
     "method_label": "raki.results.report",
     "write_results": "raki.results.folder",

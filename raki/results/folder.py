@@ -56,6 +56,7 @@ def write_results(
     stage_seconds: Mapping[str, float] = _NO_STAGES,
     single_dicoms: bool = False,
     quantities: bool = False,
+    kspace: Path | None = None,
 ) -> list[Path]:
     """Write `image.h5`, `image.nii.gz`, `image.dcm`, `preview.png`, `report.html`, `provenance.json`, `manifest.json`.
 
@@ -64,8 +65,7 @@ def write_results(
     several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
-    beside the image; where it has weights, `weights.safetensors`; its filled k-space, `kspace.h5`, moves in from where
-    it was written. `chosen` are the options that were asked for, where
+    beside the image; where it has weights, `weights.safetensors`. `chosen` are the options that were asked for, where
     it is known who set them; `stage_seconds` are the stages before the reconstruction, in their order. The source's
     name stands in the report alone.
 
@@ -73,6 +73,7 @@ def write_results(
         single_dicoms: DICOM images of a slice each too, into the folder `dicom`; see `write_dicom`.
         quantities: phase, signal-to-noise and maps as DICOM series too, as far as there are such; see
             `write_dicom_quantities`.
+        kspace: the file of its filled k-space, which moves in.
 
     Returns:
         The files but the manifest.
@@ -100,6 +101,8 @@ def write_results(
         files = _write_images(reconstruction, room, facts, source)
         if quantities:
             files += write_dicom_quantities(reconstruction, room, source_sha256=source.sha256)
+        if kspace:
+            files.append(Path(shutil.move(kspace, room / kspace.name)))
         if single_dicoms:
             files += write_dicom(reconstruction, room / "dicom", source_sha256=source.sha256)
         report, facts_json = room / "report.html", room / "provenance.json"
@@ -138,11 +141,7 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
         caption=_caption(reconstruction),
     )
     weights = write_weights(reconstruction, folder / "weights.safetensors")
-    return [image, *niftis, *tables, *dicoms, *maps, *weights, *_moved_in(reconstruction.kspace_file, folder), preview]
-
-
-def _moved_in(file: Path | None, folder: Path) -> list[Path]:
-    return [Path(shutil.move(file, folder / file.name))] if file else []
+    return [image, *niftis, *tables, *dicoms, *maps, *weights, preview]
 
 
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:

@@ -72,11 +72,11 @@ def all_reviewed(tmp_path_factory, worker_id) -> dict[str, Reviewed]:
     with FileLock(folder.with_suffix(".lock")):
         for profile in DEPLOYMENTS:
             if not (folder / profile / "validation-report.json").exists():
-                _synthesise(folder / profile, {"raki:profile": profile, **DEPLOYMENTS[profile]})
-    return {profile: _read(folder / profile) for profile in DEPLOYMENTS}
+                synthesise_reviewed(folder / profile, {"raki:profile": profile, **DEPLOYMENTS[profile]})
+    return {profile: read_reviewed(folder / profile) for profile in DEPLOYMENTS}
 
 
-def _synthesise(folder: Path, settings: dict) -> None:
+def synthesise_reviewed(folder: Path, settings: dict) -> None:
     context = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
     app = cdk.App(context=context, outdir=str(folder))
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), HIPAASecurityChecks(app))
@@ -88,7 +88,7 @@ def _synthesise(folder: Path, settings: dict) -> None:
             raise
 
 
-def _read(folder: Path) -> Reviewed:
+def read_reviewed(folder: Path) -> Reviewed:
     templates = {
         path.name.partition(".")[0]: json.loads(path.read_text()) for path in sorted(folder.glob("*.template.json"))
     }
@@ -102,6 +102,6 @@ def _read(folder: Path) -> Reviewed:
     acknowledged = {
         (violation["acknowledgedId"], violation["reason"])
         for plugin in report["pluginReports"]
-        for violation in plugin["suppressedViolations"]
+        for violation in plugin.get("suppressedViolations", [])
     }
     return Reviewed(folder=folder, templates=templates, findings=findings, acknowledged=acknowledged)

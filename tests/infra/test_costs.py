@@ -40,7 +40,8 @@ from infra.deployment import PROFILES, Deployment
 from infra.monitoring.metrics import METRICS as DIMENSIONS_OF
 from infra.monitoring.metrics import VALUES
 from infra.network.endpoints import INTERFACE_ENDPOINTS
-from infra.pipeline.instances import DEAREST_HOUR_USD, INSTANCE_TYPES
+from infra.pipeline.instances import DEAREST_HOUR_USD
+from infra.pipeline.needs import INSTANCE_TYPES
 from raki.service.cost import HourlyPrices, scan_cost
 from tests.infra.conftest import DEPLOYMENTS
 
@@ -257,10 +258,10 @@ def test_research_pays_for_its_file_system():
 
 
 def test_settings_of_a_site_count_as_well():
-    on_ec2 = deployment("minimal", gateway_on_ec2=True, share_clients="10.0.0.0/8")
+    on_ec2 = deployment("minimal", gateway_on_ec2=True, share_clients="10.1.0.0/16")
     # 730 * 0.192 + (80 + 150) * 0.08 = 140.16 + 18.40
     assert fixed_cost(on_ec2, PRICES, gpu_hour=1).gateway_host == pytest.approx(158.56)
-    guests = {"share_clients": "10.0.0.0/8", "share_protocol": "smb", "smb_authentication": "guest"}
+    guests = {"share_clients": "10.1.0.0/16", "share_protocol": "smb", "smb_authentication": "guest"}
     # Two endpoints more, for the gateway and for its guest's password
     in_one_zone = deployment("minimal", egress="endpoints", gateway_on_ec2=True, **guests)
     endpoints = fixed_cost(in_one_zone, PRICES, gpu_hour=1).endpoints

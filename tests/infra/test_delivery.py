@@ -11,7 +11,7 @@ from aws_cdk.assertions import Match, Template
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from infra.deployment import Deployment, SettingsError
-from infra.gateway.shares import REGIONS
+from infra.gateway.needs import REGIONS
 from infra.gateway.stack import GatewayStack
 from infra.local.deploy.synth import REPOSITORY
 from infra.network.stack import NetworkStack
@@ -28,7 +28,7 @@ DEPLOYMENTS = {
     "Nothing": {},
     "Nfs": NFS,
     "Directory": {**SMB, "smb_users": "@radiology,DOMAIN\\physicist"},
-    "Guests": {**SMB, **GUESTS},
+    "Guests": {**SMB, **GUESTS, "smb_guests_from_anywhere": "true"},
     "Ec2": ON_EC2,
     "Ec2Closed": {"profile": "clinic", **ON_EC2, **GUESTS},
 }
@@ -143,8 +143,8 @@ def test_smb_asks_the_directory_or_takes_guests(template):
 
 
 @pytest.mark.parametrize("name", ["Nfs", "Directory"])
-def test_the_raw_shares_role_writes_raw_scans_and_deletes_none(template, name):
-    """User guide of S3 File Gateway, "Granting access to an Amazon S3 bucket", without both deletions."""
+def test_the_raw_shares_role_writes_raw_scans_hides_them_and_deletes_no_version(template, name):
+    """User guide of S3 File Gateway, "Granting access to an Amazon S3 bucket", but `s3:DeleteObjectVersion`."""
     granted = statements(template(name), "RawRole")
     assert on_bucket(granted, "GetAttRaw") == {
         "s3:GetAccelerateConfiguration",
@@ -156,6 +156,7 @@ def test_the_raw_shares_role_writes_raw_scans_and_deletes_none(template, name):
     }
     assert on(granted, "GetAttRaw", "/*") == {
         "s3:AbortMultipartUpload",
+        "s3:DeleteObject",
         "s3:GetObject",
         "s3:GetObjectAcl",
         "s3:GetObjectVersion",

@@ -11,7 +11,8 @@ import pytest
 
 from infra.deployment import Deployment
 from infra.development.image_builds import IMAGES
-from infra.development.notebook import ENDPOINTS, PREPARE
+from infra.development.needs import ENDPOINTS
+from infra.development.notebook import PREPARE
 from infra.development.stack import DevelopmentStack
 from infra.local.deploy.synth import REPOSITORY
 from infra.network.stack import NetworkStack

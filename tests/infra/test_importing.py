@@ -12,7 +12,7 @@ from aws_cdk.assertions import Template
 from infra.deployment import Deployment, SettingsError
 from infra.local.deploy.synth import REPOSITORY
 from infra.service import build
-from infra.storage.data_store import REGIONS
+from infra.storage.needs import HEALTHIMAGING_REGIONS
 from infra.storage.stack import StorageStack
 from raki.service.settings import ImportSettings
 from tests.infra.test_sending import found
@@ -78,7 +78,7 @@ def test_a_region_without_healthimaging_is_refused_where_it_is_known():
 def test_and_by_cloudformation_where_it_is_not(clinic):
     (rule,) = (one for name, one in clinic["RakiStorage"]["Rules"].items() if "HealthImaging" in name)
     (assertion,) = rule["Assertions"]
-    assert assertion["Assert"] == {"Fn::Contains": [list(REGIONS), {"Ref": "AWS::Region"}]}
+    assert assertion["Assert"] == {"Fn::Contains": [list(HEALTHIMAGING_REGIONS), {"Ref": "AWS::Region"}]}
     assert assertion["AssertDescription"].startswith("AWS HealthImaging is offered in")
 
 

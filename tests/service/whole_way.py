@@ -186,6 +186,7 @@ def _leave_out_the_work(monkeypatch):
     monkeypatch.setattr(decompress, "unpack_within", unpack)
     monkeypatch.setattr(decompress, "prepare", lambda raw, prepared, **_: prepared.write_bytes(raw[0].read_bytes()))
     monkeypatch.setattr(reconstruct, "is_large", lambda _result: False)  # of a stand-in
+    monkeypatch.setattr(reconstruct, "kept_kspace", lambda *_, **__: None)
     monkeypatch.setattr(reconstruct, "open_prepared", lambda path: path.open("rb"))
     monkeypatch.setattr(
         reconstruct,

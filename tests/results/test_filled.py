@@ -12,6 +12,7 @@ from raki.coils import root_sum_of_squares
 from raki.images.reconstruction import reconstruct_as
 from raki.options import choose
 from raki.phantom.volume import simulate_volume
+from raki.results.filled import kept_kspace
 from raki.scan.fourier import to_image
 
 
@@ -26,7 +27,9 @@ def scan(tmp_path, request):
 
 
 def filled_by(scan, folder, **asked):
-    result = reconstruct_as(choose({"command line": {"method": "grappa", **asked}}), scan, device="cpu", folder=folder)
+    chosen = choose({"command line": {"method": "grappa", **asked}})
+    kept = kept_kspace(chosen.options.kspace, folder, scan, method="grappa")
+    result = reconstruct_as(chosen, scan, device="cpu", keep=kept.take if kept else None)
     return result, folder / "kspace.h5"
 
 
@@ -52,8 +55,7 @@ def test_the_images_are_made_of_it(tmp_path):
 
 
 def test_nothing_is_written_unless_it_is_asked_for(scan, tmp_path):
-    result, path = filled_by(scan, tmp_path)
-    assert result.kspace_file is None
+    _, path = filled_by(scan, tmp_path)
     assert not path.exists()
 
 
@@ -62,8 +64,8 @@ def test_it_stands_beside_the_images_and_the_next_run_without_it_takes_it_away(t
     raki.simulate_scan(raw, n_slices=1, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
     scan, source = raki.preprocess(raki.read_scan(raw)), raki.results.Source.of(raw)
     for asked in (True, False):
-        result, _ = filled_by(scan, tmp_path, kspace=asked)
-        written = raki.write_results(result, out, source=source)
+        result, path = filled_by(scan, tmp_path, kspace=asked)
+        written = raki.write_results(result, out, source=source, kspace=path if asked else None)
         assert (out / "kspace.h5" in written) is asked
         assert (out / "kspace.h5").exists() is asked
         assert not Path(tmp_path / "kspace.h5").exists()
