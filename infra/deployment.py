@@ -1,7 +1,5 @@
 """What differs between two deployments, and nothing else."""
 
-import re
-import ssl
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -18,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from infra import values
 from raki import options
 from raki.destination import CALLING, Destination, require_title
 
@@ -25,11 +24,6 @@ PREFIX = "raki:"
 NEW = "new"
 MOST_COUNTED_ZONES = 2
 """Of `Fn::GetAZs`, for a stack that is tied to no region, and never more (CDK, `Stack.availabilityZones`)."""
-MOST_ZONES = 3
-ZONE_NAME = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+[a-z]")
-ZONE_ID = re.compile(r"[a-z]{3,6}\d+-az\d+")
-OF_DOCKER = IPv4Network("172.17.0.0/16")
-"""Docker's own network on every instance; Amazon VPC User Guide, "VPC CIDR blocks", advises against it too."""
 RESERVED_ADDRESSES = 5
 """Of each subnet, by AWS: Amazon VPC User Guide, "Subnet sizing"."""
 OTHER_ADDRESSES = 32
@@ -72,89 +66,10 @@ class SettingsError(ValueError):
     """A setting in the context of cdk.json is missing, unknown or wrong; the message names it and what is needed."""
 
 
-def _listed(value: object) -> object:
-    """`a, b` on the command line and in cdk.json, or a list there."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _listed_of(value: object) -> tuple[object, ...]:
-    listed = _listed(value)
-    return tuple(listed) if isinstance(listed, list | tuple) else ()
-
-
-def _zones(value: object) -> object:
-    """A number, or the names or ids of zones in one region."""
-    if isinstance(value, str) and value.isdecimal():
-        return int(value)
-    value = _listed(value)
-    if not isinstance(value, list | tuple):
-        return value
-    zones = tuple(str(zone) for zone in value)
-    of_one_kind = [all(pattern.fullmatch(zone) for zone in zones) for pattern in (ZONE_NAME, ZONE_ID)]
-    regions = {re.sub(r"([a-z]|-az\d+)$", "", zone) for zone in zones}
-    if not any(of_one_kind) or len(regions) > 1:
-        raise ValueError(
-            "a number is needed, or names (us-east-1a,us-east-1b) or ids (use1-az1,use1-az2) of zones in one region"
-        )
-    if len(set(zones)) < len(zones):
-        raise ValueError("each zone is to be named once")
-    if len(zones) > MOST_ZONES:
-        raise ValueError(f"{MOST_ZONES} zones at most are of use")
-    return zones
-
-
-def _network(value: IPv4Network) -> IPv4Network:
-    if not 16 <= value.prefixlen <= 24:
-        raise ValueError("a network between /16, the largest that a VPC takes, and /24 is needed")
-    if value.overlaps(OF_DOCKER):
-        raise ValueError(f"Docker on the GPU instances has {OF_DOCKER} for itself; another network is needed")
-    return value
-
-
-def _option(name: str) -> AfterValidator:
-    """An option of a reconstruction, by its one definition."""
-
-    def check(value: options.Value) -> options.Value:
-        if wanted := options.needed_instead(name, value):
-            raise ValueError(wanted)
-        return value
-
-    return AfterValidator(check)
-
-
-def _archive(value: str) -> str:
-    """AETITLE@HOST:PORT, as the network can reach it, or nothing."""
-    if value and ":" in Destination.parse(value).host:
-        raise ValueError("the deployment's network has no IPv6; an IPv4 address or a name is needed")
-    return value
-
-
-def _certificates(value: str) -> str:
-    """A file of certificates, or nothing."""
-    if value:
-        try:
-            ssl.create_default_context(cafile=value)
-            n_bytes = len(Path(value).read_text(encoding="ascii"))
-        except UnicodeDecodeError:
-            raise ValueError(
-                "a file of certificates (PEM) and nothing else is needed: leave the comments out"
-            ) from None
-        except OSError as error:  # ssl.SSLError is one
-            raise ValueError(f"a file of certificates (PEM) is needed: {error.strerror or error}") from None
-        if n_bytes > MOST_CERTIFICATE_BYTES:
-            raise ValueError(
-                f"{n_bytes} bytes of certificates are more than fit into a task's environment "
-                f"({MOST_CERTIFICATE_BYTES}); the archive's own, or its authority's, is enough"
-            )
-    return value
-
-
 Count = Annotated[int, Field(ge=1)]
-# A task definition has 64 KiB at most (Amazon ECS service quotas), of which certificates take the larger part.
-MOST_CERTIFICATE_BYTES = 32 << 10
 # IAM user guide, "IAM identifiers".
 OperatorArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+$")]
-Listed = BeforeValidator(_listed)
+Listed = BeforeValidator(values.listed)
 SubnetId = Annotated[str, Field(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
 
 
@@ -196,24 +111,24 @@ class Deployment(BaseModel):
     """Whether CloudTrail records every reading and writing of an object; it is billed by the event."""
 
     # The images: what `raki.options` says of each; a scan's own raki.toml goes before them
-    method: Annotated[str, _option("method")] = DEFAULTS.method
-    combine: Annotated[str, _option("combine")] = DEFAULTS.combine
-    coils: Annotated[int, _option("coils")] = DEFAULTS.coils
+    method: Annotated[str, values.option("method")] = DEFAULTS.method
+    combine: Annotated[str, values.option("combine")] = DEFAULTS.combine
+    coils: Annotated[int, values.option("coils")] = DEFAULTS.coils
     """Scans with fewer coils keep theirs."""
-    seed: Annotated[int, _option("seed")] = DEFAULTS.seed
-    maps: Annotated[bool, _option("maps")] = DEFAULTS.maps
-    weights: Annotated[bool, _option("weights")] = DEFAULTS.weights
-    quantities: Annotated[bool, _option("quantities")] = DEFAULTS.quantities
-    kspace: Annotated[bool, _option("kspace")] = DEFAULTS.kspace
+    seed: Annotated[int, values.option("seed")] = DEFAULTS.seed
+    maps: Annotated[bool, values.option("maps")] = DEFAULTS.maps
+    weights: Annotated[bool, values.option("weights")] = DEFAULTS.weights
+    quantities: Annotated[bool, values.option("quantities")] = DEFAULTS.quantities
+    kspace: Annotated[bool, values.option("kspace")] = DEFAULTS.kspace
 
     # The picture archive (PACS)
-    pacs: Annotated[str, AfterValidator(_archive)] = ""
+    pacs: Annotated[str, AfterValidator(values.archive)] = ""
     """AETITLE@HOST:PORT of the archive that is sent each result's DICOM images; empty: none is."""
     pacs_calling: Annotated[str, AfterValidator(require_title)] = CALLING
     """Our own AE title, as the archive knows it."""
     pacs_tls: bool = False
     """Whether the connection is encrypted, and the archive's certificate checked."""
-    pacs_trusted: Annotated[str, AfterValidator(_certificates)] = ""
+    pacs_trusted: Annotated[str, AfterValidator(values.certificates)] = ""
     """File of the certificates (PEM) by which it is checked; empty: those that the sender's system trusts."""
     pacs_certificate: Annotated[
         str, Field(pattern=r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+)?$")
@@ -248,9 +163,9 @@ class Deployment(BaseModel):
     egress: Literal["nat", "endpoints", "vpc"]
     """How private subnets reach AWS: a NAT gateway, interface endpoints and no route to the internet at all, or, in a
     VPC of the site's own, the ways that it has."""
-    zones: Annotated[Annotated[int, Field(ge=1, le=MOST_ZONES)] | tuple[str, ...], BeforeValidator(_zones)]
+    zones: Annotated[Annotated[int, Field(ge=1, le=values.MOST_ZONES)] | tuple[str, ...], BeforeValidator(values.zones)]
     """Availability zones of the network, how many or which. GPU instances and FSx stand in the first one."""
-    vpc_cidr: Annotated[IPv4Network, AfterValidator(_network)] = IPv4Network("10.0.0.0/16")
+    vpc_cidr: Annotated[IPv4Network, AfterValidator(values.network)] = IPv4Network("10.0.0.0/16")
     """The network's addresses."""
     vpc_id: Annotated[str, Field(pattern=r"^(vpc-([0-9a-f]{8}|[0-9a-f]{17}))?$")] = ""
     """A VPC of the site's own, in which the service is to stand; empty: one is made."""
@@ -405,7 +320,7 @@ class Deployment(BaseModel):
             raise SettingsError(f"{PREFIX}profile is {profile!r}; one of {', '.join(PROFILES)} is needed")
         of_profile = dict(PROFILES[profile])
         if own.get("vpc_id"):  # whose ways and zones are not the profile's to say
-            of_profile |= {"egress": "vpc", "zones": max(1, len(_listed_of(own.get("vpc_subnets", ()))))}
+            of_profile |= {"egress": "vpc", "zones": max(1, len(values.listed_of(own.get("vpc_subnets", ()))))}
         try:
             return cls.model_validate({**of_profile, **own})
         except ValidationError as error:

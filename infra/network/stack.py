@@ -8,10 +8,11 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.deployment import PREFIX, ZONE_ID, Deployment, SettingsError
+from infra.deployment import PREFIX, Deployment, SettingsError
 from infra.log_groups import log_group
 from infra.network.endpoints import INTERFACE_ENDPOINTS, SECRETS
 from infra.storage.stack import StorageStack
+from infra.values import ZONE_ID
 from raki.destination import Destination
 
 HTTPS = ec2.Port.tcp(443)
