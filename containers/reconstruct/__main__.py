@@ -42,7 +42,10 @@ PATIENCE_S = 5
 N_LANES = 3
 """One scan has the device, one lies ready, one is written."""
 LIFE_S = 5 * 3600.0
-"""Then it ends as soon as nothing waits: Batch ends it after six hours, scan in hand or not."""
+"""Then it takes no further scan: Batch ends it after six hours, scan in hand or not, and tries no such end again.
+
+AWS Batch User Guide, "Job timeouts". What waits has another job: the dispatcher sees it in the queue.
+"""
 STEP_S = 3600.0
 """The longest that a slice, or the writing of results, may take: of the published methods one trains for half an hour a
 slice on one core."""
@@ -82,11 +85,12 @@ class Job:
         """Receives messages until none has come for a while."""
         if n_folders := clear_leftovers():
             LOG.warning("cleared away what an earlier job left", extra={"n_folders": n_folders})
-        Lanes(Device(State.RECONSTRUCTING), self._handle, self._stages, self._patience_s).run()
+        Lanes(Device(State.RECONSTRUCTING), self._handle, self._stages, self._patience_s, self._is_young).run()
+
+    def _is_young(self) -> bool:
+        return time.monotonic() - self._started_s <= LIFE_S
 
     def _patience_s(self) -> float:
-        if time.monotonic() - self._started_s > LIFE_S:
-            return 0.0
         return float(self._books.kept("patience_s") or PATIENCE_S)
 
     def _handle(self, lane: Lane, message: Message) -> bool:

@@ -169,13 +169,18 @@ class Lanes:
         work: Callable[[Lane, Message], bool],
         stages: Sequence[Stage],
         patience_s: Callable[[], float],
+        takes_more: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`patience_s` says how long to wait for a message, and is asked before each long poll."""
+        """`patience_s` says how long to wait for a message, and is asked before each long poll.
+
+        Once `takes_more` is False no further message is received, though there be some.
+        """
         self._device = device
         self._lanes = [Lane(stage, device, work) for stage in stages]
         for lane in self._lanes:
             lane.others = [other for other in self._lanes if other is not lane]
         self._patience_s = patience_s
+        self._takes_more = takes_more
         self._turns = threading.Lock()
         self._over = threading.Event()
         self._errors: list[BaseException] = []
@@ -217,7 +222,7 @@ class Lanes:
 
     def _next(self, lane: Lane) -> Message | None:
         """The next message, or None when it is time to end."""
-        while not self._over.is_set():
+        while not self._over.is_set() and self._takes_more():
             if self._device.free.is_set():
                 patience_s = self._patience_s()
                 if message := lane.stage.receive(wait_s=min(POLL_S, round(patience_s))):

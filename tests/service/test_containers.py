@@ -304,16 +304,17 @@ def test_a_deployments_number_of_coils_is_a_cap(site, prepared, job):
 
 def test_a_job_waits_as_long_as_the_dispatcher_says_and_leaves_before_batch_ends_it(site, job, monkeypatch):
     patience = []
-    monkeypatch.setattr(Lanes, "__init__", lambda _lanes, *told: patience.append(told[-1]))
+    monkeypatch.setattr(Lanes, "__init__", lambda _lanes, *told: patience.extend(told[-2:]))
     monkeypatch.setattr(Lanes, "run", lambda _lanes: None)
     monkeypatch.setattr("containers.reconstruct.__main__.PATIENCE_S", 5)
     job.drain()
-    (patience_s,) = patience
+    patience_s, takes_more = patience
     assert patience_s() == 5, "nobody has said anything yet"
     site.books.keep("patience_s", "600")
     assert patience_s() == 600
+    assert takes_more()
     job._started_s -= LIFE_S + 1
-    assert patience_s() == 0
+    assert not takes_more()
 
 
 @pytest.mark.parametrize("is_sound", [True, False])

@@ -85,9 +85,9 @@ class Work:
         self.done.append(step)
 
 
-def lanes(cloud, work, device=None, patience_s=0.0, n_lanes=N_LANES):
+def lanes(cloud, work, device=None, patience_s=0.0, n_lanes=N_LANES, takes_more=lambda: True):
     stages = [cloud.stage(owner=f"lane {number}") for number in range(n_lanes)]
-    return Lanes(device or Device(State.DECOMPRESSING), work, stages, lambda: patience_s)
+    return Lanes(device or Device(State.DECOMPRESSING), work, stages, lambda: patience_s, takes_more)
 
 
 @pytest.fixture
@@ -145,6 +145,20 @@ def test_no_scan_is_fetched_long_before_the_device_is_free(cloud, queue, beside,
     work.open("compute a")
     running.result(PATIENT_S)
     assert "write b" in work.done
+
+
+def test_a_job_that_is_old_ends_between_two_scans_though_more_wait(cloud, queue, beside):
+    queue("a", "b", "c")
+    work = Work(cloud, shut=["compute a"])
+    is_old = threading.Event()
+    running = beside(lanes(cloud, work, n_lanes=1, takes_more=lambda: not is_old.is_set()))
+    work.wait_for("to compute a")
+    is_old.set()
+    work.open("compute a")
+    running.result(PATIENT_S)
+    assert "write a" in work.done
+    assert not any("fetch b" in step or "fetch c" in step for step in work.done)
+    assert cloud.n_messages() == (2, 0)
 
 
 def test_a_scan_that_lies_ready_for_long_is_given_back_and_no_other_is_fetched(cloud, queue, beside, monkeypatch):
