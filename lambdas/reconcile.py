@@ -170,7 +170,8 @@ class Reconciler:
     def _end(self, record: ScanRecord, error: PermanentError) -> None:
         if not isinstance(error, Superseded):
             self._write_page(record, error)
-        if self._ledger.fail(record.scan_id, error):
+        seen = record.n_owners if isinstance(error, Superseded) else None
+        if self._ledger.fail(record.scan_id, error, n_owners=seen):
             metrics.ended(record.scan_id, error)
 
     def _write_page(self, record: ScanRecord, error: RakiError) -> None:
@@ -215,7 +216,7 @@ class Reconciler:
         if not (companions_of(listed.key) or noise_beside(listed.key)):
             return listed
         try:
-            return find_standing(self._s3, listed)
+            return find_standing(self._s3, listed, reads=False)
         except (Superseded, Removed):
             return None  # just now: it is announced as what came instead
 

@@ -104,19 +104,38 @@ class Worker:
         for _ in range(MAX_REPLACEMENTS):
             with self._stage.looking(message):
                 arrived = self._ledger.arrive(arrival.key, lambda: self._look(arrival), alias=self._alias(arrival))
-            scan_id, scan = (arrived[0].scan_id, arrived[1]) if arrived else (self._last(arrival), arrival)
-            if scan_id is None:
-                LOG.info("removed before it was taken up")
+            if arrived is None:
+                return self._end_removed(message, arrival)
+            record, scan = arrived
+            scan_id = record.scan_id
+            if record.state in HAS_RESULT:
+                self._note_duplicate(record, scan)
                 return True
-            if arrived and arrived[0].state in HAS_RESULT:
-                self._note_duplicate(*arrived)
-                return True
+            if record.state is State.RECONSTRUCTING and scan.asked not in (None, record.asked):
+                self._stage.consumer.give_back(message, after_s=self._stage.consumer.lease_s)
+                return False  # when it has ended it is made anew, by the other options
             if not self._stage.attend(message, scan_id, partial(self._decompress, scan)):
                 return False
-            record = self._ledger.get(scan_id)
-            if record is None or record.failure_class != Superseded.__name__:
+            ended = self._ledger.get(scan_id)
+            # One that got its folder back while it was being ended as superseded isn't ended, and is still in hand.
+            has_it = ended and ended.state is State.DECOMPRESSING and ended.owner == self._stage.owner
+            if ended and ended.failure_class == Removed.__name__:
+                self._ledger.forget_versions(arrival.key)
+            if ended is None or not (has_it or ended.failure_class == Superseded.__name__):
                 return True
         raise TransientError("the file is replaced faster than it can be read")
+
+    def _end_removed(self, message: Message, arrival: ScanArrived) -> bool:
+        """Ends what waits for a file that stands there no more; True when the message has served its purpose."""
+
+        def removed(_record: ScanRecord) -> None:
+            raise Removed("The file was removed before it could be read. If that was a mistake, drop it again.")
+
+        scan_id = self._last(arrival)
+        if scan_id is None:
+            LOG.info("removed before it was taken up")
+            return True
+        return self._stage.attend(message, scan_id, removed)
 
     def _look(self, arrival: ScanArrived) -> tuple[str, ScanArrived] | None:
         for _ in range(MAX_REPLACEMENTS):
@@ -124,7 +143,8 @@ class Worker:
                 standing = find_standing(self._s3, arrival, progress=self._stage.watchdog.step)
                 if standing is None:
                     return None
-                asked = hashlib.sha256(self._options_beside(arrival)).hexdigest()
+                # What is archived can't be made anew, whatever is asked for.
+                asked = None if standing.is_archived else _digest(self._options_beside(arrival))
                 return self._identified(standing), replace(standing, asked=asked)
             except (Superseded, Removed):
                 continue  # while it was read
@@ -137,11 +157,13 @@ class Worker:
         that is read for its digest. What is archived can't be; only what was reconstructed is.
         """
         scan_id = standing.scan_id(self._settings.scan_id_key)
-        known = self._ledger.known_contents(standing.key, standing.n_bytes)
-        if not known or self._ledger.get(scan_id) is not None:
+        if self._ledger.get(scan_id) is not None:
             return scan_id
         if standing.is_archived:
             return self._last(standing) or scan_id
+        known = self._ledger.known_contents(standing.key, standing.n_bytes)
+        if not known:
+            return scan_id
         sha256 = digest(self._s3, standing.bucket, standing.key, standing.etag, progress=self._stage.watchdog.step)
         return known.get(fingerprint(standing, sha256), scan_id)
 
@@ -169,7 +191,8 @@ class Worker:
             own = fingerprint(arrival, body.sha256)
             raw += self._companions(arrival, record, raw, body)
             noise = self._noise(arrival, Path(scratch), body)
-            options = read_options(self._options(arrival, Path(scratch)))
+            beside = self._options_beside(arrival)
+            options = read_options(_own_options(Path(scratch), beside))
             prepared = Path(scratch) / "prepared"
             token = record.scan_id[:TOKEN_LENGTH] if self._settings.deidentify else None
             with self._stage.watchdog.paused():  # it limits its own time
@@ -189,8 +212,9 @@ class Worker:
         )
         # Asked for first, noted second: a crash in between asks twice, which does no harm; never is never.
         self._sqs.send_message(QueueUrl=self._settings.reconstruct_queue_url, MessageBody=request.to_json())
-        self._ledger.finish(record.scan_id, State.PREPARED, owner=self._stage.owner, options=options)
         self._ledger.note_content(arrival.key, sha256=own, n_bytes=arrival.n_bytes, scan_id=record.scan_id)
+        owner, asked = self._stage.owner, _digest(beside)
+        self._ledger.finish(record.scan_id, State.PREPARED, owner=owner, options=options, asked=asked)
         metrics.emit("prepared", {"RawBytes": body.n_bytes}, scan_id=record.scan_id)
 
     def _companions(self, arrival: ScanArrived, record: ScanRecord, raw: list[Path], body: HashingReader) -> list[Path]:
@@ -226,18 +250,23 @@ class Worker:
         body.read_on(arrival.noise_key, arrival.noise_etag, into)
         return into
 
-    def _options(self, arrival: ScanArrived, unpacked: Path) -> bytes:
-        """The content of the scan's own file of options as it stands now: in its archive, or else beside it."""
-        if (own := unpacked / OPTIONS_FILE).exists():
-            return own.read_bytes()
-        return self._options_beside(arrival)
-
     def _options_beside(self, arrival: ScanArrived) -> bytes:
+        """The content of the file of options beside the scan as it stands now."""
         for key in options_keys(arrival.key):
             found = read_start(self._s3, arrival.bucket, key, n_bytes=LARGEST_FILE_BYTES + 1)
             if found is not None:
                 return found
         return b""
+
+
+def _own_options(unpacked: Path, beside: bytes) -> bytes:
+    """The content of the scan's own file of options: in its archive, or else beside it."""
+    own = unpacked / OPTIONS_FILE
+    return own.read_bytes() if own.exists() else beside
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _require_room(arrival: ScanArrived) -> None:
@@ -247,7 +276,7 @@ def _require_room(arrival: ScanArrived) -> None:
 
 def _lacking(suffix: str, record: ScanRecord) -> RakiError:
     minutes = COPYING.total_seconds() / 60
-    if datetime.now(UTC) - record.entered_at[State.ARRIVED] < COPYING:
+    if datetime.now(UTC) - (record.noted_at or record.entered_at[State.ARRIVED]) < COPYING:
         return TransientError(f"the {suffix} that belongs to the file isn't there yet")
     return UnsupportedScan(
         f"a file that needs a {suffix} of the same name beside it came without one, and none has come for "

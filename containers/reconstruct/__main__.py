@@ -31,6 +31,7 @@ from raki.service.ledger import Ledger, ScanRecord, State
 from raki.service.messages import ReconstructionRequested
 from raki.service.objects import tag_reconstructed
 from raki.service.process import leave, run_container
+from raki.service.record import HAS_RESULT
 from raki.service.settings import ReconstructSettings, from_environment
 from raki.service.stage import Stage, owner_name
 from raki.service.watchdog import Watchdog
@@ -116,8 +117,7 @@ class Job:
                 publish(reconstruction)
         version_id = self._let_go(record, request)
         self._ledger.finish(record.scan_id, State.RECONSTRUCTED, owner=lane.stage.owner)
-        if self._standing_version(record, request) != version_id:  # who came since can't have known of the result
-            self._let_go(record, request)
+        self._tag_newer(record, version_id)
         seconds = {name: round(value, 2) for name, value in reconstruction.seconds.items()}
         LOG.info("reconstructed", extra={"scan_id": record.scan_id, "seconds": seconds})
 
@@ -182,6 +182,12 @@ class Job:
         if not (is_there and tag_reconstructed(self._s3, request.prepared_bucket, request.prepared_key)):
             LOG.warning("a scan is gone before it was tagged", extra={"scan_id": record.scan_id})
         return version_id
+
+    def _tag_newer(self, record: ScanRecord, tagged: str | None) -> None:
+        """A version of these bytes that came since can't have been known to have its result."""
+        now = self._ledger.get(record.scan_id)
+        if now and now.state in HAS_RESULT and now.version_id not in (None, tagged):
+            tag_reconstructed(self._s3, self._settings.raw_bucket, now.raw_key, version_id=now.version_id)
 
     def _standing_version(self, record: ScanRecord, request: ReconstructionRequested) -> str | None:
         now = self._ledger.get(record.scan_id)

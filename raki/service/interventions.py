@@ -14,7 +14,17 @@ from raki.service.record import ENDED, HAS_ENDED, ScanRecord, State
 from raki.service.table import Table
 
 CANCELLED = "The scan was cancelled by an operator before it had a result."
-OF_THE_FILE = ("raw_bucket", "raw_key", "results_folder", "n_owners", "n_bytes", "alias", "asked", "version_id")
+OF_THE_FILE = (
+    "raw_bucket",
+    "raw_key",
+    "results_folder",
+    "n_owners",
+    "n_bytes",
+    "alias",
+    "asked",
+    "version_id",
+    "noted_at",
+)
 """What of a scan's item stays when it begins anew; all else is of the run before."""
 
 

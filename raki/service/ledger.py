@@ -61,12 +61,13 @@ class Ledger:
             place = find_place(self._table, raw_key, alias)
             found = look()
             if found is None:
+                self.forget_versions(raw_key)
                 return None
             scan_id, scan = found
             if taken := take_place(self._table, place, raw_key, scan_id):
                 break
         self._enter(scan_id, scan, taken, alias)
-        self._table.replace({"scan_id": _seen_key(raw_key), "versions": scan.versions})
+        self._note_seen(raw_key, scan.versions)
         record = self.get(scan_id)
         assert record is not None
         return record, scan
@@ -84,9 +85,10 @@ class Ledger:
             "n_bytes": scan.n_bytes,
             "arrived_at": dropped,
             "asked": scan.asked or "",
+            "noted_at": _now(),
         }
         item |= version | ({"alias": alias} if alias else {})
-        asks_otherwise = {} if scan.asked is None else {":asked": scan.asked}
+        others = {} if scan.asked is None else {":asked": scan.asked, ":prepared": State.PREPARED}
 
         note_arrival(self._table, scan_id, scan.at)
 
@@ -95,11 +97,13 @@ class Ledger:
                 item,
                 condition="attribute_not_exists(scan_id) "
                 "OR (#state IN (:reconstructed, :delivered, :failed) AND #n_owners < :n_owners) "
-                "OR (#state = :failed AND (#failed_at < :dropped OR #failure_class IN (:superseded, :removed))) "
-                + ("OR (#state IN (:reconstructed, :delivered) AND #asked <> :asked)" if asks_otherwise else ""),
+                "OR (#state = :failed AND (#failed_at < :dropped OR #version_id <> :version_id "
+                "OR #failure_class IN (:superseded, :removed))) "
+                + ("OR (#state IN (:prepared, :reconstructed, :delivered) AND #asked <> :asked)" if others else ""),
                 values={
                     **ENDED,
-                    **asks_otherwise,
+                    **others,
+                    ":version_id": version["version_id"],
                     ":dropped": dropped,
                     ":n_owners": place.n_owners,
                     ":superseded": Superseded.__name__,
@@ -113,6 +117,13 @@ class Ledger:
             scan_id, {"n_owners": place.n_owners, **version}, condition=f"NOT {HAS_ENDED}", values=ENDED
         ):
             _ = enter() or self._table.update(scan_id, version, condition=HAS_ENDED, values=ENDED)
+
+    def forget_versions(self, raw_key: str) -> None:
+        """Of a file that is there no more: should it come back as it was, it is news."""
+        self._note_seen(raw_key, "")
+
+    def _note_seen(self, raw_key: str, versions: str) -> None:
+        self._table.replace({"scan_id": _seen_key(raw_key), "versions": versions})
 
     def has_seen(self, scan: ScanArrived) -> bool:
         """Whether the ledger knows just these versions of a file and of what belongs to it."""
@@ -198,30 +209,38 @@ class Ledger:
             counts={f"{stage}_attempts": -1, f"{stage}_faults": 1},
         )
 
-    def finish(self, scan_id: str, state: State, *, owner: str, options: Options | None = None) -> bool:
+    def finish(
+        self, scan_id: str, state: State, *, owner: str, options: Options | None = None, asked: str | None = None
+    ) -> bool:
         """Ends the owner's stage in `state`; False when somebody else has taken the scan over.
 
-        `options`: what the scan's own file asks for, which holds for the stages that follow.
+        Args:
+            options: what the scan's own file asks for, which holds for the stages that follow.
+            asked: digest of the file of options beside the scan, as it was read.
         """
-        asked = {} if options is None else {"options": json.dumps(dict(options))}
+        noted = {} if options is None else {"options": json.dumps(dict(options))}
+        noted |= {} if asked is None else {"asked": asked}
         entered = self._table.update(
             scan_id,
-            {"state": state, f"{state}_at": _now(), "lease_until": 0, **asked},
+            {"state": state, f"{state}_at": _now(), "lease_until": 0, **noted},
             condition="#owner = :owner AND NOT #state IN (:failed, :delivered)",
             values={":owner": owner, ":failed": State.FAILED, ":delivered": State.DELIVERED},
         )
         return _count(scan_id, state, entered)
 
-    def fail(self, scan_id: str, error: RakiError, *, owner: str | None = None) -> bool:
+    def fail(self, scan_id: str, error: RakiError, *, owner: str | None = None, n_owners: int | None = None) -> bool:
         """Ends a scan as failed; False when it has a result, or has failed, already.
 
-        `owner`: who had it in hand; False also when he has lost it, be it that it was cancelled and set going again.
+        Args:
+            owner: who had it in hand; False also when he has lost it, be it that it was cancelled and set going again.
+            n_owners: of the record that was looked at; False also when the scan has got its folder back since.
         """
-        if owner is None:
-            return self._fail(scan_id, error, condition=f"NOT {HAS_ENDED}")
-        return self._fail(scan_id, error, condition=f"#owner = :owner AND NOT {HAS_ENDED}", owner=owner)
+        conditions = [f"NOT {HAS_ENDED}"]
+        conditions += [] if owner is None else ["#owner = :owner"]
+        conditions += [] if n_owners is None else ["#n_owners = :n_owners"]
+        return self._fail(scan_id, error, condition=" AND ".join(conditions), owner=owner or "", n_owners=n_owners or 0)
 
-    def _fail(self, scan_id: str, error: RakiError, *, condition: str, owner: str = "") -> bool:
+    def _fail(self, scan_id: str, error: RakiError, *, condition: str, owner: str = "", n_owners: int = 0) -> bool:
         entered = self._table.update(
             scan_id,
             {
@@ -232,7 +251,11 @@ class Ledger:
                 "lease_until": 0,
             },
             condition=condition,
-            values={name: value for name, value in {**ENDED, ":owner": owner}.items() if name in condition},
+            values={
+                name: value
+                for name, value in {**ENDED, ":owner": owner, ":n_owners": n_owners}.items()
+                if name in condition
+            },
         )
         return _count(scan_id, State.FAILED, entered)
 

@@ -88,16 +88,15 @@ class HashingReader(io.RawIOBase):
 
 
 def open_body(s3: BaseClient, bucket: str, key: str, etag: str) -> Any:
-    """The body of one version; of whichever stands there where none is named.
+    """The body of one version.
 
     Raises:
         Superseded: another one stands there by now.
         Removed: none does.
         UnsupportedScan: it is archived.
     """
-    condition = {"IfMatch": f'"{etag}"'} if etag else {}
     try:
-        return s3.get_object(Bucket=bucket, Key=key, **condition)["Body"]
+        return s3.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')["Body"]
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in ("PreconditionFailed", "412"):

@@ -26,6 +26,8 @@ from raki.service.scan_paths import SIDES, NoSuchScan, find_scan, key_on_share
 from raki.service.scheduling import depth
 from raki.service.standing import find_standing
 
+READ_BACK_BYTES = 64 << 20
+"""What may be read again to say which scan it is."""
 CLOCKS = timedelta(minutes=5)
 """By how much the clocks of S3, of the workers and of the logs may differ."""
 
@@ -202,6 +204,8 @@ class Operator:
         standing = self._standing(record.raw_key)
         if standing is None:
             raise NotPossible("the raw file stands there no more; drop it again")
+        if standing.is_archived:
+            raise NotPossible("the raw file lies in S3's archive; have it restored, then try again")
         if standing.scan_id(self.deployment.scan_id_key) != record.scan_id and not self.ledger.has_seen(standing):
             raise NotPossible(
                 "another version of the file, or of what belongs to it, stands there by now: that one is taken up by "
@@ -267,7 +271,9 @@ class Operator:
         """That of what stands there now; None while something that belongs to it is missing, or only who reads it can
         tell whether it is one that is known."""
         standing = self._standing(key)
-        if standing is None or not all(standing.companions):
+        if standing and not standing.content and standing.n_bytes <= READ_BACK_BYTES:
+            standing = self._standing(key, reads=True)
+        if standing is None or not all(standing.companions) or not standing.content:
             return None
         scan_id = standing.scan_id(self.deployment.scan_id_key)
         may_be_known = self.ledger.known_contents(key, standing.n_bytes) and self.ledger.get(scan_id) is None
@@ -286,16 +292,16 @@ class Operator:
         alias = alias_of(deployment.raw_bucket, key, deployment.scan_id_key) if deployment.takes_identity_out else None
 
         def look() -> tuple[str, ScanArrived] | None:
-            standing = self._standing(key)
+            standing = self._standing(key, reads=True)
             return (standing.scan_id(deployment.scan_id_key), standing) if standing else None
 
         entered = self.ledger.arrive(key, look, alias=alias)
         return entered[0] if entered else None
 
-    def _standing(self, key: str) -> ScanArrived | None:
+    def _standing(self, key: str, *, reads: bool = False) -> ScanArrived | None:
         bucket = self.deployment.raw_bucket
         named = ScanArrived(bucket=bucket, key=key, etag="", version_id=None, n_bytes=0, at=datetime.now(UTC))
-        return find_standing(self._s3, named)
+        return find_standing(self._s3, named, reads=reads)
 
     def _head(self, key: str) -> bool:
         try:

@@ -96,6 +96,12 @@ class ScanRecord:
     raw_key: str
     results_folder: str
     n_bytes: int
+    n_owners: int = 0
+    """How often the results folder had gone from one scan to another when this one got it."""
+    noted_at: datetime | None = None
+    """When it was first looked at, since it began."""
+    asked: str | None = None
+    """Digest of the file of options beside it, as it was read last."""
     version_id: str | None = None
     """Of the file as it was last seen; of the same bytes as the one that was read."""
     alias: str | None = None
@@ -148,6 +154,9 @@ def read_record(item: Item) -> ScanRecord:
         raw_key=item["raw_key"],
         results_folder=item["results_folder"],
         n_bytes=int(item["n_bytes"]),
+        n_owners=int(item.get("n_owners", 0)),
+        noted_at=datetime.fromisoformat(item["noted_at"]) if "noted_at" in item else None,
+        asked=item.get("asked"),
         version_id=item.get("version_id") or None,
         alias=item.get("alias"),
         failure_class=item.get("failure_class"),

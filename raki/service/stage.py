@@ -290,7 +290,8 @@ class Stage:
 
     def _end(self, record: ScanRecord, error: RakiError) -> None:
         """Ends a scan as failed; one that has ended otherwise meanwhile, or begun anew, isn't counted."""
-        if self.ledger.fail(record.scan_id, error, owner=self.owner):
+        seen = record.n_owners if isinstance(error, Superseded) else None
+        if self.ledger.fail(record.scan_id, error, owner=self.owner, n_owners=seen):
             metrics.ended(record.scan_id, error)
 
     def _report(self, record: ScanRecord, error: RakiError) -> RakiError:

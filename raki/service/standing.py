@@ -30,14 +30,18 @@ Head = Mapping[str, Any]
 Progress = Callable[[int], None]
 
 
-def find_standing(s3: BaseClient, arrival: ScanArrived, *, progress: Progress = lambda _: None) -> ScanArrived | None:
+def find_standing(
+    s3: BaseClient, arrival: ScanArrived, *, reads: bool = True, progress: Progress = lambda _: None
+) -> ScanArrived | None:
     """The version of an announced file that stands in the bucket now, with what belongs to it; None where it's removed.
 
     S3 gives a reader the newest version from the moment that it was written. Amazon S3 User Guide, "Amazon S3 data
     consistency model". Events of one key could be put in order by their `sequencer`, but not every event has come yet.
 
-    `progress` is told of each piece that is read for its digest: of files that belong to the scan and have no
-    checksum.
+    Args:
+        reads: whether files that belong to the scan, and have no checksum, are read for their digest; else `content` is
+            empty where there are such.
+        progress: told of each piece that is read.
 
     Raises:
         Superseded, Removed: one of these was replaced or removed just now.
@@ -52,10 +56,12 @@ def find_standing(s3: BaseClient, arrival: ScanArrived, *, progress: Progress = 
     there = [head, *(found for _, found in belonging)]
     at = max(found["LastModified"] for found in there)
     etag = _etag(head)
-    contents = [checksum(head) or f"etag:{etag}"]
+    contents: list[str] | None = [checksum(head) or f"etag:{etag}"]
     for key, found in belonging:  # a noise scan counts by its name too
-        known = checksum(found) or digest(s3, arrival.bucket, key, _etag(found), progress=progress)
-        contents.append(f"{key.rpartition('/')[2]}:{known}")
+        known = checksum(found) or (f"etag:{_etag(found)}" if is_archived(found) else "")
+        if not known and reads:
+            known = digest(s3, arrival.bucket, key, _etag(found), progress=progress)
+        contents = [*contents, f"{key.rpartition('/')[2]}:{known}"] if contents and known else None
     return replace(
         arrival,
         etag=etag,
@@ -65,7 +71,7 @@ def find_standing(s3: BaseClient, arrival: ScanArrived, *, progress: Progress = 
         companions=tuple(_etag(found) if found else "" for found in beside.values()),
         noise_key=noise_key,
         noise_etag=_etag(noise) if noise else "",
-        content="+".join(contents),
+        content="+".join(contents or []),
         is_archived=is_archived(head),
     )
 

@@ -122,8 +122,9 @@ class ShareFolder:
         known = self._known(name)
         if known is None or known.attributes in (None, str(attributes)) or known.version != Version.of(file):
             return
-        self._write_attributes(self._prefix + name, attributes)
-        self._note(name, known.version, attributes)
+        with contextlib.suppress(self._s3.exceptions.NoSuchKey, self._s3.exceptions.ClientError):
+            self._write_attributes(self._prefix + name, attributes)
+            self._note(name, known.version, attributes)
 
     def _write_attributes(self, key: str, attributes: dict[str, str]) -> None:
         place = {"Bucket": self._bucket, "Key": key}
@@ -138,10 +139,12 @@ class ShareFolder:
         """Deletes the objects of files that are on the share no more: of a bucket with versions that hides them."""
         with self._lock:
             gone = [name for name in self._synchronised if not os.path.lexists(self.path / name)]
-            for name in gone:
-                del self._synchronised[name]
+        if not os.path.lexists(self.path):
+            return  # it is the share that is gone, and not all of its files
         for name in gone:
             self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+            with self._lock:
+                self._synchronised.pop(name, None)
             self._journal.note("removed", f"{self.path.name}/{name}")
 
     def refresh(self, folders: list[str], *, recursive: bool) -> int:
