@@ -167,6 +167,10 @@ def simulate(
     along_partitions: Annotated[int, typer.Option(min=1, max=8, help="Acceleration along the partitions (3-D).")] = 1,
     shift: Annotated[int, typer.Option(min=0, max=7, help="CAIPIRINHA shift, in partitions (3-D).")] = 0,
     elliptical: Annotated[bool, typer.Option(help="Leave out the corners of k-space (3-D).")] = False,
+    slabs: Annotated[
+        int, typer.Option(min=1, max=16, help="Slabs of so many partitions, one after the other (3-D).")
+    ] = 1,
+    overlap: Annotated[int, typer.Option(min=0, max=64, help="Partitions that neighbouring slabs share (3-D).")] = 0,
     multiband: Annotated[int, typer.Option(min=1, max=8, help="Slices that are excited at once (2-D).")] = 1,
     caipi_shift: Annotated[
         int, typer.Option(min=1, max=8, help="Shift between them: one N-th of the field of view over R (multiband).")
@@ -196,7 +200,7 @@ def simulate(
         raise typer.BadParameter(f"--acs is {acs} and there are {matrix} lines; ask for 0 to {matrix}")
     _require_together(
         is_3d=partitions is not None,
-        of_3d=along_partitions > 1 or shift > 0 or elliptical,
+        of_3d=along_partitions > 1 or shift > 0 or elliptical or slabs > 1 or overlap > 0,
         multiband=multiband,
         caipi_shift=caipi_shift,
         partial_fourier=partial_fourier,
@@ -204,7 +208,10 @@ def simulate(
         frames=frames,
     )
     if partitions:
-        memory = disk = volume_bytes_needed(n_partitions=partitions, n_coils=coils, matrix=matrix)
+        if overlap >= partitions:
+            raise typer.BadParameter(f"--overlap is {overlap}, of {partitions} partitions; slabs have to advance")
+        memory = volume_bytes_needed(n_partitions=partitions, n_coils=coils, matrix=matrix)
+        disk = slabs * memory
     else:
         memory, disk = bytes_needed(
             n_slices=slices + (frames - 1) * slices // multiband,
@@ -227,6 +234,8 @@ def simulate(
                 shift=shift,
                 n_acs=acs,
                 elliptical=elliptical,
+                n_slabs=slabs,
+                overlap=overlap,
                 partial_fourier=(partial_fourier, 1.0),
                 seed=seed,
             )
@@ -261,7 +270,9 @@ def _require_together(
 ) -> None:
     """Raises BadParameter where an option of `simulate` lacks the one that it belongs to, or excludes another."""
     if of_3d and not is_3d:
-        raise typer.BadParameter("--along-partitions, --shift and --elliptical are of 3-D scans; give --partitions too")
+        raise typer.BadParameter(
+            "--along-partitions, --shift, --elliptical, --slabs and --overlap are of 3-D scans; give --partitions too"
+        )
     if multiband == 1 and caipi_shift > 1:
         raise typer.BadParameter("--caipi-shift is of slices that are excited at once; give --multiband too")
     if multiband > 1 and (is_3d or partial_fourier < 1):

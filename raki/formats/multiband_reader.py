@@ -23,7 +23,7 @@ from raki.formats.sorting.calibration import MOST_SHARED
 from raki.formats.sorting.encodings import CALIBRATION, SAME_LENGTH
 from raki.formats.sorting.marks import NOT_IMAGE, Mask, calibration_only, has_flag
 from raki.formats.sorting.selection import Selected
-from raki.formats.sorting.volume import SAME_AXES, SAME_PLACE_MM
+from raki.formats.sorting.slabs import SAME_AXES, SAME_PLACE_MM
 from raki.scan import Geometry, LazySlices, Scan, SliceGroups
 from raki.scan.header import LARGEST_MATRIX
 

@@ -15,12 +15,12 @@ from raki.formats.sorting.lines import number_of_coils
 from raki.formats.sorting.marks import NOT_IMAGE, acquired_apart, has_flag
 from raki.formats.sorting.measuring import measure
 from raki.formats.sorting.selection import Selected
+from raki.formats.sorting.slabs import require_slabs
 from raki.formats.sorting.volume import (
     Points,
     VolumeLayout,
     about_partitions,
     lay_out_volume,
-    require_one_slab,
 )
 from raki.scan import LazySlices, Scan, to_profiles
 
@@ -46,10 +46,10 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
     Raises:
         NotAScan: nothing was recorded but zeros or a spike.
         DamagedScan: header and acquisitions contradict each other, or recordings of one point differ.
-        UnsupportedScan: several slabs, echo trains, frames that sample different points.
+        UnsupportedScan: a slab that moves, echo trains, frames or slabs that sample different points.
     """
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
-    require_one_slab(acquisitions.heads[is_image], encoding)
+    require_slabs(acquisitions.heads[is_image], encoding)
     number_of_coils(acquisitions.heads[is_image])
     measured = measure(acquisitions, is_image)
     acquired = ~is_image | (measured.energies > 0)
@@ -92,7 +92,8 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
 def _planes(acquisitions: Acquisitions, layout: VolumeLayout, points: Points, sampled: np.ndarray) -> LazySlices:
     reader = _PlaneReader(acquisitions, layout, points, np.flatnonzero(sampled))
     n_kept = layout.geometry.matrix[1]
-    return LazySlices((len(layout.frames) * n_kept, layout.n_coils, *sampled.shape), reader.read, sampled)
+    n_volumes = len(layout.frames) * layout.slab.n_slabs
+    return LazySlices((n_volumes * n_kept, layout.n_coils, *sampled.shape), reader.read, sampled)
 
 
 def _separate_acs(acquisitions: Acquisitions, layout: VolumeLayout) -> LazySlices | None:
@@ -107,12 +108,15 @@ def _separate_acs(acquisitions: Acquisitions, layout: VolumeLayout) -> LazySlice
     def read(index: int) -> Complex64[np.ndarray, "coil line point"]:
         return reader.read(index).reshape(layout.n_coils, *size)
 
-    return LazySlices((layout.geometry.matrix[1], layout.n_coils, *size), read)
+    return LazySlices((layout.slab.n_slabs * layout.geometry.matrix[1], layout.n_coils, *size), read)
 
 
 @dataclass
 class _PlaneReader:
-    """Reads the lines of one frame, and keeps a block of their readout positions until others are asked for."""
+    """Reads the lines of one volume, a slab of a frame.
+
+    A block of their readout positions is kept until others are asked for.
+    """
 
     acquisitions: Acquisitions
     layout: VolumeLayout
@@ -123,23 +127,23 @@ class _PlaneReader:
     _of: tuple[int, int] = (-1, -1)
 
     def read(self, index: int) -> Complex64[np.ndarray, "coil point"]:
-        frame, position = divmod(index, self.layout.geometry.matrix[1])
+        volume, position = divmod(index, self.layout.geometry.matrix[1])
         number, within = divmod(position, self._n_at_once)
-        if self._block is None or self._of != (frame, number):
+        if self._block is None or self._of != (volume, number):
             self._block = None
-            self._block, self._of = self._read_block(frame, number), (frame, number)
+            self._block, self._of = self._read_block(volume, number), (volume, number)
         return self._block[within]
 
     @property
     def _n_at_once(self) -> int:
         return max(1, BLOCK_BYTES // (8 * self.layout.n_coils * len(self.kept)))
 
-    def _read_block(self, frame: int, number: int) -> Planes:
+    def _read_block(self, volume: int, number: int) -> Planes:
         n_kept, first = self.layout.geometry.matrix[1], number * self._n_at_once
         n_positions = min(self._n_at_once, n_kept - first)
         first += self.layout.n_ro // 2 - n_kept // 2
         block = np.zeros((n_positions, self.layout.n_coils, len(self.kept)), np.complex64)
-        here = np.flatnonzero(self.points.frames == frame)
+        here = np.flatnonzero(self.points.volumes == volume)
         places = np.searchsorted(self.kept, self.points.points[here])
         samples = self.acquisitions.samples(self.points.indices[here])
         for start in range(0, len(here), LINES_AT_ONCE):
@@ -151,7 +155,7 @@ class _PlaneReader:
             profiles = to_profiles(lines)[..., first : first + n_positions]
             for place, profile in zip(places[some], profiles, strict=True):
                 block[:, :, place] += profile.T
-        n_recorded = self.points.n_recorded[frame].ravel()[self.kept]
+        n_recorded = self.points.n_recorded[volume].ravel()[self.kept]
         if (n_recorded > 1).any():
             block *= (np.sqrt(self.points.n_averages) / np.maximum(n_recorded, 1)).astype(np.float32)
         return block
@@ -166,7 +170,7 @@ def _require_agreement(acquisitions: Acquisitions, layout: VolumeLayout) -> None
     several = np.flatnonzero(n_recorded.ravel() > 1)
     from_centre = ((several // n_pe2) / n_pe - 0.5) ** 2 + ((several % n_pe2) / n_pe2 - 0.5) ** 2
     compared = np.sort(several[np.argsort(from_centre, kind="stable")[:POINTS_COMPARED]])
-    here = np.flatnonzero((image.frames == 0) & np.isin(image.points, compared))
+    here = np.flatnonzero((image.volumes == 0) & np.isin(image.points, compared))
     here = here[np.argsort(image.points[here], kind="stable")]
     recorded = recordings_of(
         acquisitions.samples(image.indices[here]),

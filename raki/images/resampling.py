@@ -40,7 +40,7 @@ def as_slices(images: Planes, scan: Scan) -> Volume:
     """Images as slices of the scan: those of a 3-D scan are planes across its readout, and become slices along it."""
     if not scan.slab:
         return images
-    planes = images.reshape(len(scan.frames), -1, *images.shape[1:])
+    planes = images.reshape(len(scan.frames) * scan.slab.n_slabs, -1, *images.shape[1:])
     return np.ascontiguousarray(planes.transpose(0, 3, 2, 1)).reshape(-1, images.shape[1], planes.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""A raw 3-D scan of the phantom: partitions of one slab, undersampled in both phase-encode directions."""
+"""A raw 3-D scan of the phantom: partitions of one slab or several, undersampled in both phase-encode directions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +42,8 @@ def simulate_volume(
     elliptical: bool = False,
     partial_fourier: tuple[float, float] = (1.0, 1.0),
     n_slices: int | None = None,
+    n_slabs: int = 1,
+    overlap: int = 0,
     noise_level: float = 0.05,
     seed: int = 0,
 ) -> None:
@@ -57,6 +59,8 @@ def simulate_volume(
         elliptical: whether the corners are left out.
         partial_fourier: of each direction, the part that is acquired.
         n_slices: of the image, about the middle of the slab; by default all (no slice oversampling).
+        n_slabs: that are excited in turn, from the feet to the head; the middle one of them has the middle of the head.
+        overlap: partitions that neighbouring slabs have in common.
         noise_level: as of `raki.simulate_scan`.
 
     Raises:
@@ -68,13 +72,19 @@ def simulate_volume(
     acquired, calibrates = sampled_points(
         (matrix, n_partitions), acceleration, shift, n_acs, elliptical=elliptical, partial_fourier=partial_fourier
     )
-    header = scan_header(1, n_coils, matrix, acceleration[0])
+    header = scan_header(n_slabs, n_coils, matrix, acceleration[0])
     _as_volume(header.encoding[0], n_partitions, partition_mm, acceleration[1], n_slices or n_partitions)
 
     def lines() -> Iterator[Batch]:
         if noise_level > 0:
             yield noise_acquisitions(mixing, 2 * matrix, rng)
-        kspace = volume_kspace(n_partitions, partition_mm, n_coils, matrix, seed)
+        for slab, middle_mm in enumerate(slab_middles_mm(n_slabs, (n_partitions - overlap) * partition_mm)):
+            for heads, samples in of_slab(middle_mm):
+                heads["idx"]["slice"] = slab
+                yield heads, samples
+
+    def of_slab(middle_mm: float) -> Iterator[Batch]:
+        kspace = volume_kspace(n_partitions, partition_mm, n_coils, matrix, seed, middle_mm)
         for partition in np.flatnonzero(acquired.any(axis=0)):
             here = np.flatnonzero(acquired[:, partition])
             samples = kspace[partition][:, here]
@@ -82,7 +92,7 @@ def simulate_volume(
             heads = axial_heads(len(here), n_coils, samples.shape[-1])
             heads["flags"] = calibrates[here, partition]
             heads["sample_time_us"] = DWELL_TIME_US
-            heads["position"][:, 2] = SLAB_MIDDLE_MM
+            heads["position"][:, 2] = middle_mm
             heads["idx"]["kspace_encode_step_1"], heads["idx"]["kspace_encode_step_2"] = here, partition
             yield heads, (samples + noise).astype(np.complex64).transpose(1, 0, 2)
 
@@ -95,14 +105,24 @@ def volume_bytes_needed(*, n_partitions: int, n_coils: int, matrix: int) -> int:
 
 
 def volume_kspace(
-    n_partitions: int, partition_mm: float, n_coils: int, matrix: int, seed: int
+    n_partitions: int,
+    partition_mm: float,
+    n_coils: int,
+    matrix: int,
+    seed: int,
+    middle_mm: float = SLAB_MIDDLE_MM,
 ) -> Complex64[np.ndarray, "pe2 coil pe ro"]:
     """Noise-free, fully sampled k-space of a slab of the head, DC at n // 2 of all axes, the readout oversampled."""
-    z_mm = SLAB_MIDDLE_MM + partition_mm * (np.arange(n_partitions) - n_partitions // 2)
+    z_mm = middle_mm + partition_mm * (np.arange(n_partitions) - n_partitions // 2)
     planes = phantom_planes(z_mm, n_coils, matrix, seed, readout_oversampling=READOUT_OVERSAMPLING)
     slices = np.stack(list(planes))
     along = np.fft.fft(np.fft.ifftshift(slices, axes=0), axis=0, norm="ortho")
     return np.fft.fftshift(along, axes=0).astype(np.complex64)
+
+
+def slab_middles_mm(n_slabs: int, distance_mm: float) -> list[float]:
+    """Where slabs lie that are so far from each other."""
+    return [SLAB_MIDDLE_MM + distance_mm * (slab - n_slabs // 2) for slab in range(n_slabs)]
 
 
 def sampled_points(

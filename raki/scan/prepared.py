@@ -9,7 +9,7 @@
     frames       integers, axes "frame counter"; attribute: counters
     sampled      bool, axes "pe"; as many are true as kspace has lines, and in the same order. Of a 3-D scan "pe pe2"
     echo         attribute: first and one past the last sample along ro that was measured; left out where all were
-    slab         n_slices and n_encoded of `raki.scan.scan.Slab`; left out where the scan is 2-D
+    slab         n_slices, n_encoded and n_slabs of `raki.scan.scan.Slab`; left out where the scan is 2-D
     groups       n_bands slices of each group that was excited at once, axes "group band"; turns, likewise, of
                  `raki.scan.SliceGroups`; left out where each was excited alone
     ghosts       offset in rad and slope in rad per pixel of each of them, axes "group band part", with those of
@@ -50,7 +50,7 @@ from raki.scan.slices import LazySlices, LinesOfSlice, Slices, lines_of_slices
 from raki.whole_file import whole_file
 
 FORMAT = "raki prepared scan"
-VERSION = 9
+VERSION = 10
 PLACE = tuple(field.name for field in fields(Place))
 
 
@@ -126,8 +126,8 @@ def _require_agreement(scan: Scan) -> None:
     agree = (
         (sampled_axes := scan.sampled.ndim) == (2 if scan.slab else 1),
         sampled_axes == 1 or (scan.sampled_by_image is None and scan.acs_lines is None),
-        scan.slab is None or (n_images == len(scan.frames) * scan.geometry.matrix[1]),
-        scan.slab is None or 0 < scan.slab.n_slices <= scan.slab.n_encoded,
+        scan.slab is None or (n_images == len(scan.frames) * scan.slab.n_slabs * scan.geometry.matrix[1]),
+        scan.slab is None or (0 < scan.slab.n_slices <= scan.slab.n_encoded and scan.slab.n_slabs > 0),
         n_images > 0 and n_images % len(scan.frames) == 0,
         0 <= first <= end <= n_pe,
         scan.echo is None or (scan.slab is None and 0 <= scan.echo[0] < scan.echo[1] <= n_ro),
@@ -163,8 +163,8 @@ def _echo(file: h5py.File) -> tuple[int, int] | None:
 def _slab(file: h5py.File) -> Slab | None:
     if "slab" not in file:
         return None
-    n_slices, n_encoded = (int(n) for n in file["slab"][:])
-    return Slab(n_slices=n_slices, n_encoded=n_encoded)
+    n_slices, n_encoded, n_slabs = (int(n) for n in file["slab"][:])
+    return Slab(n_slices=n_slices, n_encoded=n_encoded, n_slabs=n_slabs)
 
 
 def _groups(file: h5py.File) -> SliceGroups | None:
@@ -234,7 +234,7 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
     file["sampled"] = scan.sampled
     file["sampled"].attrs["axes"] = _fixed("pe pe2" if scan.slab else "pe")
     if scan.slab:
-        file["slab"] = [scan.slab.n_slices, scan.slab.n_encoded]
+        file["slab"] = [scan.slab.n_slices, scan.slab.n_encoded, scan.slab.n_slabs]
     if scan.groups:
         _write_groups(file, scan.groups)
     if scan.sampled_by_image is not None:

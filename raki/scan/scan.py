@@ -11,12 +11,15 @@ from raki.scan.slices import AcsSlices, Slices, in_memory
 
 @dataclass(frozen=True, kw_only=True)
 class Slab:
-    """The slices that a 3-D scan's partitions make, about the centre of the slab that was encoded."""
+    """The slices that a 3-D scan's partitions make, about the centre of the slab that was encoded; of each slab alike,
+    where there are several."""
 
     n_slices: int
-    """Of the image."""
+    """Of the image, in each slab."""
     n_encoded: int
     """That the encoded slab would have at their distance: more, where partitions are oversampled."""
+    n_slabs: int = 1
+    """That were excited in turn. Their slices follow each other: those of the first slab, then those of the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,8 @@ class Scan:
 
     A 3-D scan has been transformed along its readout, where the positions know nothing of each other: `kspace` has axes
     `x coil pe pe2`, a plane of both phase-encode directions for each position, `sampled` marks points of it, and
-    `acs` has axes `x coil acs_line acs_point`. Its slices are those of `slab`.
+    `acs` has axes `x coil acs_line acs_point`. Its slices are those of `slab`. Where there are several slabs, the first
+    axis counts the positions of the first slab, then those of the next, frame by frame.
 
     Brau et al. 2008, Magn Reson Med 59:382-395, doi:10.1002/mrm.21481 (hybrid space).
 
@@ -73,7 +77,7 @@ class Scan:
         """Slices of one frame."""
         if self.groups:
             return self.groups.n_slices
-        return self.slab.n_slices if self.slab else len(self.kspace) // len(self.frames)
+        return self.slab.n_slabs * self.slab.n_slices if self.slab else len(self.kspace) // len(self.frames)
 
     def lines_of(self, image: int) -> LineMask | PointMask:
         """The lines that were acquired of an image."""

@@ -138,3 +138,43 @@ def test_points_at_random_are_refused_before_anything_is_filled(raw, tmp_path):
     write_prepared(other, tmp_path / "random.h5")
     with open_prepared(tmp_path / "random.h5") as prepared, pytest.raises(UnsupportedScan, match="compressed sensing"):
         reconstruct(prepared, device="cpu")
+
+
+N_SLABS, OVERLAP = 3, 4
+
+
+@pytest.fixture(scope="module")
+def slabs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("slabs") / "tof.h5"
+    simulate_volume(path, **SIZE, acceleration=(2, 1), n_acs=8, n_slabs=N_SLABS, overlap=OVERLAP, noise_level=0.0)
+    return path
+
+
+def test_each_slab_is_reconstructed_as_if_it_were_alone(slabs, raw, tmp_path):
+    """The middle one of three is the slab that a scan of one has."""
+    alone = tmp_path / "alone.h5"
+    simulate_volume(alone, **SIZE, acceleration=(2, 1), n_acs=8, noise_level=0.0)
+    together, one = (reconstruct(preprocess(read_scan(path)), method="grappa", device="cpu") for path in (slabs, alone))
+    assert together.result.shape == (N_SLABS * PARTITIONS, N, N)
+    np.testing.assert_array_equal(together.result[PARTITIONS : 2 * PARTITIONS], one.result)
+    assert together.scan.n_slices == N_SLABS * PARTITIONS
+    assert "3 slabs, which overlap by 8 mm" in " ".join(together.scan.remarks)
+
+
+def test_what_slabs_have_in_common_lies_in_one_place_and_looks_alike(slabs):
+    scan = preprocess(read_scan(slabs))
+    images = reconstruct(scan, method="grappa", device="cpu").result
+    z_mm = [scan.geometry.place_of(n, scan.n_slices).position_mm[2] for n in range(scan.n_slices)]
+    assert z_mm[PARTITIONS : PARTITIONS + OVERLAP] == pytest.approx(z_mm[PARTITIONS - OVERLAP : PARTITIONS])
+    last, first = images[PARTITIONS - OVERLAP : PARTITIONS], images[PARTITIONS : PARTITIONS + OVERLAP]
+    assert error(first, last) < 0.5 * error(first, images[:OVERLAP])
+
+
+def test_slabs_come_back_from_the_prepared_file_and_lie_in_nifti_files_of_their_own(slabs, tmp_path):
+    prepare([slabs], tmp_path / "prepared.h5")
+    with open_prepared(tmp_path / "prepared.h5") as prepared:
+        assert (prepared.slab.n_slabs, prepared.n_slices) == (N_SLABS, N_SLABS * PARTITIONS)
+    ran = CliRunner().invoke(app, ["reconstruct", str(slabs), "-o", str(tmp_path / "out"), "--method", "grappa"])
+    assert ran.exit_code == 0, ran.output
+    files = sorted(path.name for path in (tmp_path / "out").glob("image*.nii.gz"))
+    assert files == ["image-1.nii.gz", "image-2.nii.gz", "image-3.nii.gz"]

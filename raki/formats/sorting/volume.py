@@ -2,24 +2,22 @@
 
 from dataclasses import dataclass
 
-import ismrmrd
 import numpy as np
 from ismrmrd import xsd
 from jaxtyping import Float64, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats.sorting.lines import frames_of, number_of_coils, require_supported_lines
+from raki.formats.sorting.lines import frames_of, number_of_coils
 from raki.formats.sorting.marks import NOT_IMAGE, acquired_apart, has_flag
 from raki.formats.sorting.placement import image_geometry
 from raki.formats.sorting.places import first_samples
+from raki.formats.sorting.slabs import in_one_row, slabs_of
 from raki.scan import Frame, Geometry, Slab
 from raki.scan.arrays import PointMask
 from raki.scan.header import centre_line, centre_partition, field_of_view_mm, matrix_size
 
 # Far more than any interpolation.
 MOST_SLICES_PER_PARTITION = 8
-# Of unit vectors, and of positions: less is rounding, or a correction that no image shows.
-SAME_AXES, SAME_PLACE_MM = 0.01, 1.0
 # The centre of k-space over other partitions, in energy. Of the simulated head it is 40 and more, of slices 1 to 2.
 LEAST_CONTRAST = 3.0
 
@@ -28,15 +26,16 @@ OfEachLine = Int[np.ndarray, " line"]
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """Where some acquisitions belong: for each of them its frame, its point and its first sample."""
+    """Where some acquisitions belong: for each of them its volume, its point and its first sample."""
 
     indices: OfEachLine
     """Of the acquisitions in the file."""
-    frames: OfEachLine
+    volumes: OfEachLine
+    """A slab of a frame: those of the first frame are counted first."""
     points: OfEachLine
     """In the flattened plane `pe pe2`."""
     first_samples: OfEachLine
-    n_recorded: Int[np.ndarray, "frame pe pe2"]
+    n_recorded: Int[np.ndarray, "volume pe pe2"]
     """How often each point was recorded; averages are more than one."""
 
     @property
@@ -86,12 +85,14 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
     apart = acquired_apart(heads, encoding)
     image = np.flatnonzero(is_image & ~apart)
     frames, frame_of = frames_of(heads[image])
-    found = _points(heads, image, frame_of, len(frames), encoding)
+    slabs, slab_of = slabs_of(heads[image])
+    found = _points(heads, image, frame_of * len(slabs) + slab_of, len(frames) * len(slabs), encoding)
     frames, found, about_frames = _whole_frames(frames, found)
     acs, block = None, (0, 0, 0, 0)
     if apart.any():
-        acs, block = _calibration(heads, np.flatnonzero(apart), encoding)
-    geometry, slab = _geometry(heads[image[:1]], encoding)
+        acs, block = _calibration(heads, np.flatnonzero(apart), slabs, encoding)
+    firsts = [image[int(np.argmax(slab_of == number))] for number in range(len(slabs))]
+    geometry, slab, about_slabs = _geometry(heads[firsts], encoding)
     return VolumeLayout(
         n_coils=number_of_coils(heads[is_image]),
         n_ro=matrix_size(encoding.encodedSpace)[0],
@@ -102,7 +103,7 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
         block=block,
         geometry=geometry,
         slab=slab,
-        remarks=(*about_frames, *_about_reach(found.n_recorded[0] > 0, encoding)),
+        remarks=(*about_slabs, *about_frames, *_about_reach(found.n_recorded[0] > 0, encoding)),
     )
 
 
@@ -140,33 +141,8 @@ def about_partitions(
     )
 
 
-def require_one_slab(lines: np.ndarray, encoding: xsd.encodingType) -> None:
-    """Raises UnsupportedScan or DamagedScan where the lines are not of one slab that raki can sort."""
-    require_supported_lines(lines)
-    n_slabs = len(np.unique(lines["idx"]["slice"]))
-    if n_slabs > 1:
-        raise UnsupportedScan(
-            f"the scan has {n_slabs} slabs of partitions; raki reconstructs 3-D scans of one slab: split the scan"
-        )
-    trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
-    if trajectory == "epi" or has_flag(lines, ismrmrd.ACQ_IS_REVERSE).any():
-        raise UnsupportedScan(
-            "the scan is 3-D and its lines are read in both directions (3-D EPI); raki reconstructs 3-D scans whose "
-            "lines all have one, and EPI in 2-D"
-        )
-    directions = np.stack([lines[name].astype(float) for name in ("read_dir", "phase_dir", "slice_dir")])
-    positions_mm = lines["position"].astype(float)
-    if not np.isfinite(directions).all() or not np.isfinite(positions_mm).all():
-        raise DamagedScan("a line has no position, or no direction; raki needs both as numbers: export the scan again")
-    if np.ptp(directions, axis=1).max() > SAME_AXES or np.ptp(positions_mm, axis=0).max() > SAME_PLACE_MM:
-        raise UnsupportedScan(
-            "the slab moves while it is measured (positions or directions of its lines differ); raki needs one place "
-            "for all of a 3-D scan: switch prospective motion correction's head off, or split the scan"
-        )
-
-
 def _points(
-    heads: np.ndarray, indices: OfEachLine, frames: OfEachLine, n_frames: int, encoding: xsd.encodingType
+    heads: np.ndarray, indices: OfEachLine, volumes: OfEachLine, n_volumes: int, encoding: xsd.encodingType
 ) -> Points:
     n_ro, n_pe, n_pe2 = matrix_size(encoding.encodedSpace)
     lines = heads["idx"]["kspace_encode_step_1"][indices].astype(int) - centre_line(encoding) + n_pe // 2
@@ -177,11 +153,11 @@ def _points(
                 f"{name} {found.min()} to {found.max()} were found, the header announces 0 to {n - 1}; matrix, centre "
                 "and counters must agree: convert the scan again"
             )
-    n_recorded = np.zeros((n_frames, n_pe, n_pe2), int)
-    np.add.at(n_recorded, (frames, lines, partitions), 1)
+    n_recorded = np.zeros((n_volumes, n_pe, n_pe2), int)
+    np.add.at(n_recorded, (volumes, lines, partitions), 1)
     return Points(
         indices=indices,
-        frames=frames,
+        volumes=volumes,
         points=lines * n_pe2 + partitions,
         first_samples=first_samples(heads[indices], n_ro),
         n_recorded=n_recorded,
@@ -189,45 +165,59 @@ def _points(
 
 
 def _whole_frames(frames: tuple[Frame, ...], found: Points) -> tuple[tuple[Frame, ...], Points, tuple[str, ...]]:
-    """Without the last frame where it was stopped; refuses frames that sample different points."""
+    """Without the last frame where it was stopped; refuses frames, or slabs, that sample different points."""
     acquired = found.n_recorded > 0
-    same = np.array([(of_frame == acquired[0]).all() for of_frame in acquired])
+    n_slabs = len(acquired) // len(frames)
+    same = (acquired == acquired[0]).all(axis=(1, 2)).reshape(len(frames), n_slabs)
     if same.all():
         return frames, found, ()
-    is_part = (acquired[-1] & ~acquired[0]).sum() == 0
-    if not same[:-1].all() or not is_part:
+    if not same[0].all():
         raise UnsupportedScan(
-            f"{int((~same).sum())} of {len(frames)} frames sample other points than the first; raki needs the same of "
-            "each frame of a 3-D scan: split the scan"
+            f"{int((~same[0]).sum())} of {n_slabs} slabs sample other points than the first; raki needs the same of "
+            "each slab of a 3-D scan: split the scan"
         )
-    kept = found.frames < len(frames) - 1
+    of_last = acquired[-n_slabs:]
+    if not same[:-1].all() or (of_last & ~acquired[0]).any():
+        n_others = int((~same.all(axis=1)).sum())
+        raise UnsupportedScan(
+            f"{n_others} of {len(frames)} frames sample other points than the first; raki needs the same of each "
+            "frame of a 3-D scan: split the scan"
+        )
+    kept = found.volumes < (len(frames) - 1) * n_slabs
     rest = Points(
         indices=found.indices[kept],
-        frames=found.frames[kept],
+        volumes=found.volumes[kept],
         points=found.points[kept],
         first_samples=found.first_samples[kept],
-        n_recorded=found.n_recorded[:-1],
+        n_recorded=found.n_recorded[:-n_slabs],
     )
-    n_found, n_whole = int(acquired[-1].sum()), int(acquired[0].sum())
+    n_found, n_whole = int(of_last.sum()), n_slabs * int(acquired[0].sum())
     said = f"The last of {len(frames)} frames was left out: it has {n_found} of {n_whole} lines, the scan was stopped."
     return frames[:-1], rest, (said,)
 
 
 def _calibration(
-    heads: np.ndarray, indices: OfEachLine, encoding: xsd.encodingType
+    heads: np.ndarray, indices: OfEachLine, slabs: Int[np.ndarray, " slab"], encoding: xsd.encodingType
 ) -> tuple[Points, tuple[int, int, int, int]]:
-    """The first frame of a calibration scan, and the rectangle that it fills."""
+    """The first frame of a calibration scan, and the rectangle that it fills, of each slab."""
     _, frame_of = frames_of(heads[indices])
     first = indices[frame_of == 0]
-    points = _points(heads, first, np.zeros(len(first), int), 1, encoding)
-    acquired = points.n_recorded[0] > 0
-    lines, columns = np.flatnonzero(acquired.any(axis=1)), np.flatnonzero(acquired.any(axis=0))
-    block = int(lines[0]), int(lines[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    n_missing = int((~acquired[block[0] : block[1], block[2] : block[3]]).sum())
-    if n_missing:
+    numbers, slab_of = slabs_of(heads[first])
+    if not np.array_equal(numbers, slabs):
         raise UnsupportedScan(
-            f"{n_missing} of the {block[1] - block[0]} x {block[3] - block[2]} points of the calibration scan are "
-            "missing; raki needs a block of all points: take one that is fully sampled"
+            f"the calibration scan has {len(numbers)} slabs and the image {len(slabs)}, or they are counted otherwise; "
+            "raki needs one of each slab: take a calibration scan of the same slabs"
+        )
+    points = _points(heads, first, slab_of, len(slabs), encoding)
+    acquired = points.n_recorded > 0
+    lines, columns = (np.flatnonzero(acquired.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    block = int(lines[0]), int(lines[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    n_missing = int((~acquired[:, block[0] : block[1], block[2] : block[3]]).sum())
+    if n_missing:
+        of_each = " of each slab" if len(slabs) > 1 else ""
+        raise UnsupportedScan(
+            f"{n_missing} of the {block[1] - block[0]} x {block[3] - block[2]} points{of_each} of the calibration "
+            "scan are missing; raki needs a block of all points: take one that is fully sampled"
         )
     return points, block
 
@@ -264,13 +254,18 @@ def _about_reach(acquired: PointMask, encoding: xsd.encodingType) -> tuple[str, 
     return tuple(said)
 
 
-def _geometry(heads: np.ndarray, encoding: xsd.encodingType) -> tuple[Geometry, Slab]:
-    """Slices about the centre of the slab, as many and as thick as the header has them."""
-    in_plane = image_geometry(heads, encoding)
+def _geometry(heads: np.ndarray, encoding: xsd.encodingType) -> tuple[Geometry, Slab, tuple[str, ...]]:
+    """Slices about the centre of each slab, as many and as thick as the header has them; heads of a line of each."""
+    slab = _slab(encoding, n_slabs=len(heads))
+    each = [_of_slab(heads[number : number + 1], encoding, slab) for number in range(len(heads))]
+    geometry, said = in_one_row(each, slab)
+    return geometry, slab, said
+
+
+def _slab(encoding: xsd.encodingType, *, n_slabs: int) -> Slab:
     _, _, n_partitions = matrix_size(encoding.encodedSpace)
     _, _, n_slices = matrix_size(encoding.reconSpace)
-    encoded_mm, slab_mm = field_of_view_mm(encoding.encodedSpace)[2], field_of_view_mm(encoding.reconSpace)[2]
-    encoded_mm, slab_mm = encoded_mm or slab_mm or float(n_partitions), slab_mm or encoded_mm or float(n_partitions)
+    encoded_mm, slab_mm = _thickness_mm(encoding), field_of_view_mm(encoding.reconSpace)[2] or _thickness_mm(encoding)
     if n_slices == 1:  # converters leave it unset
         n_slices = max(1, round(n_partitions * slab_mm / encoded_mm))
     n_encoded = max(1, round(n_slices * encoded_mm / slab_mm))
@@ -279,10 +274,21 @@ def _geometry(heads: np.ndarray, encoding: xsd.encodingType) -> tuple[Geometry, 
             f"the header asks for {n_slices} slices over {slab_mm:g} mm of {n_partitions} partitions over "
             f"{encoded_mm:g} mm; raki shows what was encoded and no more: correct the header's reconSpace"
         )
-    spacing_mm = encoded_mm / n_encoded
+    return Slab(n_slices=n_slices, n_encoded=n_encoded, n_slabs=n_slabs)
+
+
+def _thickness_mm(encoding: xsd.encodingType) -> float:
+    """Of the slab that was encoded; 1 mm for each partition where nothing tells."""
+    known_mm = field_of_view_mm(encoding.encodedSpace)[2] or field_of_view_mm(encoding.reconSpace)[2]
+    return known_mm or float(matrix_size(encoding.encodedSpace)[2])
+
+
+def _of_slab(head: np.ndarray, encoding: xsd.encodingType, slab: Slab) -> Geometry:
+    in_plane = image_geometry(head, encoding)
+    spacing_mm = _thickness_mm(encoding) / slab.n_encoded
     direction = np.array(in_plane.slice_direction)
-    x, y, z = (float(value) for value in np.array(in_plane.position_mm) - direction * spacing_mm * (n_slices // 2))
-    geometry = Geometry(
+    x, y, z = (float(value) for value in np.array(in_plane.position_mm) - direction * spacing_mm * (slab.n_slices // 2))
+    return Geometry(
         fov_mm=(in_plane.fov_mm[0], in_plane.fov_mm[1], spacing_mm),
         matrix=in_plane.matrix,
         phase_oversampling=in_plane.phase_oversampling,
@@ -293,4 +299,3 @@ def _geometry(heads: np.ndarray, encoding: xsd.encodingType) -> tuple[Geometry, 
         position_mm=(x, y, z),
         is_oriented=in_plane.is_oriented,
     )
-    return geometry, Slab(n_slices=n_slices, n_encoded=n_encoded)

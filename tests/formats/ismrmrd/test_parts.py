@@ -47,7 +47,7 @@ def test_partitions_that_the_header_doesnt_announce_are_refused(edit):
     def count(acquisitions):
         acquisitions["head"]["idx"]["kspace_encode_step_2"][-3:] = 1
 
-    with pytest.raises(UnsupportedScan, match="2 slabs of partitions"):
+    with pytest.raises(DamagedScan, match="partitions 0 to 1 were found, the header announces 0 to 0"):
         read_scan(edit(count))
 
 

@@ -22,6 +22,7 @@ from tests.formats.sorting.recordings import InMemory
 N, PARTITIONS, COILS = 32, 12, 4
 NO_NOISE = {"n_partitions": PARTITIONS, "n_coils": COILS, "matrix": N, "noise_level": 0.0}
 CALIBRATION = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+BOTH = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,11 @@ def move(heads):
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"heads": lambda h: h["idx"]["slice"].__setitem__(slice(10, None), 1)}, UnsupportedScan, "2 slabs"),
+        (
+            {"heads": lambda h: h["idx"]["slice"].__setitem__(slice(10, None), 1)},
+            UnsupportedScan,
+            "1 of 2 slabs sample other points than the first",
+        ),
         ({"heads": move}, UnsupportedScan, "the slab moves"),
         ({"heads": turn}, UnsupportedScan, "the slab moves"),
         (
@@ -238,3 +243,60 @@ def test_points_at_random_are_sorted_and_refused_where_they_are_to_be_filled(sim
         whole.heads["idx"]["kspace_encode_step_2"] == PARTITIONS // 2
     )
     assert sorted_scan(changed(whole, kept=lambda _: kept | centre)).sampled.mean() == pytest.approx(0.4, abs=0.05)
+
+
+SLABS = {"acceleration": (2, 1), "n_acs": 8, "n_slabs": 2, "overlap": 2}
+
+
+def test_slabs_follow_each_other_as_they_lie_however_they_are_counted(simulated):
+    def count_down(heads):
+        heads["idx"]["slice"] = 1 - heads["idx"]["slice"]
+
+    scan, turned = (sorted_scan(each) for each in (simulated(**SLABS), changed(simulated(**SLABS), heads=count_down)))
+    np.testing.assert_array_equal(turned.in_memory().kspace, scan.in_memory().kspace)
+    assert turned.geometry == scan.geometry
+    assert len(scan.kspace) == 2 * N
+
+
+def test_each_slab_of_each_frame_is_in_its_place(simulated):
+    one = simulated(**SLABS)
+    again = one.heads.copy()
+    again["idx"]["repetition"] = 1
+    twice = InMemory(
+        one.header_xml, np.concatenate([one.heads, again]), [*one.lines, *(2 * line for line in one.lines)]
+    )
+    scan, single = sorted_scan(twice).in_memory(), sorted_scan(one).in_memory()
+    assert (len(scan.frames), scan.n_slices) == (2, 2 * PARTITIONS)
+    np.testing.assert_allclose(scan.kspace[: 2 * N], single.kspace)
+    np.testing.assert_allclose(scan.kspace[2 * N :], 2 * single.kspace)
+
+
+def test_a_slab_has_a_calibration_of_its_own(simulated):
+    """A scan apart, of the same points: each slab is calibrated by itself, not by the first one's."""
+    embedded = simulated(**SLABS)
+    calibrates = (embedded.heads["flags"] & (CALIBRATION | BOTH)) > 0
+    apart = embedded.heads[calibrates].copy()
+    apart["flags"], apart["idx"]["repetition"] = CALIBRATION, 0
+    kept = (embedded.heads["flags"] & CALIBRATION) == 0
+    heads = np.concatenate([apart, embedded.heads[kept]])
+    lines = [embedded.lines[n] for n in (*np.flatnonzero(calibrates), *np.flatnonzero(kept))]
+    scan = sorted_scan(InMemory(embedded.header_xml, heads, lines)).in_memory()
+    truth = sorted_scan(embedded).in_memory().kspace
+    assert scan.acs.shape[0] == 2 * N
+    block = scan.acs.shape[2:]
+    first, left = N // 2 - block[0] // 2, PARTITIONS // 2 - block[1] // 2
+    np.testing.assert_allclose(scan.acs, truth[:, :, first : first + block[0], left : left + block[1]], atol=1e-6)
+
+
+def test_a_calibration_scan_of_one_slab_is_refused_for_two(simulated):
+    embedded = simulated(**SLABS)
+    flags = embedded.heads["flags"]
+    calibrates = ((flags & (CALIBRATION | BOTH)) > 0) & (embedded.heads["idx"]["slice"] == 0)
+    apart = embedded.heads[calibrates].copy()
+    apart["flags"] = CALIBRATION
+    kept = (flags & CALIBRATION) == 0
+    heads = np.concatenate([apart, embedded.heads[kept]])
+    heads["flags"][len(apart) :] &= ~BOTH
+    lines = [embedded.lines[n] for n in (*np.flatnonzero(calibrates), *np.flatnonzero(kept))]
+    with pytest.raises(UnsupportedScan, match="calibration scan has 1 slabs and the image 2"):
+        sorted_scan(InMemory(embedded.header_xml, heads, lines))
