@@ -24,6 +24,7 @@ from benchmarks.scaling import scaling
 from benchmarks.speed import speed
 from benchmarks.startup import startup
 from benchmarks.throughput import throughput
+from benchmarks.volumes import volumes
 from raki.errors import RakiError
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app = typer.Typer(
 for command in (
     quality,
     planes,
+    volumes,
     multiband,
     partial_fourier,
     features,

@@ -1,8 +1,9 @@
 """BART as an opponent: ESPIRiT maps and parallel imaging with a regularised image, by the program `bart`.
 
 The program reads and writes pairs of files: a text `.hdr` with sixteen dimensions, of which readout, phase-encode and
-coils are the first, second and fourth, and a `.cfl` of complex64 with the first dimension running fastest, as it does
-in an array with axes coil, pe, ro. Both sides have DC at `n // 2` and unitary transforms.
+coils are the first, second and fourth, partitions of a 3-D scan the third, and a `.cfl` of complex64 with the first
+dimension running fastest, as it does in an array with axes coil, (pe2,) pe, ro. Both sides have DC at `n // 2` and
+unitary transforms.
 
 Uecker et al. 2015, Proc ISMRM 23:2486; Uecker et al. 2014, Magn Reson Med 71:990-1001, doi:10.1002/mrm.24751 (the
 maps); Lustig et al. 2007, Magn Reson Med 58:1182-1195, doi:10.1002/mrm.21391 (sparse in wavelets).
@@ -14,10 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from jaxtyping import Complex64
-
-from raki.scan.fourier import to_kspace
 
 # Weights of the regularisation where BART has scaled the data, as it does by itself.
 L2_WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1)
@@ -36,21 +34,21 @@ def l2(weight: float) -> tuple[str, ...]:
     return ("-l2", f"-r{weight}")
 
 
-def l1(weight: float) -> tuple[str, ...]:
-    """Options of `bart pics`: L1 norm of a wavelet transform over readout and phase-encode (flags 3), by FISTA."""
-    return ("-e", "-R", f"W:3:0:{weight}")
+def l1(weight: float, *, n_axes: int = 2) -> tuple[str, ...]:
+    """Options of `bart pics`: L1 norm of a wavelet transform over the image's 2 or 3 axes (flags 3, 7), by FISTA."""
+    return ("-e", "-R", f"W:{2**n_axes - 1}:0:{weight}")
 
 
 def bart_kspace(
-    measured: Complex64[np.ndarray, "coil pe ro"], regularisation: tuple[str, ...]
-) -> Complex64[np.ndarray, "coil pe ro"]:
+    measured: Complex64[np.ndarray, "coil *pe ro"], regularisation: tuple[str, ...]
+) -> Complex64[np.ndarray, "coil *pe ro"]:
     """The k-space of the coil images that BART's maps and image say; acquired samples aren't put back.
 
     One set of maps by `bart ecalib` with its defaults from the fully sampled centre, which it finds by itself. Its crop
     leaves what lies outside the object black: without it, errors inside are larger.
 
     Args:
-        measured: zero-filled, with a fully sampled centre.
+        measured: zero-filled, with a fully sampled centre; of a slice, or of a volume with partitions before its lines.
         regularisation: options of `bart pics`, as `l1` and `l2` give them.
 
     Raises:
@@ -63,16 +61,18 @@ def bart_kspace(
         _bart("ecalib", "-m1", kspace, maps)
         _bart("pics", "-S", f"-i{N_ITERATIONS}", *regularisation, kspace, maps, image)
         coil_images = _read_cfl(maps, measured.shape) * _read_cfl(image, measured.shape[1:])
-    return to_kspace(torch.from_numpy(scale * coil_images)).numpy()
+    axes = tuple(range(1, measured.ndim))
+    spectra = np.fft.fftn(np.fft.ifftshift(scale * coil_images, axes=axes), axes=axes, norm="ortho")
+    return np.fft.fftshift(spectra, axes=axes).astype(np.complex64)
 
 
 def _bart(*arguments: str | Path) -> None:
     subprocess.run(["bart", *arguments], check=True, capture_output=True)
 
 
-def _write_cfl(path: Path, array: Complex64[np.ndarray, "coil pe ro"]) -> None:
-    n_coils, n_pe, n_ro = array.shape
-    dimensions = [n_ro, n_pe, 1, n_coils, *[1] * 12]
+def _write_cfl(path: Path, array: Complex64[np.ndarray, "coil *pe ro"]) -> None:
+    n_coils, *n_partitions, n_pe, n_ro = array.shape
+    dimensions = [n_ro, n_pe, *(n_partitions or [1]), n_coils, *[1] * 12]
     path.with_suffix(".hdr").write_text(f"# Dimensions\n{' '.join(map(str, dimensions))}\n")
     array.astype("<c8").tofile(path.with_suffix(".cfl"))
 

@@ -18,6 +18,7 @@ from raki.formats.sorting.marks import NOT_IMAGE, grouped, has_flag
 from raki.formats.sorting.phase import aligned
 from raki.formats.sorting.places import Lines, measured_samples
 from raki.formats.sorting.selection import OneAfterAnother
+from raki.formats.sorting.timing import frame_step
 from raki.formats.sorting.understanding import understand
 from raki.formats.sorting.volume import is_volume
 from raki.formats.volume_reader import sorted_volume
@@ -67,6 +68,7 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
     heads = acquisitions.heads
     layout = lay_out(heads, encoding)
     _require_filled(heads[is_image], layout)
+    step_s, about_steps = frame_step(heads, is_image, layout.frames, header)
     return Scan(
         kspace=_slices(acquisitions, layout, understood.series),
         sampled=layout.sampled,
@@ -80,6 +82,7 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
         geometry=layout.geometry,
         header_xml=acquisitions.header_xml,
         frames=layout.frames,
+        frame_step_s=step_s,
         remarks=(
             *beside,
             *encoded.remarks,
@@ -89,6 +92,7 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
             *about_slices,
             *understood.remarks,
             *layout.remarks,
+            *about_steps,
             *_about_direction(layout.geometry, heads[is_image]),
             *_about_thickness(layout.geometry, layout.shape[0] // len(layout.frames)),
         ),

@@ -16,6 +16,7 @@ from raki.formats.sorting.marks import NOT_IMAGE, acquired_apart, has_flag
 from raki.formats.sorting.measuring import measure
 from raki.formats.sorting.selection import Selected
 from raki.formats.sorting.slabs import require_slabs
+from raki.formats.sorting.timing import frame_step
 from raki.formats.sorting.volume import (
     Points,
     VolumeLayout,
@@ -23,6 +24,7 @@ from raki.formats.sorting.volume import (
     lay_out_volume,
 )
 from raki.scan import LazySlices, Scan, to_profiles
+from raki.scan.header import parse_header
 
 # Of one block: the file is read once for each.
 BLOCK_BYTES = 768 << 20
@@ -65,6 +67,8 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
     layout = lay_out_volume(alive.heads, encoding)
     _require_agreement(alive, layout)
     sampled = layout.sampled
+    header = parse_header(acquisitions.header_xml)
+    step_s, about_steps = frame_step(alive.heads, is_image, layout.frames, header)
     return Scan(
         kspace=_planes(alive, layout, layout.image, sampled),
         sampled=sampled,
@@ -77,6 +81,7 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
         header_xml=acquisitions.header_xml,
         slab=layout.slab,
         frames=layout.frames,
+        frame_step_s=step_s,
         remarks=(
             *remarks,
             *(about_zeros if n_zeros else ()),
@@ -85,6 +90,7 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
             *about_header,
             *about_centre,
             *layout.remarks,
+            *about_steps,
         ),
     )
 

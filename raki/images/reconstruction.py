@@ -306,6 +306,7 @@ def _summary(scan: Scan, filled: FillReport) -> ScanSummary:
     return ScanSummary(
         n_slices=scan.n_slices,
         frames=scan.frames,
+        frame_step_s=scan.frame_step_s,
         n_coils=n_coils,
         n_ro=n_ro,
         sampled=np.asarray(scan.sampled.any(axis=1)) if scan.slab else scan.lines_of(0),

@@ -22,6 +22,8 @@ class ScanSummary:
     """Of one frame."""
     frames: tuple[Frame, ...]
     """Images have the slices of the first frame, then those of the next."""
+    frame_step_s: float | None = None
+    """Seconds from one frame to the next; None where they are no even series, or nothing tells."""
     n_coils: int
     n_ro: int
     sampled: LineMask

@@ -127,7 +127,9 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
     )
     short_unit = "noise SD of one coil" if scan.prewhitened else "arbitrary unit"
     description = f"{made_by}; unit: {short_unit}"[:79]
-    niftis = write_niftis(result, nifti, geometry=geometry, frames=scan.frames, description=description)
+    niftis = write_niftis(
+        result, nifti, geometry=geometry, frames=scan.frames, frame_step_s=scan.frame_step_s, description=description
+    )
     tables = []
     if len(niftis) == 1:
         tables = write_gradient_table(scan.header_xml, nifti, geometry=geometry, frames=scan.frames)

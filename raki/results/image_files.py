@@ -85,7 +85,13 @@ def ismrmrd_images(
 
 
 def write_niftis(
-    volume: Volume, path: Path, *, geometry: Geometry, frames: tuple[Frame, ...] = ONE_FRAME, description: str
+    volume: Volume,
+    path: Path,
+    *,
+    geometry: Geometry,
+    frames: tuple[Frame, ...] = ONE_FRAME,
+    frame_step_s: float | None = None,
+    description: str,
 ) -> list[Path]:
     """`NAME.nii.gz`, or where slices lie on several grids `NAME-1.nii.gz` and so on, one for each, in their order.
 
@@ -104,19 +110,28 @@ def write_niftis(
     for number, (slices, grid) in enumerate(stacks, 1):
         stack_path = path if len(stacks) == 1 else path.with_name(f"{name}-{number}.nii.gz")
         pixels = by_frame[:, slices].reshape(-1, *volume.shape[1:])
-        write_nifti(pixels, stack_path, geometry=grid, frames=frames, description=description)
+        write_nifti(
+            pixels, stack_path, geometry=grid, frames=frames, frame_step_s=frame_step_s, description=description
+        )
         written.append(stack_path)
     return written
 
 
 def write_nifti(
-    volume: Volume, path: Path, *, geometry: Geometry, frames: tuple[Frame, ...] = ONE_FRAME, description: str
+    volume: Volume,
+    path: Path,
+    *,
+    geometry: Geometry,
+    frames: tuple[Frame, ...] = ONE_FRAME,
+    frame_step_s: float | None = None,
+    description: str,
 ) -> None:
     """NIfTI-1 of slices on an even grid. `description`: at most 79 characters.
 
     Axes are readout, phase-encode, slice; mm, scanner coordinates.
 
-    Where there are several frames, they are the fourth axis, of no unit: they need not be of different times.
+    Where there are several frames, they are the fourth axis: in seconds where `frame_step_s` is known, else of no unit,
+    for they need not be of different times.
 
     Raises:
         ValueError: a pixel is not finite, the frames have not the same number of slices, or the description is too long
@@ -132,6 +147,9 @@ def write_nifti(
     pixels = (by_frame if len(frames) > 1 else by_frame[0]).T
     image = nibabel.Nifti1Image(np.ascontiguousarray(pixels), affine)
     image.header.set_xyzt_units("mm")
+    if len(frames) > 1 and frame_step_s is not None:
+        image.header.set_xyzt_units("mm", "sec")
+        image.header.set_zooms((*image.header.get_zooms()[:3], frame_step_s))
     image.header["descrip"] = description.encode()
     # NIfTI-1, nifti1.h: "scanner" says where it lies in the patient, "aligned" leaves open to what.
     code = "scanner" if geometry.is_oriented else "aligned"

@@ -10,12 +10,12 @@ Keys, all always there; `null` where nothing is known:
     method_from          package and version that bring the method: raki-mri, or whoever adds it as a plug-in
     options              null, or method, combine, coils (0: all), seed and maps as they were asked for, each with its
                          value and set_by: default, deployment, raki.toml or command line
-    scan                 n_slices (of one frame), frames (contrast, phase, repetition and set of each), n_coils,
-                         n_phase_encode, n_readout, n_acquired_lines, encoded_lines [first, one past the last; none
-                         beyond was meant to be acquired], acceleration, net_acceleration, acs_lines [first, one
-                         past the last], n_acs_lines_apart (acquired apart from the image), prewhitened,
-                         image_matrix [phase-encode, readout], fov_mm [readout, phase-encode, slice],
-                         phase_oversampling
+    scan                 n_slices (of one frame), frames (contrast, phase, repetition and set of each), frame_step_s
+                         (null where nothing tells), n_coils, n_phase_encode, n_readout, n_acquired_lines,
+                         encoded_lines [first, one past the last; none beyond was meant to be acquired], acceleration,
+                         net_acceleration, acs_lines [first, one past the last], n_acs_lines_apart (acquired apart
+                         from the image), prewhitened, image_matrix [phase-encode, readout], fov_mm [readout,
+                         phase-encode, slice], phase_oversampling
     unit                 of a pixel's value
     combination          of the coils: rss or adaptive
     n_virtual_coils      null, or how many the coils were compressed to before filling
@@ -137,6 +137,7 @@ def _scan(scan: ScanSummary) -> dict[str, Any]:
     return {
         "n_slices": scan.n_slices,
         "frames": [asdict(frame) for frame in scan.frames],
+        "frame_step_s": scan.frame_step_s,
         "n_coils": scan.n_coils,
         "n_phase_encode": scan.sampled.size,
         "n_readout": scan.n_ro,

@@ -6,7 +6,8 @@
                  "slice coil line ro", dc (the centre's index along ro), unit. Of a 3-D scan the acquired points of each
                  readout position, axes "x coil point"
     acs          calibration lines that were acquired apart, likewise; left out where there are none
-    frames       integers, axes "frame counter"; attribute: counters
+    frames       integers, axes "frame counter"; attributes: counters, and step_s, seconds from each to the next,
+                 left out where nothing tells
     sampled      bool, axes "pe"; as many are true as kspace has lines, and in the same order. Of a 3-D scan "pe pe2"
     echo         attribute: first and one past the last sample along ro that was measured; left out where all were
     slab         n_slices, n_encoded and n_slabs of `raki.scan.scan.Slab`; left out where the scan is 2-D
@@ -112,6 +113,7 @@ def _read(file: h5py.File) -> Scan:
         remarks=tuple(map(str, json.loads(_text(file["remarks"])))),
         slab=_slab(file),
         groups=_groups(file),
+        frame_step_s=float(_attribute(file["frames"], "step_s")) if "step_s" in file["frames"].attrs else None,
         frames=tuple(Frame(**dict(zip(COUNTERS, map(int, counters), strict=True))) for counters in file["frames"][:]),
     )
     _require_agreement(scan)
@@ -143,7 +145,7 @@ def _require_agreement(scan: Scan) -> None:
         raise ValueError("parts of the prepared scan contradict each other")
 
 
-def _attribute(of: h5py.Group, name: str) -> Any:
+def _attribute(of: h5py.Group | h5py.Dataset, name: str) -> Any:
     if of.attrs.get_id(name).dtype.hasobject:
         raise _of_any_length()
     return of.attrs[name]
@@ -231,6 +233,8 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
         file.attrs["echo"] = scan.echo
     file["frames"] = [[getattr(frame, name) for name in COUNTERS] for frame in scan.frames]
     file["frames"].attrs["counters"] = _fixed(" ".join(COUNTERS))
+    if scan.frame_step_s is not None:
+        file["frames"].attrs["step_s"] = scan.frame_step_s
     file["sampled"] = scan.sampled
     file["sampled"].attrs["axes"] = _fixed("pe pe2" if scan.slab else "pe")
     if scan.slab:

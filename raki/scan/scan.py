@@ -69,6 +69,9 @@ class Scan:
     """Which slices were excited at once; None where each was excited alone."""
     prewhitened: bool = False
     frames: tuple[Frame, ...] = ONE_FRAME
+    frame_step_s: float | None = None
+    """Seconds from one frame to the next, where they are repetitions and follow each other evenly; None where not, or
+    where nothing tells."""
     remarks: tuple[str, ...] = ()
     """Sentences on what was decided while the scan was read, where header, counters and samples left it open."""
 

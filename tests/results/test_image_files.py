@@ -126,6 +126,16 @@ def test_nifti_has_frames_as_its_fourth_axis_and_they_lie_on_each_other(tmp_path
     np.testing.assert_array_equal(image.affine, nibabel.load(path).affine)
 
 
+@pytest.mark.parametrize(("step_s", "unit", "fourth"), [(2.0, "sec", 2.0), (None, "unknown", 1.0)])
+def test_the_fourth_axis_has_the_time_between_frames_where_it_is_known(tmp_path, step_s, unit, fourth):
+    frames = (Frame(repetition=0), Frame(repetition=1))
+    path = tmp_path / "image.nii.gz"
+    write_nifti(volume(4), path, geometry=TILTED, frames=frames, frame_step_s=step_s, description="")
+    header = nibabel.load(path).header
+    assert header.get_xyzt_units() == ("mm", unit)
+    assert header.get_zooms()[3] == fourth
+
+
 def test_an_ismrmrd_image_has_the_counters_of_its_frame_and_the_place_of_its_slice(tmp_path):
     written, path = volume(6), tmp_path / "image.h5"
     write_ismrmrd_image(written, path, geometry=TILTED, frames=FRAMES, header_xml=HEADER_XML, comment="")

@@ -61,6 +61,11 @@ def test_a_scan_with_an_asymmetric_echo_comes_back(scan, tmp_path):
     assert_same(read_prepared(tmp_path / "short.h5"), short)
 
 
+def test_a_series_comes_back_with_its_step(scan, tmp_path):
+    write_prepared(replace(scan, frame_step_s=2.0), tmp_path / "series.h5")
+    assert read_prepared(tmp_path / "series.h5").frame_step_s == 2.0
+
+
 @pytest.mark.parametrize("echo", [(-1, 32), (6, 33), (6, 6)])
 def test_an_echo_that_lies_outside_the_readout_is_damage(scan, tmp_path, echo):
     write_prepared(replace(scan, echo=echo), tmp_path / "short.h5")
@@ -101,7 +106,7 @@ def test_another_version_is_refused_by_number(prepared, tmp_path):
     path.write_bytes(prepared.read_bytes())
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = 2
-    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 9"):
+    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 10"):
         read_prepared(path)
 
 
