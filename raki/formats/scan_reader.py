@@ -57,9 +57,9 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
     require_supported(encoding)
     number_of_coils(encoded.heads[is_image])
     cut_from = getattr(acquisitions, "cut_from", None)
-    if is_volume(encoded.heads, encoding):
-        return sorted_volume(_of_one(encoded), encoding, (*beside, *encoded.remarks, *about_slices))
     straight, about_trains = _straightened(encoded)
+    if is_volume(encoded.heads, encoding):
+        return sorted_volume(straight, encoding, (*beside, *encoded.remarks, *about_trains, *about_slices))
     understood = understand(straight, encoding, cut_from=cut_from)
     acquisitions, encoding = understood.acquisitions, understood.encoding
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
@@ -97,13 +97,6 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
             *_about_thickness(layout.geometry, layout.shape[0] // len(layout.frames)),
         ),
     )
-
-
-def _of_one(encoded: Encoded) -> Acquisitions:
-    """Image and reference in a row."""
-    if encoded.reference is None:
-        return encoded.image
-    return OneAfterAnother([encoded.image, encoded.reference], encoded.image.header_xml)
 
 
 def _straightened(encoded: Encoded) -> tuple[Acquisitions, tuple[str, ...]]:

@@ -48,10 +48,10 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
     Raises:
         NotAScan: nothing was recorded but zeros or a spike.
         DamagedScan: header and acquisitions contradict each other, or recordings of one point differ.
-        UnsupportedScan: a slab that moves, echo trains, frames or slabs that sample different points.
+        UnsupportedScan: a slab that moves, frames or slabs that sample different points.
     """
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
-    require_slabs(acquisitions.heads[is_image], encoding)
+    require_slabs(acquisitions.heads[is_image])
     number_of_coils(acquisitions.heads[is_image])
     measured = measure(acquisitions, is_image)
     acquired = ~is_image | (measured.energies > 0)

@@ -8,7 +8,7 @@ import numpy as np
 from ismrmrd import xsd
 from jaxtyping import Bool, Complex64, Int
 
-from raki.errors import DamagedScan
+from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.acquisitions import Acquisitions, flag_bits
 from raki.formats.epi.ghost import correct_nyquist, flip_reversed, nyquist_phase
 from raki.formats.epi.own_phase import Halves, about_ghost, halves, on_the_side_of, own_images, refined
@@ -27,7 +27,8 @@ def straightened(acquisitions: Acquisitions, encoding: xsd.encodingType) -> tupl
     A scan that isn't EPI comes back as it is. With it come sentences on what was found in the lines alone.
 
     Raises:
-        UnsupportedScan: lines of both directions in one image that hold no signal, or whose directions don't tell.
+        UnsupportedScan: lines of both directions in one image that hold no signal, or whose directions don't tell; of a
+            3-D scan lines of both directions without navigators.
         DamagedScan: the header's readout is impossible.
     """
     ramps = RampSampling.from_header(encoding)
@@ -130,6 +131,7 @@ class EchoTrains:
 
     def _correct_without_navigators(self, lines: np.ndarray) -> None:
         """Counts the images among these lines as further runs, each its own navigators."""
+        _require_slices(self._acquisitions.heads[lines])
         self._own, image_of = own_images(self._acquisitions.heads, lines)
         if not self._own:
             return
@@ -142,6 +144,15 @@ class EchoTrains:
     def _halves(self, image: np.ndarray) -> Halves:
         places = self._acquisitions.heads["idx"]["kspace_encode_step_1"][image].astype(int)
         return halves(self._on_grid(image), places, self._is_reversed[image])
+
+
+def _require_slices(lines: np.ndarray) -> None:
+    if len(np.unique(lines["idx"]["kspace_encode_step_2"])) > 1:
+        raise UnsupportedScan(
+            "the scan is 3-D, its lines were recorded in both directions (EPI), and it has no navigators "
+            "(phase-correction lines) of its slab; raki finds the N/2 ghost's phase without them in 2-D scans: export "
+            "the scan with its phase-correction lines"
+        )
 
 
 def _mixes_directions(lines: np.ndarray) -> bool:

@@ -1,13 +1,10 @@
 """The slabs of a 3-D scan: one, or several that are excited in turn, as of an angiography (MOTSA)."""
 
-import ismrmrd
 import numpy as np
-from ismrmrd import xsd
 from jaxtyping import Int
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.sorting.lines import require_supported_lines
-from raki.formats.sorting.marks import has_flag
 from raki.scan import Geometry, Slab
 
 # Of unit vectors, and of positions: less is rounding, or a correction that no image shows.
@@ -29,15 +26,9 @@ def slabs_of(lines: np.ndarray) -> tuple[Int[np.ndarray, " slab"], OfEachLine]:
     return numbers[order].astype(int), np.argsort(order)[slab_of.ravel()]
 
 
-def require_slabs(lines: np.ndarray, encoding: xsd.encodingType) -> None:
+def require_slabs(lines: np.ndarray) -> None:
     """Raises UnsupportedScan or DamagedScan where the lines are not of slabs that raki can sort, each in one place."""
     require_supported_lines(lines)
-    trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
-    if trajectory == "epi" or has_flag(lines, ismrmrd.ACQ_IS_REVERSE).any():
-        raise UnsupportedScan(
-            "the scan is 3-D and its lines are read in both directions (3-D EPI); raki reconstructs 3-D scans whose "
-            "lines all have one, and EPI in 2-D"
-        )
     names = ("read_dir", "phase_dir", "slice_dir", "position")
     if not all(np.isfinite(lines[name]).all() for name in names):
         raise DamagedScan("a line has no position, or no direction; raki needs both as numbers: export the scan again")

@@ -15,13 +15,14 @@ from raki.formats.scan_reader import sorted_scan
 from raki.formats.volume_reader import _PlaneReader
 from raki.phantom import simulate_volume
 from raki.phantom.volume import sampled_points, volume_kspace
-from raki.scan import to_profiles
+from raki.scan import to_lines, to_profiles
 from raki.scan.header import parse_header
 from tests.formats.sorting.recordings import InMemory
 
 N, PARTITIONS, COILS = 32, 12, 4
 NO_NOISE = {"n_partitions": PARTITIONS, "n_coils": COILS, "matrix": N, "noise_level": 0.0}
 CALIBRATION = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+REVERSE, NAVIGATOR = (flag_bits(flag) for flag in (ismrmrd.ACQ_IS_REVERSE, ismrmrd.ACQ_IS_PHASECORR_DATA))
 BOTH = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
 
 
@@ -196,9 +197,9 @@ def move(heads):
         ({"heads": move}, UnsupportedScan, "the slab moves"),
         ({"heads": turn}, UnsupportedScan, "the slab moves"),
         (
-            {"heads": lambda h: h["flags"].__setitem__(3, flag_bits(ismrmrd.ACQ_IS_REVERSE))},
+            {"heads": lambda h: h["flags"].__setitem__(3, REVERSE)},
             UnsupportedScan,
-            "read in both directions",
+            "3-D, its lines were recorded in both directions .EPI., and it has no navigators",
         ),
         (
             {"encoding": lambda e: setattr(e.encodedSpace.matrixSize, "z", 6)},
@@ -300,3 +301,47 @@ def test_a_calibration_scan_of_one_slab_is_refused_for_two(simulated):
     lines = [embedded.lines[n] for n in (*np.flatnonzero(calibrates), *np.flatnonzero(kept))]
     with pytest.raises(UnsupportedScan, match="calibration scan has 1 slabs and the image 2"):
         sorted_scan(InMemory(embedded.header_xml, heads, lines))
+
+
+def back_and_forth(scan):
+    """The same, read as an EPI: every second line of a partition backward, each partition with a ghost of its own.
+
+    Three navigators before each partition's lines.
+    """
+    heads, lines = [], []
+    steps, partitions = (scan.heads["idx"][f"kspace_encode_step_{n}"].astype(int) for n in (1, 2))
+    pixels = np.arange(2 * N) - N
+    for partition in np.unique(partitions):
+        phase = 0.05 * pixels + 0.4 + 0.3 * np.sin(partition)
+        here = np.flatnonzero(partitions == partition)
+        here = here[np.argsort(steps[here])]
+        centre = here[len(here) // 2]
+        for number, index in enumerate([centre] * 3 + list(here)):
+            turned = number % 2 == 1
+            ghosted = to_lines(to_profiles(scan.lines[index]) * np.exp((-0.5j if turned else 0.5j) * phase))
+            head = scan.heads[index].copy()
+            head["flags"] |= NAVIGATOR if number < 3 else np.uint64(0)
+            head["flags"] |= REVERSE if turned else np.uint64(0)
+            heads.append(head)
+            lines.append((ghosted[:, ::-1] if turned else ghosted).astype(np.complex64))
+    return InMemory(scan.header_xml, np.array(heads, scan.heads.dtype), lines)
+
+
+def test_trains_of_a_slab_are_straightened_each_by_its_own_navigators(simulated):
+    """3-D EPI, GRASE: as the same slab read one way."""
+    scan = simulated(acceleration=(1, 1))
+    straight, truth = (sorted_scan(each).in_memory().kspace for each in (back_and_forth(scan), scan))
+    assert np.linalg.norm(straight - truth) < 0.03 * np.linalg.norm(truth)
+
+
+def test_echoes_of_a_slab_that_are_read_backward_whole_are_turned_round(simulated):
+    """Bipolar gradient echoes in 3-D: two contrasts, alike."""
+    scan = simulated(acceleration=(1, 1))
+    second = scan.heads.copy()
+    second["idx"]["contrast"], second["flags"] = 1, second["flags"] | REVERSE
+    # DC of an even readout comes to n // 2 - 1: the last sample has no partner.
+    turned = [np.roll(line[:, ::-1], 1, axis=1) for line in scan.lines]
+    second["center_sample"] = N - 1
+    both = InMemory(scan.header_xml, np.concatenate([scan.heads, second]), [*scan.lines, *turned])
+    first, other = np.split(abs(sorted_scan(both).in_memory().kspace), 2)
+    assert np.linalg.norm(other - first) < 0.1 * np.linalg.norm(first)
