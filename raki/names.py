@@ -19,7 +19,7 @@ NOTES = (
 """Endings of what people and their tools lay beside a scan: checksums, notes, tables, pictures, what it was before, and
 the attributes that Windows and a NAS keep in files of their own."""
 _NOTES_NAMES = (*("md5sums", "sha1sums", "sha256sums", "sha512sums", "checksums"), *("readme", "license", "copying"))
-LEADS = {".cfl": ".hdr", ".json": ".npy"}
+LEADS = {".cfl": ".hdr", ".json": ".npy", ".data": ".list"}
 """Endings of files that are a scan only together with another of the same name, and that one's ending, which leads."""
 _NOISE_ENDINGS = (".h5", ".hdf5", ".mrd", ".dat")
 """Of files that may hold a noise scan by itself."""
@@ -47,6 +47,7 @@ _ENDINGS = (
     ".npy",
     ".npz",
     ".hdr",
+    ".list",
 )
 
 

@@ -27,11 +27,22 @@ SCRATCH = (
 )
 NOTES = (
     *("scan.h5.md5", "scan.sha256", "SHA256SUMS.sha256", "scan.h5.asc", "protocol.txt", "Protocol.TXT", "report.pdf"),
-    *("list.xlsx", "setup.jpg", "scan.h5.bak", "settings.xml", "log.log", "scan.json", "array.cfl"),
+    *("list.xlsx", "setup.jpg", "scan.h5.bak", "settings.xml", "log.log", "scan.json", "array.cfl", "a.data"),
     *("scan.h5:Zone.Identifier", "scan.h5@SynoEAStream", "SHA256SUMS", "README"),
 )
 SCANS = (
-    *("scan.h5", "SCAN.H5", "meas_MID1_FID2.dat", "P20480.7", "no_ending", "scan.tar.gz", "a.hdr", "a.npy", "a.npz"),
+    *(
+        "scan.h5",
+        "SCAN.H5",
+        "meas_MID1_FID2.dat",
+        "P20480.7",
+        "no_ending",
+        "scan.tar.gz",
+        "a.hdr",
+        "a.npy",
+        "a.npz",
+        "a.list",
+    ),
     *("txt", "scan.part2", "md5", "folder.txt/scan.h5", "download/scan.h5", "scan.dcm", "scan.mat", "trash/scan.h5"),
     *("raki.toml.txt", "Raki.toml", "pyproject.toml"),
 )

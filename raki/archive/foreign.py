@@ -29,9 +29,8 @@ OTHERS = {
     b"SIMPLE  =": "a FITS image: export the raw data",
     b"MATLAB 5.0 MAT-file": "a MATLAB file, in which k-space may be called anything: save it as .npz or ISMRMRD",
     b"\x5c\x01\x00\x00": "a NIfTI image: export the raw data",
-    b"# === DATA DESCRIPTION FILE": "the text that goes with a Philips export (.list with .data, .par with .rec); it "
-    "lacks the coils' reference and where the slices lie: convert .raw, .lab and .sin together to ISMRMRD "
-    "(philips_to_ismrmrd)",
+    b"# === DATA DESCRIPTION FILE": "the text that goes with Philips's images (.par with .rec): export raw data as .list "
+    "with .data",
     b"##TITLE=": "a list of parameters (JCAMP-DX), as Bruker's acqp and method are: convert the scan's folder to MRD "
     "(bruker_to_ismrmrd)",
     b"SQLite format 3": "a database: export the raw data",
@@ -59,7 +58,7 @@ def foreign(start: bytes) -> str | None:
         )
     if len(start) > STRAY_BYTES and not any(start[:STRAY_BYTES]):
         return (
-            "the file begins with zeros, as a copy that was never filled does, and Philips's .lab: copy it again, or "
-            "convert .raw, .lab and .sin together to ISMRMRD (philips_to_ismrmrd)"
+            "the file begins with zeros, as a copy that was never filled does, and Philips's .raw and .lab: copy it "
+            "again, or export raw data as .list with .data"
         )
     return None

@@ -56,7 +56,7 @@ def test_only_what_begins_like_an_lzma_stream_is_taken_for_one(start):
         (b"\x1f\x9d\x90", "compress"),
         (b"MSCF\0\0", "cabinet"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:a\n", "Git LFS.*never fetched"),
-        (b"# === DATA DESCRIPTION FILE =====\n#\n# Scan name   : x\n", r"Philips export .*philips_to_ismrmrd"),
+        (b"# === DATA DESCRIPTION FILE =====\n#\n# Scan name   : x\n", r"Philips's images .*\.list with \.data"),
         (b"##TITLE=Parameter List, ParaVision 6.0.1\n", r"Bruker's .*bruker_to_ismrmrd"),
         (b"/annex/objects/SHA256E-s1--a.h5\n", "git-annex"),
         (b"<!DOCTYPE html><html>", "web page"),

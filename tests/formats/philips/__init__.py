@@ -1,0 +1,1 @@
+"""Philips pairs of .list and .data."""
