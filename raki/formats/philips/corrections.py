@@ -18,8 +18,8 @@ ALIKE = {
     b"PHX": (("mix", "echo", "loca", "chan", "sign", "rf", "grad"), ("mix", "echo", "loca", "chan", "sign")),
     b"FRX": (("mix", "echo", "loca", "chan", "sign"), ("mix", "echo", "loca", "chan")),
 }
-"""What identifies vectors of corrections by the file's own table; and what is enough where that finds none, as attributes
-that don't count may hold anything, if it finds one alone."""
+"""What identifies vectors of corrections by the file's own table; and what is enough where that finds none, because
+attributes that don't count may hold anything, if it finds one alone."""
 
 
 class Corrections:
