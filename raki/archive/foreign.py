@@ -40,8 +40,8 @@ OTHERS = {
 }
 """What people drop by mistake, and what helps."""
 SIN = re.compile(rb"^\s*\d\d \d\d \d\d: \w{2,60}\s*:", re.MULTILINE)
-"""A line of Philips's `.sin`. No specification of it and of `.raw` and `.lab` is published, and public readers differ in
-what they undo of them (packing, phases, amplifications); so raki leaves them alone."""
+"""A line of Philips's `.sin`. No specification of it and of `.raw` and `.lab` is published, and public readers differ
+in what they undo of them (packing, phases, amplifications); so raki leaves them alone."""
 STRAY_BYTES = 512
 """In front of an archive, so many at the most."""
 ARCHIVES = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
@@ -57,8 +57,8 @@ def foreign(start: bytes) -> str | None:
             return f"this is {what}"
     if SIN.search(start) and b"\0" not in start:
         return (
-            "the text that goes with Philips's .raw and .lab (.sin), whose packing and corrections nobody has published: "
-            "export raw data as .list with .data"
+            "the text that goes with Philips's .raw and .lab (.sin), whose packing and corrections nobody has "
+            "published: export raw data as .list with .data"
         )
     if found := [(at, name) for magic, name in ARCHIVES.items() if (at := start.find(magic, 1, STRAY_BYTES)) > 0]:
         at, name = min(found)

@@ -62,7 +62,7 @@ def suffix_of(companion: str) -> str:
 
 
 def companion_of(path: SomePath, companion: str) -> SomePath:
-    """Where a companion stands: under the same name, or, if files of the format have names of their own, under its own."""
+    """Where a companion stands: under the same name, or under its own where the scanner gives fixed names."""
     if companion.startswith(".") or path.suffix:
         return path.with_suffix(suffix_of(companion))
     return path.with_name(companion)

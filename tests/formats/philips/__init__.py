@@ -1,1 +1,0 @@
-"""Philips pairs of .list and .data."""
