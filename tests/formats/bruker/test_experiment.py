@@ -184,7 +184,7 @@ def test_a_position_that_was_never_seen_leaves_the_sides_unknown(tmp_path):
 def test_3_d_is_a_slab_moved_to_where_it_was_planned(tmp_path, version, as_table):
     """One point in a slab: where a backward transform along partitions runs with the slices."""
     n, n_slab, fov_mm, slab_mm = 16, 12, (40.0, 30.0, 24.0), 5.0
-    point = np.array([5.0, -5.625, 3.0 + slab_mm])
+    point = np.array([5.0, -5.625, 4.0 + slab_mm])
     noise = np.random.default_rng(0)
 
     def sampled(number, echo, other, repetition, step, partition):
