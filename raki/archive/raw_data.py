@@ -62,9 +62,13 @@ def suffix_of(companion: str) -> str:
 
 
 def companion_of(path: SomePath, companion: str) -> SomePath:
-    """Where a companion stands: under the same name, or under its own where the scanner gives fixed names."""
+    """Where a companion stands: under the same name, or under its own where the scanner gives fixed names.
+
+    Its ending is as loud as the file's.
+    """
     if companion.startswith(".") or path.suffix:
-        return path.with_suffix(suffix_of(companion))
+        ending = suffix_of(companion)
+        return path.with_suffix(ending.upper() if path.suffix.isupper() else ending)
     return path.with_name(companion)
 
 

@@ -77,7 +77,7 @@ class Unpacking:
             stem = "scan" if number == 1 else f"scan-{number}"
             placed.append(lead.path.replace(into / f"{stem}{lead.suffix}"))
             for companion in lead.companions:
-                if part := self._companions.pop(companion_of(lead.member, companion), None):
+                if part := self._companions.pop(_keyed(companion_of(lead.member, companion)), None):
                     placed.append(part.replace(into / f"{stem}{suffix_of(companion)}"))
         if self._options is not None:
             self._options.replace(into / OPTIONS_FILE)
@@ -182,7 +182,7 @@ class Unpacking:
             return
         path = self._write(content)
         if any(is_part):
-            self._companions[name.with_suffix(suffix) if is_part[0] else name] = path
+            self._companions[_keyed(name)] = path
         if formats:
             self._raw.append(
                 UnpackedFile(
@@ -210,6 +210,11 @@ class Unpacking:
         free = shutil.disk_usage(self._folder).free
         if free < needed + DISK_CHECK_BYTES:
             raise full_disk(f"it has {free >> 20} MiB left, of which {needed >> 20} stay free")
+
+
+def _keyed(member: PurePosixPath) -> PurePosixPath:
+    """A companion's name, its ending in small letters."""
+    return member.with_suffix(member.suffix.lower())
 
 
 def several_options(place: str) -> WrongOptions:

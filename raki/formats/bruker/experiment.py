@@ -6,7 +6,7 @@ out of it. What loops and lengths mean is in `loops`, `storage` and `placement`.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from raki.formats.bruker.storage import Storage, find_storage
 from raki.scan.header import LARGEST_MATRIX, LONGEST_MM, SHORTEST_MM
 
 PROTON_MHZ_PER_TESLA = 42.5774785
+# Of times in ms, and angles.
+MOST_TOLD, LARGEST_TOLD = 64, 1e7
 ABOUT_SIDES = (
     "The subject lies in a position that raki doesn't know of ParaVision 360: the images' directions are unknown."
 )
@@ -237,8 +239,21 @@ def _header_xml(
             H1resonanceFrequency_Hz=round(frequency_mhz * 1e6) if 0 < frequency_mhz < 1e4 else 0
         ),
         encoding=[encoding],
+        sequenceParameters=xsd.sequenceParametersType(
+            TR=_told(acqp, "ACQ_repetition_time"),
+            TE=_told(acqp, "ACQ_echo_time"),
+            TI=_told(acqp, "ACQ_inversion_time"),
+            flipAngle_deg=_told(acqp, "ACQ_flip_angle"),
+        ),
     )
     return str(xsd.ToXML(header, encoding="UTF-8"))
+
+
+def _told(acqp: Parameters, name: str) -> list[float]:
+    """Positive numbers that nothing but the header needs; none where they aren't there as they should be."""
+    with suppress(DamagedScan):
+        return [float(number) for number in acqp.numbers(name)[:MOST_TOLD] if 0 < number < LARGEST_TOLD]
+    return []
 
 
 def _space(matrix: tuple[int, int, int], fov_mm: tuple[float, float, float]) -> xsd.encodingSpaceType:

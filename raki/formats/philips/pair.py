@@ -16,6 +16,7 @@ import numpy as np
 from ismrmrd import xsd
 from jaxtyping import Complex64, Int
 
+from raki.archive import companion_of
 from raki.errors import DamagedScan, NoiseAlone, NotAScan, UnsupportedScan
 from raki.formats.acquisitions import HEAD, Format, flag_bits, require_measured
 from raki.formats.philips.axes import SAME, Axis, Grid, read_axis, sense_factor
@@ -247,7 +248,7 @@ def _empty_heads(n_heads: int, n_coils: int) -> np.ndarray:
 
 
 def _lengths(axes: tuple[Axis, Axis, Axis | None]) -> list[tuple[int, int] | None]:
-    return [axis and (axis.n_transformed, axis.n_image) for axis in axes]
+    return [None if axis is None else (axis.n_transformed, axis.n_image) for axis in axes]
 
 
 def _pieces(groups: np.ndarray, sizes: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
@@ -351,7 +352,7 @@ def open_pair(path: Path) -> Iterator[PhilipsPair]:
         UnsupportedScan: spectra, images, or vectors that raki doesn't know.
     """
     listing = read_listing(path)
-    beside = path.with_suffix(".DATA" if path.suffix.isupper() else ".data")
+    beside = companion_of(path, ".data")
     if not beside.is_file():
         raise DamagedScan(
             f"the .data that belongs to the .list is missing, with its {len(listing.types)} vectors; raki needs both "

@@ -142,6 +142,10 @@ def experiment(
         "ACQ_slice_thick": spacing_mm,
         "BYTORDA": order,
         "BF1": "400.322918393765",
+        "ACQ_repetition_time": np.array([1000.0]),
+        "ACQ_echo_time": np.array([7.5, 15])[:n_echoes],
+        "ACQ_inversion_time": np.array([0]),
+        "ACQ_flip_angle": 30,
         "NUC1": "<1H>",
     }
     if is_360:

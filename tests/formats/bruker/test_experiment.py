@@ -19,6 +19,7 @@ from raki.formats.bruker.jcampdx import Parameters
 from raki.images import reconstruct
 from raki.phantom import phantom_kspace
 from raki.prepare import preprocess
+from raki.scan.header import parse_header
 from raki.scan.prepared import read_prepared, write_prepared
 from tests.archive.test_unpacking import tar
 from tests.formats.bruker.bruker_files import experiment, jcamp
@@ -252,7 +253,10 @@ def test_fields_of_view_and_what_the_header_says(tmp_path):
         assert isinstance(acquisitions, Acquisitions)
         assert acquisitions.heads.dtype == HEAD
         assert acquisitions.heads["sample_time_us"][0] == 20
-        assert "<systemFieldStrength_T>9.4" in acquisitions.header_xml
+        header = parse_header(acquisitions.header_xml)
+    assert header.acquisitionSystemInformation.systemFieldStrength_T == pytest.approx(9.4, rel=1e-3)
+    told = header.sequenceParameters
+    assert (told.TR, told.TE, told.TI, told.flipAngle_deg) == ([1000.0], [7.5], [], [30.0])
 
 
 def test_an_experiment_comes_out_of_an_archive_and_a_folder(tmp_path):

@@ -256,9 +256,14 @@ def test_a_pair_comes_out_of_an_archive_and_a_folder(images, tmp_path, path):
     for order in (("x/a.list", text), ("x/a.data", data)), (("x/a.data", data), ("x/a.list", text)):
         found = [file.name for file in unpack(io.BytesIO(tar(*order)), tmp_path, formats=formats())]
         assert found == ["scan.list", "scan.data"]
-    scan_2d(images).write(path)
-    beside = [file.name for file in open_local(path, tmp_path, formats=formats())]
-    assert beside == ["scan.list", "scan.data"]
+    found = unpack(io.BytesIO(tar(("RAW.LIST", text), ("RAW.DATA", data))), tmp_path, formats=formats())
+    assert [file.name for file in found] == ["scan.list", "scan.data"]
+    for list_name, data_name in (("raw_1.list", "raw_1.data"), ("RAW_2.LIST", "RAW_2.DATA")):
+        (tmp_path / list_name).write_bytes(text)
+        (tmp_path / data_name).write_bytes(data)
+        beside = open_local(tmp_path / list_name, tmp_path, formats=formats())
+        assert [file.name for file in beside] == [list_name, data_name]
+        assert error(shown(beside[0]), images) < 1e-6
 
 
 def changed(pair, name, value, place=ZERO):
