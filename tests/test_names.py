@@ -28,6 +28,7 @@ SCRATCH = (
 NOTES = (
     *("scan.h5.md5", "scan.sha256", "SHA256SUMS.sha256", "scan.h5.asc", "protocol.txt", "Protocol.TXT", "report.pdf"),
     *("list.xlsx", "setup.jpg", "scan.h5.bak", "settings.xml", "log.log", "scan.json", "array.cfl", "a.data"),
+    *("5/method", "5/fid", "5/rawdata.job0", "5/visu_pars", "subject", "5/pdata/1/2dseq", "5/pdata/1/reco"),
     *("scan.h5:Zone.Identifier", "scan.h5@SynoEAStream", "SHA256SUMS", "README"),
 )
 SCANS = (
@@ -44,7 +45,7 @@ SCANS = (
         "a.list",
     ),
     *("txt", "scan.part2", "md5", "folder.txt/scan.h5", "download/scan.h5", "scan.dcm", "scan.mat", "trash/scan.h5"),
-    *("raki.toml.txt", "Raki.toml", "pyproject.toml"),
+    *("5/acqp", "fid.h5", "method.dat", "raki.toml.txt", "Raki.toml", "pyproject.toml"),
 )
 
 

@@ -33,8 +33,8 @@ OTHERS = {
     b"\x5c\x01\x00\x00": "a NIfTI image: export the raw data",
     b"# === DATA DESCRIPTION FILE": "the text that goes with Philips's images (.par with .rec): export raw data as "
     ".list with .data",
-    b"##TITLE=": "a list of parameters (JCAMP-DX), as Bruker's method and visu_pars are: pack the folder of the "
-    "experiment, with acqp, method and fid or rawdata.job0, as one zip or tar",
+    b"##TITLE=": "a list of parameters (JCAMP-DX), as Bruker's acqp and method are: pack the folder of the experiment, "
+    "with fid or rawdata.job0, as one zip or tar",
     b"SQLite format 3": "a database: export the raw data",
     b"\x7fELF": "a program: export the raw data",
 }
