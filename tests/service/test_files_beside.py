@@ -124,7 +124,10 @@ def test_a_folder_of_bruker_comes_packed_and_is_told_so(site, worker, job):
         "a/pair.zip": State.RECONSTRUCTED,
         "pair/5/acqp": State.FAILED,
     }
-    assert "pack the folder of the experiment, with fid or rawdata.job0, as one zip or tar" in states["pair/5/acqp"].failure
+    assert (
+        "pack the folder of the experiment, with fid or rawdata.job0, as one zip or tar"
+        in states["pair/5/acqp"].failure
+    )
 
 
 @pytest.fixture

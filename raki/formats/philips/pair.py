@@ -73,7 +73,7 @@ class PhilipsPair:
         """One line as raki counts k-space, its image in the middle."""
         rows = self._image.rows[number]
         row = int(rows[0])
-        samples = np.stack([self._read(int(each)) for each in rows])
+        samples = self._read_together(rows)
         place = self._place(row)
         x, y, z = self._axes[place]
         coordinates = self._coordinates(place)
@@ -102,8 +102,18 @@ class PhilipsPair:
                 factors[coil] *= vector
         return factors
 
+    def _read_together(self, rows: Int[np.ndarray, " coil"]) -> Complex64[np.ndarray, "coil sample"]:
+        """Vectors of one size, in one piece where they follow each other."""
+        size, offsets = int(self._listing.columns["size"][rows[0]]), self._listing.columns["offset"][rows]
+        if (np.diff(offsets) == size).all():
+            return self._samples_at(int(offsets[0]), size * len(rows), int(rows[0])).reshape(len(rows), -1)
+        return np.stack([self._read(int(row)) for row in rows])
+
     def _read(self, row: int) -> Complex64[np.ndarray, " sample"]:
         n_bytes, offset = int(self._listing.columns["size"][row]), int(self._listing.columns["offset"][row])
+        return self._samples_at(offset, n_bytes, row)
+
+    def _samples_at(self, offset: int, n_bytes: int, row: int) -> Complex64[np.ndarray, " sample"]:
         content = os.pread(self._fd, n_bytes, offset)
         if len(content) < n_bytes:
             raise DamagedScan("the .data ended while it was read; raki needs a complete file: copy the scan again")

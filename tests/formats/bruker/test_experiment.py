@@ -174,6 +174,18 @@ def test_a_point_is_where_the_gradients_put_it(tmp_path, version, position, matr
     assert any("planned" in remark for remark in scan.remarks) == (offsets_mm[1] != 0)
 
 
+def test_packages_lie_in_planes_of_their_own_in_whatever_order_they_are_excited(tmp_path):
+    planes = np.array([np.eye(3), np.eye(3)[[1, 2, 0]], np.eye(3)[[2, 0, 1]]])
+    path = scan_of(tmp_path, gradients=planes, in_time=[2, 0, 1])
+    with open_raw([path]) as (_, acquisitions):
+        heads = acquisitions.heads
+    for number, plane in enumerate(planes @ np.diag([-1, -1, 1])):
+        here = heads[heads["idx"]["slice"] == number]
+        np.testing.assert_allclose(here["read_dir"], np.broadcast_to(-plane[0], (N, 3)))
+        np.testing.assert_allclose(here["phase_dir"], np.broadcast_to(-plane[1], (N, 3)))
+        np.testing.assert_allclose(here["position"], np.broadcast_to(1.5 * (number - 1) * plane[2], (N, 3)))
+
+
 def test_a_position_that_was_never_seen_leaves_the_sides_unknown(tmp_path):
     scan = read_scan(scan_of(tmp_path, version="PV-360.3.6", word="STORE_32bit_signed", position="Head_Left"))
     assert not scan.geometry.is_oriented
