@@ -26,7 +26,9 @@ from raki.inspection.survey.survey import survey_here
 from raki.phantom import simulate_scan
 from raki.phantom.simulation import complex_noise, scan_header
 from raki.scan.prepared import write_prepared
+from tests.formats.bruker.bruker_files import experiment
 from tests.formats.ge.ge_files import p_file
+from tests.formats.philips.philips_files import scan_2d
 from tests.formats.twix.twix_files import image_lines, vb_file, vd_file, vd_measurement
 
 if sys.version_info >= (3, 14):
@@ -95,6 +97,31 @@ def twix_vb() -> bytes:
 def ge() -> bytes:
     samples = np.random.default_rng(0).integers(-99, 99, (1, 2, 8, 8, 2))
     return p_file(samples[..., 0] + 1j * samples[..., 1])
+
+
+def philips() -> list[bytes]:
+    """A pair as it is, and one of EPI with corrections and noise."""
+    images = complex_noise(np.random.default_rng(0), (1, 2, 8, 8))
+    epi = {"signs": [-1, 1] * 4, "phx": np.ones((2, 8)), "noise": images[0, :, 0], "oversampling": (1.0, 1.0)}
+    pairs = scan_2d(images, oversampling=(1.0, 1.0)), scan_2d(images, **epi)
+    return [in_parts(*pair.content()[::-1]) for pair in pairs]
+
+
+def paravision(version: str) -> bytes:
+    """The files of an experiment: samples, `method`, `acqp`."""
+    made = experiment(
+        lambda *_: complex_noise(np.random.default_rng(0), (2, 8)) * 99,
+        n_receivers=2,
+        n_read=8,
+        steps=list(range(-4, 4)),
+        offsets_mm=[(0, 1, 0), (0, 1, 2)],
+        n_echoes=2,
+        version=version,
+        word="STORE_32bit_signed" if "360" in version else "GO_32BIT_SGN_INT",
+        block="continuous",
+    )
+    files = made.files()
+    return in_parts(files[made.name], files["method"], files["acqp"])
 
 
 @cache

@@ -85,6 +85,13 @@ def _pair(suffix: str, beside: str, content: bytes, folder: Path) -> None:
     _read_raw([path])
 
 
+def _experiment(samples: str, content: bytes, folder: Path) -> None:
+    """Samples and both lists of parameters."""
+    for name, part in zip((samples, "method", "acqp"), seeds.parts_of(content), strict=False):
+        (folder / name).write_bytes(part)
+    _read_raw([folder / "acqp"])
+
+
 def _table(content: bytes, folder: Path) -> None:
     """Header and heads, which HDF5 stores where random changes rarely leave a file."""
     xml, rows = [*seeds.parts_of(content), b"", b""][:2]
@@ -232,6 +239,9 @@ TARGETS: dict[str, Target] = {
     "npy": Target(
         read=partial(_pair, ".npy", ".json"), seeds=lambda: [seeds.in_parts(*seeds.exported(".npy", ".json")[::-1])]
     ),
+    "philips": Target(read=partial(_pair, ".list", ".data"), seeds=seeds.philips),
+    "paravision": Target(read=partial(_experiment, "fid"), seeds=lambda: [seeds.paravision("PV 6.0.1")]),
+    "paravision_360": Target(read=partial(_experiment, "rawdata.job0"), seeds=lambda: [seeds.paravision("PV-360.3.6")]),
     "npz": Target(read=partial(_raw, ".npz"), seeds=lambda: [seeds.exported(".npz")[0]]),
     "npz_members": Target(read=_npz_members, seeds=lambda: [seeds.npz_members()]),
     "prepared": Target(read=_prepared, seeds=lambda: [seeds.prepared()]),

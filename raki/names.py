@@ -19,7 +19,13 @@ NOTES = (
 """Endings of what people and their tools lay beside a scan: checksums, notes, tables, pictures, what it was before, and
 the attributes that Windows and a NAS keep in files of their own."""
 _NOTES_NAMES = (*("md5sums", "sha1sums", "sha256sums", "sha512sums", "checksums"), *("readme", "license", "copying"))
-LEADS = {".cfl": ".hdr", ".json": ".npy"}
+_PARAVISION = (
+    *("method", "fid", "rawdata.job0", "visu_pars", "pulseprogram", "pulseprogram.precomp", "configscan", "acqp.out"),
+    *("adjstateperscan", "adjstateperstudy", "resultstate", "scanprogram.scanprogram", "subject", "shimcondition"),
+    *("specpar", "uxnmr.par", "uxnmr.info", "2dseq", "reco", "reco.out", "methreco", "procs", "pvmeta", "d3proc"),
+)
+"""Of a folder that Bruker's ParaVision left: what has the page that says how to pack it is its `acqp` alone."""
+LEADS = {".cfl": ".hdr", ".json": ".npy", ".data": ".list"}
 """Endings of files that are a scan only together with another of the same name, and that one's ending, which leads."""
 _NOISE_ENDINGS = (".h5", ".hdf5", ".mrd", ".dat")
 """Of files that may hold a noise scan by itself."""
@@ -47,6 +53,7 @@ _ENDINGS = (
     ".npy",
     ".npz",
     ".hdr",
+    ".list",
 )
 
 
@@ -85,7 +92,7 @@ def is_scan(path: str) -> bool:
     if not name or is_scratch(path) or is_options_file(name):
         return False
     # What is meant for options and isn't taken for them is to be told so.
-    is_note = name.lower() in _NOTES_NAMES or name.lower().endswith((*NOTES, *LEADS))
+    is_note = name.lower() in (*_NOTES_NAMES, *_PARAVISION) or name.lower().endswith((*NOTES, *LEADS))
     return OPTIONS_FILE in name.lower() or not is_note
 
 

@@ -27,13 +27,25 @@ SCRATCH = (
 )
 NOTES = (
     *("scan.h5.md5", "scan.sha256", "SHA256SUMS.sha256", "scan.h5.asc", "protocol.txt", "Protocol.TXT", "report.pdf"),
-    *("list.xlsx", "setup.jpg", "scan.h5.bak", "settings.xml", "log.log", "scan.json", "array.cfl"),
+    *("list.xlsx", "setup.jpg", "scan.h5.bak", "settings.xml", "log.log", "scan.json", "array.cfl", "a.data"),
+    *("5/method", "5/fid", "5/rawdata.job0", "5/visu_pars", "subject", "5/pdata/1/2dseq", "5/pdata/1/reco"),
     *("scan.h5:Zone.Identifier", "scan.h5@SynoEAStream", "SHA256SUMS", "README"),
 )
 SCANS = (
-    *("scan.h5", "SCAN.H5", "meas_MID1_FID2.dat", "P20480.7", "no_ending", "scan.tar.gz", "a.hdr", "a.npy", "a.npz"),
+    *(
+        "scan.h5",
+        "SCAN.H5",
+        "meas_MID1_FID2.dat",
+        "P20480.7",
+        "no_ending",
+        "scan.tar.gz",
+        "a.hdr",
+        "a.npy",
+        "a.npz",
+        "a.list",
+    ),
     *("txt", "scan.part2", "md5", "folder.txt/scan.h5", "download/scan.h5", "scan.dcm", "scan.mat", "trash/scan.h5"),
-    *("raki.toml.txt", "Raki.toml", "pyproject.toml"),
+    *("5/acqp", "fid.h5", "method.dat", "raki.toml.txt", "Raki.toml", "pyproject.toml"),
 )
 
 
@@ -46,7 +58,8 @@ def test_what_is_left_alone_and_what_is_not(folder):
 
 
 def test_files_that_belong_together_are_those_of_the_formats():
-    pairs = {(own, lead) for known in formats() for lead in known.suffixes for own in known.companions}
+    free = [known for known in formats() if not known.file_name]
+    pairs = {(own, lead) for known in free for lead in known.suffixes for own in known.companions}
     assert pairs == set(names.LEADS.items())
 
 

@@ -6,7 +6,7 @@ together. Nothing is written but raw data and its companions, under names of our
 
 from raki.archive.dropped import open_local, options_text, unpack
 from raki.archive.limits import DEFAULT_LIMITS, Limits
-from raki.archive.raw_data import START_BYTES, RawData, refusal
+from raki.archive.raw_data import START_BYTES, RawData, companion_of, recognised, refusal
 from raki.archive.streams import Readable
 from raki.archive.zip import ZIP_MAGIC
 
@@ -17,8 +17,10 @@ __all__ = [
     "Limits",
     "RawData",
     "Readable",
+    "companion_of",
     "open_local",
     "options_text",
+    "recognised",
     "refusal",
     "unpack",
 ]

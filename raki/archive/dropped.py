@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raki.archive.limits import DEFAULT_LIMITS, Limits
-from raki.archive.raw_data import START_BYTES, RawData, refusal
+from raki.archive.raw_data import START_BYTES, RawData, companion_of, recognised, refusal
 from raki.archive.streams import Readable, decompressor_for
 from raki.archive.tar import is_tar
 from raki.archive.unpacking import several_options, unpack_with
@@ -119,8 +119,8 @@ def _raw(path: Path, formats: Sequence[RawData]) -> list[Path]:
             return [path] if ZipArchive(file).is_numpy else []
     if is_tar(start) or decompressor_for(start):
         return []
-    found = [known for known in formats if known.recognises(start)]
-    beside = {path.with_suffix(suffix) for known in found for suffix in known.companions}
+    found = recognised(formats, path, start)
+    beside = {companion_of(path, companion) for known in found for companion in known.companions}
     return [path, *sorted(file for file in beside if file.is_file())] if found else []
 
 

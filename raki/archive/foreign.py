@@ -1,5 +1,7 @@
 """Files that are dropped by mistake or in a wrapping that raki doesn't open, by their beginnings, and what helps."""
 
+import re
+
 FOREIGN = {
     b"7z\xbc\xaf\x27\x1c": "7z archive",
     b"Rar!\x1a\x07": "rar archive",
@@ -29,15 +31,17 @@ OTHERS = {
     b"SIMPLE  =": "a FITS image: export the raw data",
     b"MATLAB 5.0 MAT-file": "a MATLAB file, in which k-space may be called anything: save it as .npz or ISMRMRD",
     b"\x5c\x01\x00\x00": "a NIfTI image: export the raw data",
-    b"# === DATA DESCRIPTION FILE": "the text that goes with a Philips export (.list with .data, .par with .rec); it "
-    "lacks the coils' reference and where the slices lie: convert .raw, .lab and .sin together to ISMRMRD "
-    "(philips_to_ismrmrd)",
-    b"##TITLE=": "a list of parameters (JCAMP-DX), as Bruker's acqp and method are: convert the scan's folder to MRD "
-    "(bruker_to_ismrmrd)",
+    b"# === DATA DESCRIPTION FILE": "the text that goes with Philips's images (.par with .rec): export raw data as "
+    ".list with .data",
+    b"##TITLE=": "a list of parameters (JCAMP-DX), as Bruker's acqp and method are: pack the folder of the experiment, "
+    "with fid or rawdata.job0, as one zip or tar",
     b"SQLite format 3": "a database: export the raw data",
     b"\x7fELF": "a program: export the raw data",
 }
 """What people drop by mistake, and what helps."""
+SIN = re.compile(rb"^\s*\d\d \d\d \d\d: \w{2,60}\s*:", re.MULTILINE)
+"""A line of Philips's `.sin`. No specification of it and of `.raw` and `.lab` is published, and public readers differ
+in what they undo of them (packing, phases, amplifications); so raki leaves them alone."""
 STRAY_BYTES = 512
 """In front of an archive, so many at the most."""
 ARCHIVES = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
@@ -51,6 +55,11 @@ def foreign(start: bytes) -> str | None:
     for magic, what in OTHERS.items():
         if start.startswith(magic):
             return f"this is {what}"
+    if SIN.search(start) and b"\0" not in start:
+        return (
+            "the text that goes with Philips's .raw and .lab (.sin), whose packing and corrections nobody has "
+            "published: export raw data as .list with .data"
+        )
     if found := [(at, name) for magic, name in ARCHIVES.items() if (at := start.find(magic, 1, STRAY_BYTES)) > 0]:
         at, name = min(found)
         return (
@@ -59,7 +68,7 @@ def foreign(start: bytes) -> str | None:
         )
     if len(start) > STRAY_BYTES and not any(start[:STRAY_BYTES]):
         return (
-            "the file begins with zeros, as a copy that was never filled does, and Philips's .lab: copy it again, or "
-            "convert .raw, .lab and .sin together to ISMRMRD (philips_to_ismrmrd)"
+            "the file begins with zeros, as a copy that was never filled does, and Philips's .raw and .lab: copy it "
+            "again, or export raw data as .list with .data"
         )
     return None

@@ -1,7 +1,8 @@
 """What raw data looks like from outside: all that unpacking has to know of a format."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from pathlib import PurePath
+from typing import Protocol, TypeVar, runtime_checkable
 
 from raki.archive.foreign import foreign
 from raki.errors import NotAScan, PermanentError
@@ -32,10 +33,43 @@ class RawData(Protocol):
 
     @property
     def companions(self) -> tuple[str, ...]:
-        """Suffixes of files that stand beside such a file under the same name and are a part of it."""
+        """What stands beside such a file and is a part of it: suffixes under the same name, or whole names."""
+
+    @property
+    def file_name(self) -> str:
+        """What such a file is always called; empty where its name is free."""
 
     def recognises(self, start: bytes, /) -> bool:
         """Whether a file may be of this format, from its first `START_BYTES` bytes."""
+
+
+SomePath = TypeVar("SomePath", bound=PurePath)
+
+
+def recognised(formats: Sequence[RawData], path: PurePath, start: bytes) -> list[RawData]:
+    """The formats that a file of this path and beginning may be of."""
+    return [
+        known
+        for known in formats
+        if known.recognises(start)
+        and (not known.file_name or path.name == known.file_name or path.suffix in known.suffixes)
+    ]
+
+
+def suffix_of(companion: str) -> str:
+    """What ends the name that a companion has under a name of ours; its own ending, or the last part of its name."""
+    return companion if companion.startswith(".") else "." + companion.rpartition(".")[2]
+
+
+def companion_of(path: SomePath, companion: str) -> SomePath:
+    """Where a companion stands: under the same name, or under its own where the scanner gives fixed names.
+
+    Its ending is as loud as the file's.
+    """
+    if companion.startswith(".") or path.suffix:
+        ending = suffix_of(companion)
+        return path.with_suffix(ending.upper() if path.suffix.isupper() else ending)
+    return path.with_name(companion)
 
 
 def refusal(start: bytes, formats: Sequence[RawData]) -> PermanentError:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from raki.archive.limits import Limits, Spending
-from raki.archive.raw_data import START_BYTES, RawData, refusal
+from raki.archive.raw_data import START_BYTES, RawData, companion_of, recognised, refusal, suffix_of
 from raki.archive.streams import BLOCK_BYTES, Content, Decompressed, Readable, decompressor_for
 from raki.archive.tar import is_tar, tar_members
 from raki.archive.zip import ZipArchive, is_zip
@@ -40,7 +40,7 @@ class Unpacking:
 
     def __init__(self, folder: Path, limits: Limits, formats: Sequence[RawData]) -> None:
         self._folder, self._formats = folder, tuple(formats)
-        self._suffixes_of_companions = {suffix for known in self._formats for suffix in known.companions}
+        self._kinds_of_companions = {companion for known in self._formats for companion in known.companions}
         self._spending = Spending(limits)
         self._raw: list[UnpackedFile] = []
         # In a stream the companion may come before the raw data that it is a part of.
@@ -67,7 +67,7 @@ class Unpacking:
         Raises:
             NotAScan: there is no raw data.
         """
-        parts = {raw.member.with_suffix(suffix) for raw in self._raw for suffix in raw.companions}
+        parts = {companion_of(raw.member, companion) for raw in self._raw for companion in raw.companions}
         leads = [raw for raw in self._raw if raw.member not in parts]
         self._require_whole()
         if not leads:
@@ -76,9 +76,9 @@ class Unpacking:
         for number, lead in enumerate(leads, 1):
             stem = "scan" if number == 1 else f"scan-{number}"
             placed.append(lead.path.replace(into / f"{stem}{lead.suffix}"))
-            for suffix in lead.companions:
-                if part := self._companions.pop(lead.member.with_suffix(suffix), None):
-                    placed.append(part.replace(into / f"{stem}{suffix}"))
+            for companion in lead.companions:
+                if part := self._companions.pop(_keyed(companion_of(lead.member, companion)), None):
+                    placed.append(part.replace(into / f"{stem}{suffix_of(companion)}"))
         if self._options is not None:
             self._options.replace(into / OPTIONS_FILE)
         return placed
@@ -86,9 +86,9 @@ class Unpacking:
     def _require_whole(self) -> None:
         """What was passed over may be the other half of a scan, and nobody would see that it is missing."""
         taken = {raw.member for raw in self._raw} | self._companions.keys()
-        suffixes = self._suffixes_of_companions | {suffix for known in self._formats for suffix in known.suffixes}
+        suffixes = self._kinds_of_companions | {suffix for known in self._formats for suffix in known.suffixes}
         for member, target in self._passed_over:
-            if member.suffix.lower() in suffixes and target not in taken:
+            if {member.suffix.lower(), member.name} & suffixes and target not in taken:
                 raise UnsafeArchive(
                     f"by its name ({member.suffix}) an entry of the archive is raw data, but it is "
                     + (
@@ -174,21 +174,22 @@ class Unpacking:
         if not self._spending.n_members:
             self._only_start = start
         suffix = name.suffix.lower()
-        formats = [known for known in self._formats if known.recognises(start)]
+        formats = recognised(self._formats, name, start)
+        is_part = suffix in self._kinds_of_companions, name.name in self._kinds_of_companions
         if formats:
             self._spending.pass_file()
-        if not formats and suffix not in self._suffixes_of_companions:
+        if not formats and not any(is_part):
             return
         path = self._write(content)
-        if suffix in self._suffixes_of_companions:
-            self._companions[name.with_suffix(suffix)] = path
+        if any(is_part):
+            self._companions[_keyed(name)] = path
         if formats:
             self._raw.append(
                 UnpackedFile(
                     path=path,
                     member=name,
                     suffix=written_suffix(suffix, formats),
-                    companions=tuple(sorted({suffix for known in formats for suffix in known.companions})),
+                    companions=tuple(sorted({kind for known in formats for kind in known.companions})),
                 )
             )
 
@@ -209,6 +210,11 @@ class Unpacking:
         free = shutil.disk_usage(self._folder).free
         if free < needed + DISK_CHECK_BYTES:
             raise full_disk(f"it has {free >> 20} MiB left, of which {needed >> 20} stay free")
+
+
+def _keyed(member: PurePosixPath) -> PurePosixPath:
+    """A companion's name, its ending in small letters."""
+    return member.with_suffix(member.suffix.lower())
 
 
 def several_options(place: str) -> WrongOptions:

@@ -22,6 +22,7 @@ def deidentify(
     force: Force = False,
 ) -> None:
     """Write a copy of a raw scan that names nobody: a token stands for patient and study."""
+    from raki.archive import companion_of
     from raki.formats import formats
     from raki.identity.deidentification import deidentify as write_copy
     from raki.identity.deidentification import read_identity
@@ -35,7 +36,7 @@ def deidentify(
     if token_map.exists() and token_map.samefile(file):
         raise typer.BadParameter("the token map is the scan itself; raw files are never changed: name another")
     allowance = Allowance.for_size(file.stat().st_size)
-    beside = (file.with_suffix(suffix) for known in formats() for suffix in known.companions)
+    beside = (companion_of(file, companion) for known in formats() for companion in known.companions)
     reads = [file, *(companion for companion in beside if companion.is_file())]
     with Readers() as readers, room_for(target) as part:
         identity = readers.contained(read_identity, file, allowance=allowance, reads=reads)

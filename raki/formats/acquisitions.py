@@ -71,7 +71,10 @@ class Format:
     open: Callable[[Path], AbstractContextManager[Acquisitions]]
     """Opens a file. Raises NotAScan, DamagedScan or UnsupportedScan, with one sentence."""
     companions: tuple[str, ...] = ()
-    """Suffixes of files that stand beside such a file under the same name and are a part of it."""
+    """What stands beside such a file and is a part of it: suffixes of files under the same name (`.cfl`), or, where the
+    scanner gives its files fixed names, these (`method`). Under a name of ours the latter are suffixes as well."""
+    file_name: str = ""
+    """Where the scanner gives its files fixed names, that of this one; a file of another name is none."""
 
 
 def require_measured(numbers: np.ndarray, index: int) -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
-from raki.archive import START_BYTES, refusal
+from raki.archive import START_BYTES, companion_of, recognised, refusal
 from raki.errors import NotAScan, PermanentError
 from raki.formats.acquisitions import Acquisitions, Format
 from raki.formats.others import guarded
@@ -91,7 +91,7 @@ def _noise_in(file: Path, stack: ExitStack) -> Acquisitions | None:
 
 def _leading(files: Sequence[Path]) -> list[Path]:
     """The files without those that are a part of another one."""
-    parts = {lead.with_suffix(suffix) for lead in files for known in _recognised(lead) for suffix in known.companions}
+    parts = {companion_of(lead, part) for lead in files for known in _recognised(lead) for part in known.companions}
     return [file for file in files if file not in parts]
 
 
@@ -109,7 +109,7 @@ def candidates(path: Path) -> list[Format]:
 
 def _recognised(path: Path) -> list[Format]:
     start = _start(path)
-    return [known for known in formats() if known.recognises(start)]
+    return [known for known in formats() if known in recognised(formats(), path, start)]
 
 
 def _start(path: Path) -> bytes:

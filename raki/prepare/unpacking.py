@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from raki.archive import DEFAULT_LIMITS, Limits, Readable, open_local, unpack
+from raki.archive import DEFAULT_LIMITS, Limits, Readable, companion_of, open_local, unpack
 from raki.errors import DamagedScan
 from raki.formats import formats
 from raki.names import OPTIONS_FILE
@@ -41,7 +41,7 @@ def open_within(path: Path, into: Path, *, within: Within = contained) -> list[P
     Errors are those of `raki.archive.open_local`; and as `unpack_within`.
     """
     path = path.absolute()
-    beside = {path.with_suffix(suffix) for known in formats() for suffix in known.companions}
+    beside = {companion_of(path, companion) for known in formats() for companion in known.companions}
     reads = [path, *sorted(file for file in beside if file != path and file.is_file())]
     n_bytes = path.stat().st_size if path.is_file() else 0
     allowance = Allowance.for_packed(n_bytes, DEFAULT_LIMITS.n_bytes)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tarfile
+import zipfile
 from datetime import timedelta
 from html import unescape
 from io import BytesIO
@@ -13,7 +14,10 @@ import pytest
 
 import containers.decompress.__main__ as decompress
 from raki.options import Options
+from raki.phantom import phantom_kspace
 from raki.service.ledger import State
+from tests.formats.bruker.bruker_files import experiment
+from tests.formats.philips.philips_files import phantom_images, scan_2d
 from tests.service.dropping import KEY, deliver, read, work
 
 
@@ -24,6 +28,8 @@ def pair(kind, seed=0):
         content = BytesIO()
         np.save(content, kspace)
         return {".npy": content.getvalue(), ".json": b'{"axes": "slice coil pe ro"}'}
+    if kind == "philips":
+        return dict(zip((".list", ".data"), scan_2d(phantom_images(2, 3, 24, seed=seed)).content(), strict=True))
     shape = [24, 24, 1, 3] + 12 * [1]
     samples = kspace[0].transpose(2, 1, 0)[:, :, None, :]
     header = "# Dimensions\n" + " ".join(map(str, shape)) + "\n"
@@ -36,7 +42,7 @@ def states_of_pairs(site):
     return [scan.state for scan in sorted(found, key=lambda scan: scan.entered_at[State.ARRIVED])]
 
 
-@pytest.mark.parametrize("kind", ["numpy", "bart"])
+@pytest.mark.parametrize("kind", ["numpy", "bart", "philips"])
 @pytest.mark.parametrize("comes_first", ["lead", "companion", "both"])
 def test_a_scan_of_two_files_is_one_scan_whichever_comes_first(site, worker, job, kind, comes_first):
     job._options = Options(method="zero_filled")
@@ -93,6 +99,35 @@ def test_an_archive_needs_nothing_beside_it(site, worker, job):
     deliver(site, "a/pair.hdr", packed.getvalue())
     work(site, worker, job)
     assert states_of_pairs(site) == [State.RECONSTRUCTED]
+
+
+def test_a_folder_of_bruker_comes_packed_and_is_told_so(site, worker, job):
+    job._options = Options(method="zero_filled")
+    kspace = 1e6 * phantom_kspace(n_slices=2, n_coils=3, matrix=24)
+    made = experiment(
+        lambda number, echo, other, repetition, step, partition: kspace[number, :, step + 12],
+        n_receivers=3,
+        n_read=24,
+        steps=list(range(-12, 12)),
+        offsets_mm=[(0, 0, 0), (0, 0, 2)],
+    )
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in made.files().items():
+            archive.writestr(f"study/5/{name}", content)
+    deliver(site, "a/pair.zip", packed.getvalue())
+    for name, content in made.files().items():
+        deliver(site, f"pair/5/{name}", content)
+    work(site, worker, job)
+    states = {scan.raw_key: scan for scan in site.ledger.scans() if "pair" in scan.raw_key}
+    assert {key: scan.state for key, scan in states.items()} == {
+        "a/pair.zip": State.RECONSTRUCTED,
+        "pair/5/acqp": State.FAILED,
+    }
+    assert (
+        "pack the folder of the experiment, with fid or rawdata.job0, as one zip or tar"
+        in states["pair/5/acqp"].failure
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Philips's exported complex data: a `.list` that describes vectors, and a `.data` that holds them."""
