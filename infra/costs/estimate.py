@@ -1,10 +1,12 @@
 """What a month of scans costs under one deployment: parts by the scan, parts by the month, and both together."""
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
 from infra.costs import formulas
+from infra.costs.course import Course
 from infra.costs.fixed import FixedCost, fixed_cost, warm_gpu_hours
-from infra.costs.formulas import Task
+from infra.costs.formulas import Machine, Minutes, Task
 from infra.costs.prices import Prices
 from infra.deployment import Deployment
 
@@ -14,8 +16,15 @@ REPLACED_RAW_DAYS = 1
 """After a day the version of a raw scan that another has replaced is archived; a test compares it with the template."""
 RESULT_OBJECTS = 9
 """Image in three formats, preview, report, provenance, maps and manifest."""
-MOST_PER_BOOT = 8.0
-"""Scans; cautious: `python -m benchmarks scaling` has 6 at 200 scans a day and 47 at 2,000."""
+GPU_DISK_GB = 100
+"""Root volume of a GPU instance; a test compares it with the template."""
+WORKER_START_MINUTES = 0.75
+"""From ECS's order to the first message, the pull of the image among it: an assumption, half a minute to one."""
+WORKER_STAYS_MINUTES = 1.5
+"""What a worker without a scan is left: two polls of the scaling Lambda, of which the first comes within a minute."""
+START_COST_MINUTES, PATIENT_MINUTES, IMPATIENT_MINUTES = 7.5, 10, 1 / 3
+"""How long a job without a scan waits for one, and by what that is decided: those of `raki.service.fleet`; a test
+compares them."""
 INSTANCES = ("g6.xlarge", "g5.xlarge", "g4dn.xlarge")
 
 
@@ -25,8 +34,8 @@ class Workload:
 
     scans_per_day: int
     days_per_month: float
-    hours_per_day: float
-    """In which the scans of a day come, evenly."""
+    course: Course
+    """When the scans of a day come."""
     raw_gb: float
     """A scan as the scanner wrote it."""
     raw_versions: int
@@ -39,12 +48,15 @@ class Workload:
     imported_gb: float
     """DICOM images that are imported into HealthImaging; 0: none are."""
     decompress_minutes: float
+    """Of a worker's work."""
     run_minutes: float
     """On the GPU."""
     boot_minutes: float
-    """From the request for an instance to the first scan on it."""
+    """From an instance's first paid second to the first scan on it: boot, pull of the image, start of the program."""
+    idle_minutes: float
+    """From the end of its last job until Batch ends an instance, which are paid."""
     scans_per_boot: float | None
-    """How many scans share one boot; None: as many as come meanwhile."""
+    """How many scans share one boot; None: as many as come while the instance is there."""
     retry_rate: float
     """Runs a scan that are lost with a spot instance, and repeated."""
     instance: str
@@ -83,6 +95,8 @@ class Estimate:
     profile: str
     scans: float
     scan: ScanCost
+    gpu_minutes: Minutes
+    """Of a scan that no warm instance has the time for."""
     on_demand_gpu: float
     """What stands in place of `scan.gpu` when no spot instance is to be had, USD a scan."""
     archive_month: float
@@ -116,6 +130,8 @@ class Estimate:
 def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Estimate:
     """Puts the parts together."""
     gpu_hour = _gpu_hour(workload.instance, prices)
+    disk_hour = formulas.disk(GPU_DISK_GB, prices)
+    minutes = gpu_minutes(deployment, workload)
     standard = prices.s3_standard_gb_month
     raw_gb = workload.raw_gb * workload.raw_versions
     results_month = formulas.tiered(workload.results_gb, RESULT_OBJECTS, 1, prices)
@@ -124,9 +140,13 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
         scans=workload.scans,
         scan=ScanCost(
             decompression=formulas.fargate(
-                Task(**WORKER, architecture=deployment.worker_architecture), workload.decompress_minutes, prices
+                Task(**WORKER, architecture=deployment.worker_architecture),
+                worker_minutes(deployment, workload).total,
+                prices,
             ),
-            gpu=gpu_cost(deployment, workload, gpu_hour * prices.spot_factor, retry_rate=workload.retry_rate),
+            gpu=gpu_cost(
+                deployment, workload, gpu_hour * prices.spot_factor + disk_hour, retry_rate=workload.retry_rate
+            ),
             prepared=formulas.stored(workload.prepared_gb, workload.prepared_days, standard),
             raw=formulas.stored(workload.raw_gb, deployment.archive_after_days, standard)
             + formulas.stored(raw_gb - workload.raw_gb, REPLACED_RAW_DAYS, standard),
@@ -136,11 +156,12 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
             requests=_requests(workload, prices),
             healthimaging=formulas.image_set(workload.imported_gb, prices.healthimaging_gb_month, prices),
         ),
-        on_demand_gpu=gpu_cost(deployment, workload, gpu_hour),
+        gpu_minutes=minutes,
+        on_demand_gpu=gpu_cost(deployment, workload, gpu_hour + disk_hour),
         archive_month=formulas.archived(raw_gb, 1, prices),
         results_month=results_month,
         healthimaging_month=formulas.image_set(workload.imported_gb, prices.healthimaging_archive_gb_month, prices),
-        fixed=fixed_cost(deployment, prices, gpu_hour=gpu_hour),
+        fixed=fixed_cost(deployment, prices, gpu_hour=gpu_hour + disk_hour),
         gpu_hours_needed=workload.scans_per_day * workload.run_minutes / 60,
         gpu_hours_there=deployment.max_reconstruction_jobs * 24.0,
     )
@@ -153,21 +174,51 @@ def gpu_cost(deployment: Deployment, workload: Workload, hourly: float, *, retry
     """
     in_warm_hours = warm_gpu_hours(deployment) * 60 / workload.run_minutes
     others = max(0.0, workload.scans - in_warm_hours) / workload.scans
-    boot_minutes = workload.boot_minutes / scans_sharing_a_boot(workload)
-    return others * formulas.instance(workload.run_minutes, boot_minutes, hourly, retry_rate=retry_rate)
+    minutes = gpu_minutes(deployment, workload).total
+    return others * formulas.instance(minutes, hourly, retry_rate=retry_rate)
 
 
-def scans_sharing_a_boot(workload: Workload) -> float:
-    """How many scans one start of an instance serves.
-
-    A job takes scans until none waits: its own, and what comes while the instance boots and the first one runs. More
-    than `MOST_PER_BOOT` are not reckoned with, since for those that wait beyond it another job is submitted.
-    """
+def gpu_minutes(deployment: Deployment, workload: Workload) -> Minutes:
+    """What is paid of a GPU instance for a scan. A job waits for another scan as long as the dispatcher tells it to."""
     if workload.scans_per_boot is not None:
-        return workload.scans_per_boot
-    per_minute = workload.scans_per_day / (workload.hours_per_day * 60)
-    meanwhile = per_minute * (workload.boot_minutes + workload.run_minutes)
-    return min(MOST_PER_BOOT, 1 + meanwhile)
+        idle = (IMPATIENT_MINUTES + workload.idle_minutes) / workload.scans_per_boot
+        start = workload.boot_minutes / workload.scans_per_boot
+        return Minutes(work=workload.run_minutes, start=start, idle=idle)
+
+    def machine(per_minute: float) -> Machine:
+        patience = PATIENT_MINUTES if per_minute * START_COST_MINUTES > 1 else IMPATIENT_MINUTES
+        return Machine(
+            work=workload.run_minutes,
+            start=workload.boot_minutes,
+            stays=patience + workload.idle_minutes,
+            most=deployment.surge_jobs,
+        )
+
+    return _all_day(workload, machine)
+
+
+def worker_minutes(deployment: Deployment, workload: Workload) -> Minutes:
+    """What is paid of a decompression worker for a scan."""
+    worker = Machine(
+        work=workload.decompress_minutes,
+        start=WORKER_START_MINUTES,
+        stays=WORKER_STAYS_MINUTES,
+        most=deployment.surge_workers,
+    )
+    return _all_day(workload, lambda _per_minute: worker)
+
+
+def _all_day(workload: Workload, machine: Callable[[float], Machine]) -> Minutes:
+    """The mean over the day's scans. `machine` says what there is while so many come a minute."""
+    parts = [
+        (share, formulas.minutes_a_scan(machine(rate), per_minute=rate, at_once=workload.course.at_once))
+        for share, rate in workload.course.rates(workload.scans_per_day)
+    ]
+    return Minutes(
+        work=sum(share * part.work for share, part in parts),
+        start=sum(share * part.start for share, part in parts),
+        idle=sum(share * part.idle for share, part in parts),
+    )
 
 
 def _gpu_hour(instance: str, prices: Prices) -> float:

@@ -1,7 +1,7 @@
 """What each part of the service costs, in US dollars. Pure arithmetic: quantities and prices in, one amount out."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, exp
 from typing import Literal
 
 from infra.costs.prices import Prices
@@ -11,6 +11,13 @@ HOURS_PER_MONTH = 730
 DAYS_PER_MONTH = 365 / 12
 SHORTEST_MINUTES = 1
 """What Fargate and EC2 bill at least."""
+OCCUPANCY = 0.95
+"""Part of its time that a machine is at work where there is work for several, as the dispatcher has it."""
+BUSY_MINUTES = 600
+"""For so long a stretch of work for several machines lasts."""
+MIDNIGHT_DAYS = 0.5
+"""What a lifecycle rule's days last longer in the mean: they end at the midnight that follows (Amazon S3 User Guide,
+"Lifecycle configuration elements", "Lifecycle rules: Based on an object's age")."""
 PART_MB = 8
 """Size of the parts that large objects are moved in: boto3's own, and taken for the gateway's too."""
 
@@ -25,6 +32,59 @@ class Task:
     architecture: Literal["x86_64", "arm64"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Minutes:
+    """What is paid of a machine for a scan, by what it does meanwhile."""
+
+    work: float
+    start: float
+    """Boot, pull of the image, start of the program: its share of each."""
+    idle: float
+    """Waiting for another scan, and for being ended."""
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return self.work + self.start + self.idle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A kind of machine that is started for scans and ended when there are none."""
+
+    work: float
+    """Minutes a scan."""
+    start: float
+    """Minutes that are paid before the first scan."""
+    stays: float
+    """Minutes without a scan after which it is gone; they are paid."""
+    most: int
+    """How many there may be."""
+
+
+def minutes_a_scan(machine: Machine, *, per_minute: float, at_once: float = 1) -> Minutes:
+    """What is paid of a machine for a scan, where scans come by chance, `per_minute` in the mean, so many at a time.
+
+    One machine is a queue with setup and delayed shut-off (M/G/1; arrivals of groups of m, rate λ; work S a scan, start
+    B, stay K): one start serves m (λB + exp(λK)) / (1 - mλS) scans, and between groups it is idle for (exp(λK) - 1) / λ
+    in all. More work than one can do has as many as it needs for a busy stretch, started once.
+
+    The queue with setup: Gandhi, Harchol-Balter, Adan 2010, Perform Eval 67:1123-1138, doi:10.1016/j.peva.2010.07.004.
+    The shut-off is the same argument of renewal: of the times until the next group exp(-λK) are longer than K.
+    """
+    load = per_minute * machine.work
+    if load > OCCUPANCY:
+        there = max(load, min(machine.most, ceil(load / OCCUPANCY)))
+        begun = there / (per_minute * BUSY_MINUTES)
+        idle = there / per_minute - machine.work + begun * machine.stays
+        return Minutes(work=machine.work, start=begun * machine.start, idle=idle)
+    groups = per_minute / at_once
+    kept = exp(groups * machine.stays)
+    scans = at_once * (groups * machine.start + kept) / (1 - load)
+    idle = (kept - 1) / groups
+    return Minutes(work=machine.work, start=machine.start / scans, idle=idle / scans)
+
+
 def fargate(task: Task, minutes: float, prices: Prices) -> float:
     """One task: hours * (vCPU * price + GB * price + (disk - free disk) * price), from the pull of its image."""
     arm = task.architecture == "arm64"
@@ -35,14 +95,19 @@ def fargate(task: Task, minutes: float, prices: Prices) -> float:
     return _billed_hours(minutes) * hourly
 
 
-def instance(run_minutes: float, boot_minutes: float, hourly: float, *, retry_rate: float = 0) -> float:
-    """One scan on a GPU: hours (run + its share of the boot) * price * (1 + retries a scan)."""
-    return _billed_hours(run_minutes + boot_minutes) * hourly * (1 + retry_rate)
+def instance(minutes: float, hourly: float, *, retry_rate: float = 0) -> float:
+    """One scan on a GPU: hours (work + its share of start and idle time) * price * (1 + retries a scan)."""
+    return _billed_hours(minutes) * hourly * (1 + retry_rate)
+
+
+def disk(gb: float, prices: Prices) -> float:
+    """An hour of an instance's own volume: GB * price / 730."""
+    return gb * prices.gateway_disk_gb_month / HOURS_PER_MONTH
 
 
 def stored(gb: float, days: float, gb_month: float) -> float:
-    """Objects kept for a while: GB * months * price."""
-    return gb * days / DAYS_PER_MONTH * gb_month
+    """Objects kept until a rule of so many days deletes or archives them: GB * months * price."""
+    return gb * (days + MIDNIGHT_DAYS) / DAYS_PER_MONTH * gb_month
 
 
 def tiered(gb: float, objects: int, months: float, prices: Prices) -> float:

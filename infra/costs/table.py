@@ -7,13 +7,13 @@ from typing import Any
 from rich.table import Table
 
 from infra.costs import formulas
+from infra.costs.course import HOSPITAL
 from infra.costs.estimate import Estimate, Workload
 from infra.costs.price_list import PriceList
 
 Amount = Callable[[Estimate], float]
 NOT_COUNTED = (
-    "tax, discounts, free allowances but those of the gateway and of traffic to the internet, idle minutes of workers, "
-    "disks of GPU instances, container insights, object-level audit, what development needs, DynamoDB, "
+    "tax, discounts, free allowances but those of the gateway and of traffic to the internet, container insights, object-level audit, what development needs, DynamoDB, "
     "SQS, Lambda, images, KMS requests"
 )
 
@@ -53,6 +53,7 @@ def as_json(estimates: Sequence[Estimate], workload: Workload, price_list: Price
                 "results_month_a_scan": one.results_month,
                 "healthimaging_month_a_scan": one.healthimaging_month,
                 "growth_a_month": one.growth,
+                "gpu_minutes_a_scan": asdict(one.gpu_minutes),
                 "gpu_hours_a_day": {"needed": one.gpu_hours_needed, "there": one.gpu_hours_there},
             }
             for one in estimates
@@ -80,11 +81,18 @@ def _assumptions(workload: Workload, price_list: PriceList) -> str:
         f"{workload.prepared_gb:g} GB of k-space",
         f"{workload.results_gb:g} GB of results",
         f"{workload.decompress_minutes:g} min of decompression",
-        f"{workload.run_minutes:g} min on {workload.instance} and {workload.boot_minutes:g} min of shared boot",
+        f"{workload.run_minutes:g} min on {workload.instance}, {workload.boot_minutes:g} min of boot that scans share, "
+        f"{workload.idle_minutes:g} min until Batch ends an instance without a job",
         f"spot at {price_list.numbers.spot_factor:g} of the price on demand, {workload.retry_rate:.0%} of runs lost",
-        f"scans evenly over {workload.hours_per_day:g} h of {workload.days_per_month:g} days a month",
+        f"scans {_when(workload)} on {workload.days_per_month:g} days a month",
     )
     return ", ".join(parts)
+
+
+def _when(workload: Workload) -> str:
+    if workload.course == HOSPITAL:
+        return "by a hospital's day"
+    return f"evenly over {len(workload.course.parts) * workload.course.minutes / 60:g} h"
 
 
 def _too_slow(one: Estimate) -> str:
@@ -98,6 +106,7 @@ def _scan_rows(workload: Workload) -> dict[str, Amount]:
     return {
         "decompression": lambda one: one.scan.decompression,
         "GPU, spot": lambda one: one.scan.gpu,
+        "(of its time, starting and idle, %)": lambda one: 100 - 100 * one.gpu_minutes.work / one.gpu_minutes.total,
         f"k-space in S3, {workload.prepared_days:g} days": lambda one: one.scan.prepared,
         "raw in S3 until archived": lambda one: one.scan.raw,
         "results in S3, first month": lambda one: one.scan.results,
