@@ -9,6 +9,8 @@ from infra.costs.fixed import FixedCost, fixed_cost, warm_gpu_hours
 from infra.costs.formulas import Machine, Minutes, Task
 from infra.costs.prices import Prices
 from infra.deployment import Deployment
+from infra.gpus import INSTANCE_TYPES as INSTANCES
+from infra.gpus import max_vcpus, most_instances
 
 WORKER = {"vcpus": 2, "memory_gb": 8, "disk_gb": 200}
 """What the decompression task asks for."""
@@ -25,7 +27,6 @@ WORKER_STAYS_MINUTES = 1.5
 START_COST_MINUTES, PATIENT_MINUTES, IMPATIENT_MINUTES = 7.5, 10, 1 / 3
 """How long a job without a scan waits for one, and by what that is decided: those of `raki.service.fleet`; a test
 compares them."""
-INSTANCES = ("g6.xlarge", "g5.xlarge", "g4dn.xlarge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,11 @@ class Estimate:
     gpu_hours_needed: float
     """A day."""
     gpu_hours_there: float
-    """A day: as many GPU jobs as the deployment allows, day and night."""
+    """A day: as many GPU jobs as the deployment allows in ordinary times, day and night."""
+    most_gpus: int
+    """How many GPU instances ever run at once, whatever types Batch picks."""
+    most_hour: float
+    """USD for an hour in which all machines run that there may be, the GPUs of the dearest kind and none on spot."""
 
     @property
     def month(self) -> float:
@@ -131,6 +136,7 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
     """Puts the parts together."""
     gpu_hour = _gpu_hour(workload.instance, prices)
     disk_hour = formulas.disk(GPU_DISK_GB, prices)
+    spot_hour = gpu_hour * (prices.spot_factor if deployment.spot_gpus else 1)
     minutes = gpu_minutes(deployment, workload)
     standard = prices.s3_standard_gb_month
     raw_gb = workload.raw_gb * workload.raw_versions
@@ -145,7 +151,10 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
                 prices,
             ),
             gpu=gpu_cost(
-                deployment, workload, gpu_hour * prices.spot_factor + disk_hour, retry_rate=workload.retry_rate
+                deployment,
+                workload,
+                spot_hour + disk_hour,
+                retry_rate=workload.retry_rate if deployment.spot_gpus else 0,
             ),
             prepared=formulas.stored(workload.prepared_gb, workload.prepared_days, standard),
             raw=formulas.stored(workload.raw_gb, deployment.archive_after_days, standard)
@@ -164,6 +173,8 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
         fixed=fixed_cost(deployment, prices, gpu_hour=gpu_hour + disk_hour),
         gpu_hours_needed=workload.scans_per_day * workload.run_minutes / 60,
         gpu_hours_there=deployment.max_reconstruction_jobs * 24.0,
+        most_gpus=most_gpus(deployment),
+        most_hour=_most_hour(deployment, prices),
     )
 
 
@@ -219,6 +230,18 @@ def _all_day(workload: Workload, machine: Callable[[float], Machine]) -> Minutes
         start=sum(share * part.start for share, part in parts),
         idle=sum(share * part.idle for share, part in parts),
     )
+
+
+def most_gpus(deployment: Deployment) -> int:
+    """How many GPU instances the limits of the compute environments let run, all of them together."""
+    shares = (deployment.warm_gpus, deployment.spot_gpus, deployment.on_demand_gpus)
+    return sum(most_instances(max_vcpus(share)) for share in shares)
+
+
+def _most_hour(deployment: Deployment, prices: Prices) -> float:
+    dearest = max(_gpu_hour(name, prices) for name in INSTANCES) + formulas.disk(GPU_DISK_GB, prices)
+    worker = formulas.fargate(Task(**WORKER, architecture=deployment.worker_architecture), 60, prices)
+    return most_gpus(deployment) * dearest + deployment.surge_workers * worker
 
 
 def _gpu_hour(instance: str, prices: Prices) -> float:

@@ -13,8 +13,8 @@ from infra.costs.price_list import PriceList
 
 Amount = Callable[[Estimate], float]
 NOT_COUNTED = (
-    "tax, discounts, free allowances but those of the gateway and of traffic to the internet, container insights, object-level audit, what development needs, DynamoDB, "
-    "SQS, Lambda, images, KMS requests"
+    "tax, discounts, free allowances but those of the gateway and of traffic to the internet, container insights, "
+    "object-level audit, what development needs, DynamoDB, SQS, Lambda, images, KMS requests"
 )
 
 
@@ -53,6 +53,7 @@ def as_json(estimates: Sequence[Estimate], workload: Workload, price_list: Price
                 "results_month_a_scan": one.results_month,
                 "healthimaging_month_a_scan": one.healthimaging_month,
                 "growth_a_month": one.growth,
+                "most_at_once": {"gpus": one.most_gpus, "usd_an_hour": one.most_hour},
                 "gpu_minutes_a_scan": asdict(one.gpu_minutes),
                 "gpu_hours_a_day": {"needed": one.gpu_hours_needed, "there": one.gpu_hours_there},
             }
@@ -66,13 +67,20 @@ def notes(estimates: Sequence[Estimate], workload: Workload, price_list: PriceLi
     numbers = price_list.numbers
     slow, fast = (formulas.restored(workload.raw_gb, numbers, bulk=bulk) for bulk in (True, False))
     to_check = ", ".join(price_list.to_check) or "none"
-    line = (
+    line: tuple[str, ...] = (
         f"Prices of {price_list.region} read {price_list.read}; to be checked: {to_check}.",
         f"Assumed: {_assumptions(workload, price_list)}.",
         f"Restoring a raw scan: {fast:.3f} within 12 h, {slow:.3f} within 48 h.",
         f"Not counted: {NOT_COUNTED}.",
     )
+    unused = ", ".join(f"{one.profile} {_unused(one):.0%}" for one in estimates)
+    most = ", ".join(f"{one.profile} {one.most_gpus}" for one in estimates)
+    line += (f"Start and idle time of what is paid of GPUs: {unused}. GPU instances at once, at most: {most}.",)
     return [" ".join(line), *(_too_slow(one) for one in estimates if one.gpu_hours_needed > one.gpu_hours_there)]
+
+
+def _unused(one: Estimate) -> float:
+    return 1 - one.gpu_minutes.work / one.gpu_minutes.total
 
 
 def _assumptions(workload: Workload, price_list: PriceList) -> str:
@@ -106,7 +114,6 @@ def _scan_rows(workload: Workload) -> dict[str, Amount]:
     return {
         "decompression": lambda one: one.scan.decompression,
         "GPU, spot": lambda one: one.scan.gpu,
-        "(of its time, starting and idle, %)": lambda one: 100 - 100 * one.gpu_minutes.work / one.gpu_minutes.total,
         f"k-space in S3, {workload.prepared_days:g} days": lambda one: one.scan.prepared,
         "raw in S3 until archived": lambda one: one.scan.raw,
         "results in S3, first month": lambda one: one.scan.results,
@@ -133,6 +140,7 @@ FIXED_ROWS: dict[str, Amount] = {
 MONTH_ROWS: dict[str, Amount] = {
     "[bold]a month[/bold]": lambda one: one.month,
     "a month, GPUs on demand": lambda one: one.on_demand_month,
+    "an hour at most, all machines": lambda one: one.most_hour,
 }
 SHARE_ROWS: dict[str, Amount] = {
     "[bold]a scan, all in all[/bold]": lambda one: one.month / one.scans,

@@ -9,10 +9,10 @@ from constructs import Construct
 from infra.costs.hourly import hourly_prices
 from infra.deployment import Deployment
 from infra.functions import Handler
+from infra.gpus import VCPUS
 from infra.log_groups import log_group
 from infra.network.stack import NetworkStack
 from infra.pipeline.instances import DEAREST_HOUR_USD, GpuInstances
-from infra.pipeline.needs import VCPUS
 from infra.pipeline.scratch import FOLDER, Scratch
 from infra.pipeline.warm_hours import WarmHours
 from infra.sources import image
@@ -74,16 +74,17 @@ class Reconstruction(Construct):
 
         It moves on only when an environment can't take the job. A warm instance in any but the first would stand idle
         while the first starts another one; so warm instances have an environment of their own, off at other hours.
+        Their limits together are the deployment's: what one market lacks, the other may not have beside its own share.
         """
         instances = GpuInstances(self, "Instances", network=self._network, scratch=self.scratch)
-        n_jobs, n_warm = self._deployment.surge_jobs, self._deployment.warm_gpus
-        spot = instances.environment(self, "Spot", max_instances=n_jobs, spot=True)
-        on_demand = instances.environment(self, "OnDemand", max_instances=n_jobs)
+        n_spot, n_warm = self._deployment.spot_gpus, self._deployment.warm_gpus
+        markets = [instances.environment(self, "Spot", max_instances=n_spot, spot=True)] if n_spot else []
+        markets.append(instances.environment(self, "OnDemand", max_instances=self._deployment.on_demand_gpus))
         if not n_warm:
-            return [spot, on_demand]
+            return markets
         warm = instances.environment(self, "Warm", max_instances=n_warm, enabled=False)
         WarmHours(self, "WarmHours", environment=warm, min_vcpus=VCPUS * n_warm, deployment=self._deployment)
-        return [warm, spot, on_demand]
+        return [warm, *markets]
 
     def _job_definition(self, storage: StorageStack) -> batch.EcsJobDefinition:
         container = batch.EcsEc2ContainerDefinition(
