@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 HOURLY = (3, 2, 2, 2, 2, 3, 6, 15, 25, 30, 30, 30, 25, 25, 28, 28, 25, 20, 12, 8, 6, 5, 4, 3)
 """Scans by the hour of the day, as `python -m benchmarks scaling` and `bill` have them; a test compares both."""
-AT_ONCE = 1.23
-"""Scans that come together, in the mean: there a fifth of them in bursts of 5 to 30, 1 / (0.8 + 0.2 / 17.5)."""
+IN_BURSTS, BURST = 0.2, 17.5
+"""Part of the scans that come many at once, and how many in the mean: an examination, a list that was held back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,15 @@ class Course:
     """What each part of the day has of them, in any measure."""
     minutes: float
     """Of each part."""
-    at_once: float
-    """How many come together, in the mean."""
+    in_bursts: float
+    """Part of the scans that come many at once."""
+    burst: float
+    """How many these are, in the mean."""
+
+    @property
+    def at_once(self) -> float:
+        """How many scans come together, in the mean over all arrivals."""
+        return 1 / (1 - self.in_bursts + self.in_bursts / self.burst)
 
     def rates(self, scans_a_day: float) -> Iterator[tuple[float, float]]:
         """Of each part of the day, which share of the day's scans comes in it, and how many a minute."""
@@ -27,9 +34,9 @@ class Course:
             yield part / total, scans_a_day * part / total / self.minutes
 
 
-HOSPITAL = Course(parts=HOURLY, minutes=60, at_once=AT_ONCE)
+HOSPITAL = Course(parts=HOURLY, minutes=60, in_bursts=IN_BURSTS, burst=BURST)
 
 
 def evenly(hours: float) -> Course:
     """As many in each minute of so many hours, one by one."""
-    return Course(parts=(1.0,), minutes=60 * hours, at_once=1)
+    return Course(parts=(1.0,), minutes=60 * hours, in_bursts=0, burst=1)

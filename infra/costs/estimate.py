@@ -1,7 +1,7 @@
 """What a month of scans costs under one deployment: parts by the scan, parts by the month, and both together."""
 
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, replace
 
 from infra.costs import formulas
 from infra.costs.course import Course
@@ -74,7 +74,7 @@ class ScanCost:
 
     decompression: float
     gpu: float
-    """On spot instances, as far as no warm one has the time."""
+    """As far as no warm one has the time: on spot instances, and on demand where there are more than may be on spot."""
     prepared: float
     raw: float
     results: float
@@ -98,6 +98,8 @@ class Estimate:
     scan: ScanCost
     gpu_minutes: Minutes
     """Of a scan that no warm instance has the time for."""
+    on_demand_share: float
+    """The part of these that is had on demand, since no more instances may be on spot."""
     on_demand_gpu: float
     """What stands in place of `scan.gpu` when no spot instance is to be had, USD a scan."""
     archive_month: float
@@ -136,8 +138,8 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
     """Puts the parts together."""
     gpu_hour = _gpu_hour(workload.instance, prices)
     disk_hour = formulas.disk(GPU_DISK_GB, prices)
-    spot_hour = gpu_hour * (prices.spot_factor if deployment.spot_gpus else 1)
-    minutes = gpu_minutes(deployment, workload)
+    share = on_demand_share(deployment, workload)
+    market_hour = gpu_hour * (share + (1 - share) * prices.spot_factor)
     standard = prices.s3_standard_gb_month
     raw_gb = workload.raw_gb * workload.raw_versions
     results_month = formulas.tiered(workload.results_gb, RESULT_OBJECTS, 1, prices)
@@ -153,7 +155,7 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
             gpu=gpu_cost(
                 deployment,
                 workload,
-                spot_hour + disk_hour,
+                market_hour + disk_hour,
                 retry_rate=workload.retry_rate if deployment.spot_gpus else 0,
             ),
             prepared=formulas.stored(workload.prepared_gb, workload.prepared_days, standard),
@@ -165,7 +167,8 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
             requests=_requests(workload, prices),
             healthimaging=formulas.image_set(workload.imported_gb, prices.healthimaging_gb_month, prices),
         ),
-        gpu_minutes=minutes,
+        gpu_minutes=gpu_minutes(deployment, workload),
+        on_demand_share=share,
         on_demand_gpu=gpu_cost(deployment, workload, gpu_hour + disk_hour),
         archive_month=formulas.archived(raw_gb, 1, prices),
         results_month=results_month,
@@ -190,22 +193,70 @@ def gpu_cost(deployment: Deployment, workload: Workload, hourly: float, *, retry
 
 
 def gpu_minutes(deployment: Deployment, workload: Workload) -> Minutes:
-    """What is paid of a GPU instance for a scan. A job waits for another scan as long as the dispatcher tells it to."""
-    if workload.scans_per_boot is not None:
-        idle = (IMPATIENT_MINUTES + workload.idle_minutes) / workload.scans_per_boot
-        start = workload.boot_minutes / workload.scans_per_boot
-        return Minutes(work=workload.run_minutes, start=start, idle=idle)
+    """What is paid of a GPU instance for a scan."""
+    return _together((part.share, part.minutes) for part in _gpu_parts(deployment, workload))
 
-    def machine(per_minute: float) -> Machine:
-        patience = PATIENT_MINUTES if per_minute * START_COST_MINUTES > 1 else IMPATIENT_MINUTES
-        return Machine(
-            work=workload.run_minutes,
-            start=workload.boot_minutes,
-            stays=patience + workload.idle_minutes,
-            most=deployment.surge_jobs,
-        )
 
-    return _all_day(workload, machine)
+def on_demand_share(deployment: Deployment, workload: Workload) -> float:
+    """Of these minutes, the part on demand: spot instances are tried first, and there may be only so many of them."""
+    markets = deployment.spot_gpus + deployment.on_demand_gpus
+    parts = list(_gpu_parts(deployment, workload))
+    beyond = sum(
+        part.share
+        * part.minutes.total
+        * formulas.beyond(deployment.spot_gpus, mean=part.per_minute * part.minutes.total + part.at_once, most=markets)
+        for part in parts
+    )
+    return beyond / sum(part.share * part.minutes.total for part in parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Scans of a part of the day that are alike."""
+
+    share: float
+    """Of the day's scans."""
+    per_minute: float
+    """All scans that come meanwhile."""
+    minutes: Minutes
+    at_once: float = 0
+    """How many come in a burst, beside what is there."""
+
+
+def _gpu_parts(deployment: Deployment, workload: Workload) -> Iterator[_Part]:
+    course = workload.course
+    for share, rate in course.rates(workload.scans_per_day):
+        if workload.scans_per_boot is not None:
+            idle = (IMPATIENT_MINUTES + workload.idle_minutes) / workload.scans_per_boot
+            start = workload.boot_minutes / workload.scans_per_boot
+            yield _Part(
+                share=share, per_minute=rate, minutes=Minutes(work=workload.run_minutes, start=start, idle=idle)
+            )
+            continue
+        machine = _gpu(deployment, workload, rate)
+        if not machine.has_several:
+            minutes = formulas.minutes_a_scan(machine, per_minute=rate, at_once=course.at_once)
+            yield _Part(share=share, per_minute=rate, minutes=minutes)
+            continue
+        alone = 1 - course.in_bursts
+        minutes = formulas.minutes_a_scan(machine, per_minute=alone * rate)
+        yield _Part(share=share * alone, per_minute=rate, minutes=minutes)
+        if course.in_bursts:
+            minutes = formulas.minutes_in_a_burst(machine, burst=course.burst)
+            yield _Part(share=share * course.in_bursts, per_minute=rate, minutes=minutes, at_once=course.burst)
+
+
+def _gpu(deployment: Deployment, workload: Workload, per_minute: float) -> Machine:
+    """A job waits for another scan as long as the dispatcher tells it to: of those that are there all day, for long."""
+    machine = Machine(
+        work=workload.run_minutes,
+        start=workload.boot_minutes,
+        stays=IMPATIENT_MINUTES + workload.idle_minutes,
+        most=deployment.surge_jobs,
+    )
+    if machine.has_several or per_minute * START_COST_MINUTES <= 1:
+        return machine
+    return replace(machine, stays=PATIENT_MINUTES + workload.idle_minutes)
 
 
 def worker_minutes(deployment: Deployment, workload: Workload) -> Minutes:
@@ -216,20 +267,17 @@ def worker_minutes(deployment: Deployment, workload: Workload) -> Minutes:
         stays=WORKER_STAYS_MINUTES,
         most=deployment.surge_workers,
     )
-    return _all_day(workload, lambda _per_minute: worker)
-
-
-def _all_day(workload: Workload, machine: Callable[[float], Machine]) -> Minutes:
-    """The mean over the day's scans. `machine` says what there is while so many come a minute."""
-    parts = [
-        (share, formulas.minutes_a_scan(machine(rate), per_minute=rate, at_once=workload.course.at_once))
+    at_once = workload.course.at_once
+    return _together(
+        (share, formulas.minutes_a_scan(worker, per_minute=rate, at_once=at_once))
         for share, rate in workload.course.rates(workload.scans_per_day)
-    ]
-    return Minutes(
-        work=sum(share * part.work for share, part in parts),
-        start=sum(share * part.start for share, part in parts),
-        idle=sum(share * part.idle for share, part in parts),
     )
+
+
+def _together(parts: Iterable[tuple[float, Minutes]]) -> Minutes:
+    """The mean over the day's scans."""
+    sums = [sum(each) for each in zip(*([share * one for one in astuple(part)] for share, part in parts), strict=True)]
+    return Minutes(work=sums[0], start=sums[1], idle=sums[2])
 
 
 def most_gpus(deployment: Deployment) -> int:

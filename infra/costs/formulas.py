@@ -13,6 +13,8 @@ SHORTEST_MINUTES = 1
 """What Fargate and EC2 bill at least."""
 OCCUPANCY = 0.95
 """Part of its time that a machine is at work where there is work for several, as the dispatcher has it."""
+OWN_MACHINE_MINUTES = 3.75
+"""A scan that takes longer doesn't wait for another's machine: of two such the dispatcher starts a second one."""
 BUSY_MINUTES = 600
 """For so long a stretch of work for several machines lasts."""
 MIDNIGHT_DAYS = 0.5
@@ -61,28 +63,78 @@ class Machine:
     most: int
     """How many there may be."""
 
+    @property
+    def has_several(self) -> bool:
+        """Whether a scan has a machine started for it rather than wait for another's."""
+        return self.work >= OWN_MACHINE_MINUTES and self.most > 1
+
 
 def minutes_a_scan(machine: Machine, *, per_minute: float, at_once: float = 1) -> Minutes:
-    """What is paid of a machine for a scan, where scans come by chance, `per_minute` in the mean, so many at a time.
+    """What is paid of a machine for a scan, where scans come by chance, `per_minute` in the mean, so many at a time."""
+    if machine.has_several:
+        return _with_machines_of_their_own(machine, per_minute=per_minute)
+    if per_minute * machine.work > OCCUPANCY:
+        return _with_as_many_as_are_needed(machine, per_minute=per_minute)
+    return _with_one(machine, per_minute=per_minute, at_once=at_once)
 
-    One machine is a queue with setup and delayed shut-off (M/G/1; arrivals of groups of m, rate λ; work S a scan, start
-    B, stay K): one start serves m (λB + exp(λK)) / (1 - mλS) scans, and between groups it is idle for (exp(λK) - 1) / λ
-    in all. More work than one can do has as many as it needs for a busy stretch, started once.
 
-    The queue with setup: Gandhi, Harchol-Balter, Adan 2010, Perform Eval 67:1123-1138, doi:10.1016/j.peva.2010.07.004.
-    The shut-off is the same argument of renewal: of the times until the next group exp(-λK) are longer than K.
+def _with_one(machine: Machine, *, per_minute: float, at_once: float) -> Minutes:
+    """A queue with setup and delayed shut-off.
+
+    M/G/1, arrivals of groups of m, rate λ; work S a scan, start B, stay K: one start serves
+    m (λB + exp(λK)) / (1 - mλS) scans, and between groups the machine is idle for (exp(λK) - 1) / λ in all.
+
+    Setup: Gandhi, Harchol-Balter, Adan 2010, Perform Eval 67:1123-1138, doi:10.1016/j.peva.2010.07.004. The shut-off is
+    the same argument of renewal: of the times until the next group exp(-λK) are longer than K.
     """
-    load = per_minute * machine.work
-    if load > OCCUPANCY:
-        there = max(load, min(machine.most, ceil(load / OCCUPANCY)))
-        begun = there / (per_minute * BUSY_MINUTES)
-        idle = there / per_minute - machine.work + begun * machine.stays
-        return Minutes(work=machine.work, start=begun * machine.start, idle=idle)
     groups = per_minute / at_once
     kept = exp(groups * machine.stays)
-    scans = at_once * (groups * machine.start + kept) / (1 - load)
+    scans = at_once * (groups * machine.start + kept) / (1 - per_minute * machine.work)
     idle = (kept - 1) / groups
     return Minutes(work=machine.work, start=machine.start / scans, idle=idle / scans)
+
+
+def _with_as_many_as_are_needed(machine: Machine, *, per_minute: float) -> Minutes:
+    """More work than one machine can do has several for a busy stretch, started once."""
+    load = per_minute * machine.work
+    there = max(load, min(machine.most, ceil(load / OCCUPANCY)))
+    begun = there / (per_minute * BUSY_MINUTES)
+    idle = there / per_minute - machine.work + begun * machine.stays
+    return Minutes(work=machine.work, start=begun * machine.start, idle=idle)
+
+
+def _with_machines_of_their_own(machine: Machine, *, per_minute: float) -> Minutes:
+    """Where no machine is free, a scan starts one. Those that are free go after K, or are taken before.
+
+    Machines become free as often as scans come, λ; the free ones are a queue of equal rates in and out with patience K,
+    which is empty for 1 / (1 + λK) of the time (M/M/1+D). The rest is taken after K / 2 in the mean. At the limit all
+    that there may be are at work or wait, without an end.
+
+    Barrer 1957, Oper Res 5:644-649, doi:10.1287/opre.5.5.644.
+    """
+    starting = 1 / (1 + per_minute * machine.stays)
+    start, idle = machine.start * starting, machine.stays * (1 + starting) / 2
+    left = max(0.0, machine.most / per_minute - machine.work)
+    part = min(1.0, left / (start + idle))
+    return Minutes(work=machine.work, start=part * start, idle=part * idle)
+
+
+def minutes_in_a_burst(machine: Machine, *, burst: float) -> Minutes:
+    """What is paid for one of many scans that come at once: none finds a machine free, and each machine goes after."""
+    started = min(machine.most, burst) / burst
+    return Minutes(work=machine.work, start=started * machine.start, idle=started * machine.stays)
+
+
+def beyond(n: int, *, mean: float, most: int) -> float:
+    """Of machines whose number is by chance `mean`, and never more than `most`, the part that comes after the first n.
+
+    Numbers as in Erlang's loss system: a machine each for what comes, up to the limit.
+    """
+    weights = [1.0]
+    for count in range(1, most + 1):
+        weights.append(weights[-1] * mean / count)
+    there = sum(count * weight for count, weight in enumerate(weights))
+    return sum(max(0, count - n) * weight for count, weight in enumerate(weights)) / there
 
 
 def fargate(task: Task, minutes: float, prices: Prices) -> float:

@@ -54,7 +54,7 @@ def as_json(estimates: Sequence[Estimate], workload: Workload, price_list: Price
                 "healthimaging_month_a_scan": one.healthimaging_month,
                 "growth_a_month": one.growth,
                 "most_at_once": {"gpus": one.most_gpus, "usd_an_hour": one.most_hour},
-                "gpu_minutes_a_scan": asdict(one.gpu_minutes),
+                "gpu_minutes_a_scan": asdict(one.gpu_minutes) | {"on_demand_share": one.on_demand_share},
                 "gpu_hours_a_day": {"needed": one.gpu_hours_needed, "there": one.gpu_hours_there},
             }
             for one in estimates
@@ -113,7 +113,7 @@ def _too_slow(one: Estimate) -> str:
 def _scan_rows(workload: Workload) -> dict[str, Amount]:
     return {
         "decompression": lambda one: one.scan.decompression,
-        "GPU, spot": lambda one: one.scan.gpu,
+        "GPU, spot first": lambda one: one.scan.gpu,
         f"k-space in S3, {workload.prepared_days:g} days": lambda one: one.scan.prepared,
         "raw in S3 until archived": lambda one: one.scan.raw,
         "results in S3, first month": lambda one: one.scan.results,
