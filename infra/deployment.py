@@ -178,6 +178,8 @@ class Deployment(BaseModel):
     alarm_email: Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
     monthly_budget_usd: Annotated[int, Field(ge=0)] = 0
     """A mail is sent at 80 % of it and when it is forecast to be exceeded; 0: no budget."""
+    gpu_canary: bool = False
+    """Whether a deployment is followed by a check on a GPU instance too, which takes a quota and some cents."""
     development: bool = False
     """Whether there are a notebook, image repositories and a build for the development of new networks."""
 
