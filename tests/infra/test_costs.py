@@ -250,9 +250,9 @@ def test_requests_are_counted_by_parts_of_8_mib():
 
 
 def test_minimal_pays_for_one_nat_gateway():
-    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 44 * 0.30 + 24 * 0.10 + 3 + 0.50 = 19.10
+    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 51 * 0.30 + 34 * 0.10 + 3 + 0.50 = 22.20
     found = fixed_cost(deployment("minimal"), PRICES, gpu_hour=1.006)
-    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(19.1))
+    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(22.2))
     assert (found.endpoints, found.fsx, found.warm_gpus, found.gateway_host) == (0, 0, 0, 0)
 
 
@@ -486,14 +486,14 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["keys"] == ["2.00"] * 3
     assert row["warm GPUs, on demand"] == ["-", "243.04", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
-    assert row["metrics, alarms, dashboard, logs"] == ["19.10"] * 3
-    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 19.1; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 19.1;
-    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 19.1
+    assert row["metrics, alarms, dashboard, logs"] == ["22.20"] * 3
+    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 22.2; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 22.2;
+    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 22.2
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    months = [1130.29, 1121.25 + in_two_zones, 1179.06 + in_two_zones]
+    months = [1133.39, 1124.35 + in_two_zones, 1182.16 + in_two_zones]
     assert [float(month.replace(",", "")) for month in row["a month"]] == pytest.approx(months, rel=1e-4)
     assert row["an hour at most, all machines"] == ["3.87", "10.32", "20.64"]  # 3, 8, 16 GPUs; 6, 16, 32 workers
-    assert row["a scan, all in all"][0] == "0.2691"
+    assert row["a scan, all in all"][0] == "0.2699"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
     assert row["added to each later month's bill"] == ["43.24"] * 3  # 4200 * (0.004752 + 0.005543)
 
@@ -605,6 +605,12 @@ def found(templates, kind):
     return [resource.get("Properties", {}) for resource in everything if resource["Type"] == kind]
 
 
+def tasks(templates, container):
+    """Of the task definitions, those of this container."""
+    there = found(templates, "AWS::ECS::TaskDefinition")
+    return [task for task in there if container in {one["Name"] for one in task["ContainerDefinitions"]}]
+
+
 def test_the_network_that_is_counted_is_deployed(all_reviewed):
     for profile, settings in DEPLOYMENTS.items():
         templates = dict(all_reviewed[profile].templates)
@@ -618,7 +624,7 @@ def test_the_network_that_is_counted_is_deployed(all_reviewed):
 def test_keys_dashboards_and_alarms_that_are_counted_are_deployed(reviewed):
     assert len(found(reviewed.templates, "AWS::KMS::Key")) == KEYS
     assert len(found(reviewed.templates, "AWS::CloudWatch::Dashboard")) == DASHBOARDS
-    of_archive = ARCHIVE_ALARMS if found(reviewed.templates, "AWS::ECS::TaskDefinition")[1:] else 0
+    of_archive = ARCHIVE_ALARMS if tasks(reviewed.templates, "Sender") else 0
     of_imports = IMPORT_ALARMS if found(reviewed.templates, "AWS::HealthImaging::Datastore") else 0
     there = len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive - of_imports
     assert ALARMS - 8 <= there <= ALARMS
@@ -630,7 +636,7 @@ def test_all_metrics_are_counted():
 
 
 def test_the_worker_that_is_counted_is_deployed(reviewed):
-    task, *_ = found(reviewed.templates, "AWS::ECS::TaskDefinition")
+    (task,) = tasks(reviewed.templates, "Worker")
     assert int(task["Cpu"]) == WORKER["vcpus"] * 1024
     assert int(task["Memory"]) == WORKER["memory_gb"] * 1024
     assert task["EphemeralStorage"]["SizeInGiB"] == WORKER["disk_gb"]
@@ -638,7 +644,7 @@ def test_the_worker_that_is_counted_is_deployed(reviewed):
 
 def test_the_sender_that_is_counted_is_deployed_where_there_is_an_archive(all_reviewed):
     for profile, settings in DEPLOYMENTS.items():
-        _, *senders = found(all_reviewed[profile].templates, "AWS::ECS::TaskDefinition")
+        senders = tasks(all_reviewed[profile].templates, "Sender")
         counted = fixed_cost(Deployment.from_context({"raki:profile": profile, **settings}), PRICES, gpu_hour=1).sender
         assert bool(senders) == bool(counted) == ("raki:pacs" in settings)
         for task in senders:
