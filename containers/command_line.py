@@ -40,4 +40,4 @@ def _check(parser: ArgumentParser, settings: Iterable[type[Any]], works: Callabl
         works()
     except (RuntimeError, ValueError, OSError) as error:
         parser.exit(1, f"{parser.prog} can't work here: {error}\n")
-    parser.exit(0, f"{parser.prog} can work here\n")
+    parser.exit(0)
