@@ -5,6 +5,7 @@ import sys
 import typer
 
 from benchmarks.ablation import ablation
+from benchmarks.bill import bill
 from benchmarks.burst import burst
 from benchmarks.chaos import chaos
 from benchmarks.coverage import coverage
@@ -51,6 +52,7 @@ for command in (
     burst,
     kinds,
     scaling,
+    bill,
     chaos,
     damaged,
     fuzz,

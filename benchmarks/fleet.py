@@ -4,7 +4,7 @@ It decides nothing: `Decisions` are asked each minute, as the Lambdas are, and a
 """
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -33,6 +33,7 @@ class Instance:
     """One GPU instance; a job fills it."""
 
     since_s: float
+    is_spot: bool = True
     job: "Job | None" = None
     is_up: bool = False
     has_image: bool = False
@@ -53,12 +54,30 @@ class Bill:
 
     task_s: list[float] = field(default_factory=list)
     instance_s: list[float] = field(default_factory=list)
+    on_demand_s: list[float] = field(default_factory=list)
+    """Of these, the instances that were had on demand."""
 
 
 class Fleet:
-    """Lets scans arrive, works on them, and keeps count."""
+    """Lets scans arrive, works on them, and keeps count.
 
-    def __init__(self, decisions: Decisions, arriving: Sequence[Arrival], *, seed: int, times: Times) -> None:
+    Args:
+        most_spot: how many instances may be had on spot, which is tried first; None: all.
+        reconstructing_s: seconds of a GPU for a scan of so many GB.
+    """
+
+    def __init__(
+        self,
+        decisions: Decisions,
+        arriving: Sequence[Arrival],
+        *,
+        seed: int,
+        times: Times,
+        most_spot: int | None = None,
+        reconstructing_s: Callable[[float], float] = reconstruct_s,
+    ) -> None:
+        self._most_spot = decisions.most_jobs if most_spot is None else most_spot
+        self._reconstructing_s = reconstructing_s
         self.env = simpy.Environment()
         self._random = Random(seed)
         self._times, self._decisions = times, decisions
@@ -80,8 +99,8 @@ class Fleet:
         self.env.run(self._over)
         for worker in self._workers:
             self.bill.task_s.append(self.env.now - worker.since_s)
-        for instance in self._instances:
-            self.bill.instance_s.append(self.env.now - instance.since_s)
+        for instance in list(self._instances):
+            self._end(instance)
         return self
 
     def _draw(self, bounds: tuple[float, float]) -> float:
@@ -167,6 +186,7 @@ class Fleet:
             yield self.env.timeout(seconds)
             self.ingest.in_flight -= 1
             self._decisions.note("decompressing", seconds)
+            scan.prepared_s = self.env.now
             self.reconstruct.put(scan)
 
     # Batch
@@ -181,7 +201,8 @@ class Fleet:
         booting = sum(not one.is_up for one in self._instances)
         room = self._decisions.most_jobs - len(self._instances)
         for _ in range(min(len(self._pending) - booting, room)):
-            self._instances.append(instance := Instance(since_s=self.env.now))
+            on_spot = sum(one.is_spot for one in self._instances)
+            self._instances.append(instance := Instance(since_s=self.env.now, is_spot=on_spot < self._most_spot))
             self.env.process(self._live(instance))
 
     def _live(self, instance: Instance) -> Steps:
@@ -191,6 +212,8 @@ class Fleet:
         instance.is_up, instance.idle_since_s = True, self.env.now
         self._place()
         self.env.process(self._scale_in(instance))
+        if not instance.is_spot:
+            return
         yield self.env.timeout(self._random.expovariate(self._times.interruptions_an_hour / 3600))
         if instance not in self._instances:
             return
@@ -202,6 +225,8 @@ class Fleet:
     def _end(self, instance: Instance) -> None:
         self._instances.remove(instance)
         self.bill.instance_s.append(self.env.now - instance.since_s)
+        if not instance.is_spot:
+            self.bill.on_demand_s.append(self.env.now - instance.since_s)
 
     def _scale_in(self, instance: Instance) -> Steps:
         """Ends the instance when it has been without a job for long enough, counted from its last one."""
@@ -233,7 +258,7 @@ class Fleet:
                         self.reconstruct.leave(message)
                         break
                 scan: Scan = message.value
-                seconds = reconstruct_s(scan.arrival.gb)
+                seconds = self._reconstructing_s(scan.arrival.gb)
                 yield self.env.timeout(seconds)
                 self._finish(scan, seconds)
                 message = None

@@ -54,6 +54,7 @@ class Scan:
     """One scan on its way."""
 
     arrival: Arrival
+    prepared_s: float = float("nan")
     done_s: float = float("nan")
 
     @property

@@ -41,6 +41,7 @@ def _hipaa(rule: str, *where: str, why: str) -> Acknowledged:
 WORKER = "RakiPipeline/Decompression/TaskRole/*"
 JOB = "RakiPipeline/Reconstruction/JobRole/*"
 REFRESH = "RakiPipeline/Delivery/Refresh/*"
+RENEW = "RakiPipeline/Patching/Renew/*"
 RECONCILE = "RakiPipeline/Reconciliation/Reconcile/*"
 SENDER = "RakiPipeline/Sending/TaskRole/*"
 IMPORTER = "RakiPipeline/Importing/ImportResults/*"
@@ -103,7 +104,8 @@ ACKNOWLEDGED = (
         NOTEBOOK,
         why="ecr:GetAuthorizationToken knows no resource.",
     ),
-    _aws("IAM5[Resource::*]", "*/Dispatch/Role/*", why="batch:ListJobs knows no resource."),
+    _aws("IAM5[Resource::*]", "*/Dispatch/Role/*", why="Batch's listings and quotas know no resource."),
+    _aws("IAM5[Resource::*]", RENEW, why="batch:DescribeComputeEnvironments knows no resource."),
     _aws(f"{ARN}:cloudformation:{_ACCOUNT}:stack/RakiStorage/*]", OPERATOR, why="AWS adds an id to a stack's name."),
     _aws(f"{ARN}:cloudformation:{_ACCOUNT}:stack/RakiPipeline/*]", OPERATOR, why="AWS adds an id to a stack's name."),
     _aws("IAM5[Resource::*]", OPERATOR, why="batch:DescribeJobs knows no resource."),
@@ -143,6 +145,7 @@ ACKNOWLEDGED = (
         "*/Scale/*",
         "*/Dispatch/*",
         RECONCILE,
+        RENEW,
         why="The next run does all that this one left; three failures raise an alarm.",
     ),
     _aws(
@@ -166,6 +169,7 @@ ACKNOWLEDGED = (
         "ECS2",
         "RakiPipeline/Decompression/Task/*",
         "RakiPipeline/Sending/Task/*",
+        "RakiPipeline/Canary/Task/*",
         why="The environment has names of resources, and no secret.",
     ),
     # Buckets and the ledger

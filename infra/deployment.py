@@ -178,6 +178,8 @@ class Deployment(BaseModel):
     alarm_email: Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
     monthly_budget_usd: Annotated[int, Field(ge=0)] = 0
     """A mail is sent at 80 % of it and when it is forecast to be exceeded; 0: no budget."""
+    gpu_canary: bool = False
+    """Whether a deployment is followed by a check on a GPU instance too, which takes a quota and some cents."""
     development: bool = False
     """Whether there are a notebook, image repositories and a build for the development of new networks."""
 
@@ -188,8 +190,21 @@ class Deployment(BaseModel):
 
     @property
     def surge_jobs(self) -> int:
-        """GPU jobs that there may be while the queue is long, an instance each."""
+        """GPU jobs that there may be while the queue is long, an instance each: the most that ever run."""
         return self.max_reconstruction_jobs * self.surge
+
+    @property
+    def on_demand_gpus(self) -> int:
+        """Of `surge_jobs`, those that may be had on demand: the smaller half, and the one where there is but one.
+
+        Each market is a compute environment with a limit of its own, and the limits together are what may run.
+        """
+        return max(1, (self.surge_jobs - self.warm_gpus) // 2)
+
+    @property
+    def spot_gpus(self) -> int:
+        """Of `surge_jobs`, those that may be had on spot, which is tried first."""
+        return self.surge_jobs - self.warm_gpus - self.on_demand_gpus
 
     @property
     def n_zones(self) -> int:
@@ -301,6 +316,11 @@ class Deployment(BaseModel):
             raise ValueError(f"{PREFIX}warm_until is {self.warm_until}; it has to be later than {PREFIX}warm_from")
         if self.warm_gpus > self.max_reconstruction_jobs:
             raise ValueError(f"{PREFIX}warm_gpus is {self.warm_gpus}, more than {PREFIX}max_reconstruction_jobs allows")
+        if self.warm_gpus >= self.surge_jobs:
+            raise ValueError(
+                f"{PREFIX}warm_gpus is {self.warm_gpus}, all that there may be; outside the warm hours there would be "
+                f"none: raise {PREFIX}max_reconstruction_jobs or {PREFIX}surge"
+            )
         return self
 
     @classmethod

@@ -5,24 +5,29 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
-from raki.service import log
+from raki.service import log, metrics
+from raki.service.blocked import LONG_S, Finding, Runnable, diagnose
 from raki.service.bookkeeping import Bookkeeping
 from raki.service.fleet import INSTANCE_START_S, RECONSTRUCT_S, Limits, Load, jobs_to_submit, patience_s
 from raki.service.forecast import Forecast
 from raki.service.ledger import Ledger, State
-from raki.service.scheduling import PATIENT, QueueDepth, depth, expected, schedule
+from raki.service.scheduling import PATIENT, QueueDepth, depth, expected, is_poll, schedule
 from raki.service.settings import DispatchSettings, from_environment
 
 LOG = log.configure()
 BATCH = boto3.client("batch", config=PATIENT)
 DYNAMODB = boto3.client("dynamodb")
+QUOTAS = boto3.client("service-quotas", config=PATIENT)
 SQS = boto3.client("sqs")
 
 NAME = "dispatch_reconstruction"
 TURN_S = 30
 """As long as it may run."""
 STALLED_AFTER_S = 300
+GPU_QUOTAS = ("L-DB2E81BA", "L-3819A6DF")
+"""Of EC2: "Running On-Demand G and VT instances", "All G and VT Spot Instance Requests"."""
 UNFINISHED = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 
@@ -40,7 +45,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
         return schedule(
             SQS,
             settings.reconstruct_queue_url,
-            lambda queue: _dispatch(queue, settings, books, n_expected=expected(event)),
+            lambda queue: _dispatch(queue, settings, books, n_expected=expected(event), polled=is_poll(event)),
             stage=State.RECONSTRUCTING,
         )
     finally:
@@ -60,7 +65,9 @@ def stalled(jobs: Iterable[dict[str, Any]], last_alive_s: Callable[[str], int], 
     ]
 
 
-def _dispatch(queue: QueueDepth, settings: DispatchSettings, books: Bookkeeping, *, n_expected: int) -> dict[str, int]:
+def _dispatch(
+    queue: QueueDepth, settings: DispatchSettings, books: Bookkeeping, *, n_expected: int, polled: bool
+) -> dict[str, int]:
     ledger, now_s = Ledger(DYNAMODB, settings.ledger_table), time.time()
     # A scan that is only being prepared will need a GPU by the time that one has started.
     n_unprepared = max(n_expected, depth(SQS, settings.ingest_queue_url).total)
@@ -70,7 +77,8 @@ def _dispatch(queue: QueueDepth, settings: DispatchSettings, books: Bookkeeping,
         scans_a_second=forecast.scans_a_second(now_s, ahead_s=INSTANCE_START_S),
     )
     is_warm = forecast.is_worth_keeping_warm(now_s, ahead_s=INSTANCE_START_S, hours_a_day=settings.warm_hours_a_day)
-    unfinished = _count_jobs(settings.job_queue, books, now_s)
+    jobs = {status: _jobs(settings.job_queue, status) for status in UNFINISHED}
+    unfinished = _count_jobs(jobs, books, now_s)
     submit = jobs_to_submit(
         n_unprepared + queue.total,
         load=load,
@@ -82,17 +90,46 @@ def _dispatch(queue: QueueDepth, settings: DispatchSettings, books: Bookkeeping,
         BATCH.submit_job(jobName="reconstruct", jobDefinition=settings.job_definition, jobQueue=settings.job_queue)
     waits_s = patience_s(load=load, unfinished_jobs=unfinished + submit, is_kept_warm=is_warm)
     books.keep("patience_s", f"{waits_s:.0f}")
+    if polled:
+        _watch(settings, jobs["RUNNABLE"], books, now_s)
     return {"UnfinishedJobs": unfinished, "SubmittedJobs": submit}
 
 
-def _count_jobs(job_queue: str, books: Bookkeeping, now_s: float) -> int:
+def _count_jobs(jobs: dict[str, list[dict[str, Any]]], books: Bookkeeping, now_s: float) -> int:
     """Unfinished jobs but for those that hang, which are ended."""
-    jobs = {status: _jobs(job_queue, status) for status in UNFINISHED}
     hung = stalled(jobs["RUNNING"], books.last_alive_s, now_s=now_s)
     for job_id in hung:
         LOG.warning("a job that gets no further is ended", extra={"job": job_id})
         BATCH.terminate_job(jobId=job_id, reason=f"no sign of progress for {STALLED_AFTER_S} s")
     return sum(len(found) for found in jobs.values()) - len(hung)
+
+
+def _watch(settings: DispatchSettings, jobs: list[dict[str, Any]], books: Bookkeeping, now_s: float) -> None:
+    """Measures for how long a job has waited for an instance, where that is too long, and says why.
+
+    What is decided doesn't depend on it, so that nothing that Batch refuses to say here stops anything.
+    """
+    try:
+        kept = books.kept("runnable")
+        runnable = Runnable(kept, jobs, now_s=now_s)
+        if runnable.is_changed:
+            books.keep("runnable", runnable.to_json())
+        job_id, waited_s = runnable.longest(now_s=now_s)
+        if waited_s > LONG_S:
+            (job,) = [one for one in jobs if one["jobId"] == job_id]
+            found = _diagnosed(settings, job.get("statusReason", ""))
+            members = {"Cause": found.cause, "reason": found.reason, "job": job_id}
+            metrics.emit("a job waits for an instance", {"RunnableSeconds": round(waited_s)}, **members)
+    except ClientError:
+        LOG.exception("why a job waits can't be seen")
+
+
+def _diagnosed(settings: DispatchSettings, reason: str) -> Finding:
+    (queue,) = BATCH.describe_job_queues(jobQueues=[settings.job_queue])["jobQueues"]
+    names = [one["computeEnvironment"] for one in queue["computeEnvironmentOrder"]]
+    environments = BATCH.describe_compute_environments(computeEnvironments=names)["computeEnvironments"]
+    allowed = [QUOTAS.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"] for code in GPU_QUOTAS]
+    return diagnose(reason, queue, environments, vcpus_allowed=allowed, vcpus_needed=settings.instance_vcpus)
 
 
 def _observe(ledger: Ledger, books: Bookkeeping, now_s: float, n_unprepared: int) -> Forecast:

@@ -18,6 +18,7 @@ ROLES = {
     "lambdas.import_results": "ImportingImportResultsRole",
     "lambdas.reconcile": "ReconciliationReconcileRole",
     "lambdas.refresh_gateway": "DeliveryRefreshRole",
+    "lambdas.renew_instances": "PatchingRenewRole",
     "lambdas.scale_decompression": "DecompressionScaleRole",
     "raki.service.operator": "OperatorsRole",
 }

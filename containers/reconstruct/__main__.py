@@ -199,9 +199,35 @@ def gpu_name() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
+def works() -> None:
+    """Whether the libraries compute what they should: an FFT, a convolution, a solution, as on the CPU.
+
+    Raises:
+        RuntimeError: they don't, or the job has been given a GPU that they can't use.
+    """
+    if os.environ.get("AWS_BATCH_JOB_ID") and gpu_name() is None:
+        raise RuntimeError("no GPU can be used; is the instance's driver older than the image's CUDA?")
+    generator = torch.Generator().manual_seed(0)
+    kspace = torch.randn(1, 4, 32, 32, generator=generator)
+    kernels = torch.randn(2, 4, 3, 3, generator=generator)
+    for device in {"cpu", "cuda" if gpu_name() else "cpu"}:
+        there, also = kspace.to(device), kernels.to(device)
+        back = torch.fft.ifft2(torch.fft.fft2(there)).real
+        filtered = torch.nn.functional.conv2d(there, also)
+        products = also.flatten(1) @ also.flatten(1).T
+        solved = torch.linalg.solve(products, products)
+        close = (
+            torch.allclose(back.cpu(), kspace, atol=1e-4),
+            torch.allclose(filtered.cpu(), torch.nn.functional.conv2d(kspace, kernels), atol=1e-2),
+            torch.allclose(solved.cpu(), torch.eye(2), atol=1e-4),
+        )
+        if not all(close):
+            raise RuntimeError(f"{device} computes wrongly: FFT, convolution, solution are right: {close}")
+
+
 def main() -> int:
     """The container's entry point. A job that is stopped with its spot instance is worth another attempt."""
-    command_line.parse("reconstruct", __doc__, ReconstructSettings, Options)
+    command_line.parse("reconstruct", __doc__, ReconstructSettings, Options, works=works)
     return run_container(
         # No setting of the deployment's: Batch itself puts the job's id into the environment.
         lambda: Job(

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from infra.costs.course import HOSPITAL, evenly
 from infra.costs.estimate import INSTANCES, Workload, estimate
 from infra.costs.prices import PricesError
 from infra.deployment import NEW, PROFILES, Deployment
@@ -22,7 +23,12 @@ def cost(
     gb: Annotated[float, typer.Option(help="Size of a scan as it is dropped on the share, in GB.")],
     profile: Annotated[str, typer.Option(help=f"One of {', '.join(PROFILES)}; all of them when left out.")] = "",
     days_per_month: Annotated[float, typer.Option(min=1, max=31, help="Days with scans in a month.")] = 21,
-    hours_per_day: Annotated[float, typer.Option(min=1, max=24, help="Hours in which a day's scans come.")] = 10,
+    hours_per_day: Annotated[
+        float | None,
+        typer.Option(
+            min=1, max=24, help="Hours in which a day's scans come, evenly. When left out: by a hospital's day."
+        ),
+    ] = None,
     k_space_ratio: Annotated[float, typer.Option(min=0, help="Size of a decompressed scan, by that of the raw.")] = 3,
     results_ratio: Annotated[float, typer.Option(min=0, help="Size of a scan's results, by that of the raw.")] = 0.1,
     k_space_days: Annotated[float, typer.Option(min=0, help="Days for which decompressed scans are kept.")] = 2,
@@ -30,16 +36,20 @@ def cost(
         int, typer.Option(min=1, help="Copies of a raw scan in S3: a gateway writes each file twice.")
     ] = 2,
     decompress_minutes: Annotated[
-        float, typer.Option(min=0, help="Minutes of a worker for a scan, the pull of its image among them.")
-    ] = 3,
+        float, typer.Option(min=0, help="Minutes that a worker works on a scan; its start and idle time come on top.")
+    ] = 1,
     run_minutes: Annotated[float, typer.Option(min=0.1, help="Minutes of a GPU for a scan; measure your own.")] = 10,
-    boot_minutes: Annotated[float, typer.Option(min=0, help="Minutes until a new GPU instance works.")] = 5,
+    boot_minutes: Annotated[
+        float, typer.Option(min=0, help="Minutes until a new GPU instance works, the pull of its image among them.")
+    ] = 5,
+    idle_minutes: Annotated[
+        float, typer.Option(min=1, help="Minutes until Batch ends an instance that has no job; AWS names no time.")
+    ] = 3,
     scans_per_boot: Annotated[
         float | None,
         typer.Option(
             min=1,
-            help="Scans that share one boot. When left out: what comes while an instance boots and works on its "
-            "first scan, at most eight.",
+            help="Scans that share one boot. When left out: what comes while an instance is there.",
         ),
     ] = None,
     retry_rate: Annotated[
@@ -69,7 +79,7 @@ def cost(
     workload = Workload(
         scans_per_day=scans_per_day,
         days_per_month=days_per_month,
-        hours_per_day=hours_per_day,
+        course=evenly(hours_per_day) if hours_per_day is not None else HOSPITAL,
         raw_gb=gb,
         raw_versions=raw_versions,
         prepared_gb=gb * k_space_ratio,
@@ -79,6 +89,7 @@ def cost(
         decompress_minutes=decompress_minutes,
         run_minutes=run_minutes,
         boot_minutes=boot_minutes,
+        idle_minutes=idle_minutes,
         scans_per_boot=scans_per_boot,
         retry_rate=retry_rate,
         instance=_one_of(instance, INSTANCES, "--instance"),

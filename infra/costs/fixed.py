@@ -9,9 +9,9 @@ from infra.network.endpoints import INTERFACE_ENDPOINTS
 
 KEYS = 2
 """Of the storage stack: one for data, one for operations."""
-METRICS = 44
+METRICS = 51
 """Metrics of our own, each value of a dimension one: all that there can be, though CloudWatch bills only used ones."""
-ALARMS = 24
+ALARMS = 34
 """At most: with a gateway and a file system."""
 ARCHIVE_METRICS, ARCHIVE_ALARMS = 4, 4
 """What there is of both beside these, where a picture archive is sent the results."""

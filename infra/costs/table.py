@@ -7,14 +7,14 @@ from typing import Any
 from rich.table import Table
 
 from infra.costs import formulas
+from infra.costs.course import HOSPITAL
 from infra.costs.estimate import Estimate, Workload
 from infra.costs.price_list import PriceList
 
 Amount = Callable[[Estimate], float]
 NOT_COUNTED = (
-    "tax, discounts, free allowances but those of the gateway and of traffic to the internet, idle minutes of workers, "
-    "disks of GPU instances, container insights, object-level audit, what development needs, DynamoDB, "
-    "SQS, Lambda, images, KMS requests"
+    "tax, discounts, free allowances but those of the gateway and of traffic to the internet, container insights, "
+    "object-level audit, what development needs, DynamoDB, SQS, Lambda, images, KMS requests"
 )
 
 
@@ -53,6 +53,8 @@ def as_json(estimates: Sequence[Estimate], workload: Workload, price_list: Price
                 "results_month_a_scan": one.results_month,
                 "healthimaging_month_a_scan": one.healthimaging_month,
                 "growth_a_month": one.growth,
+                "most_at_once": {"gpus": one.most_gpus, "usd_an_hour": one.most_hour},
+                "gpu_minutes_a_scan": asdict(one.gpu_minutes) | {"on_demand_share": one.on_demand_share},
                 "gpu_hours_a_day": {"needed": one.gpu_hours_needed, "there": one.gpu_hours_there},
             }
             for one in estimates
@@ -65,13 +67,20 @@ def notes(estimates: Sequence[Estimate], workload: Workload, price_list: PriceLi
     numbers = price_list.numbers
     slow, fast = (formulas.restored(workload.raw_gb, numbers, bulk=bulk) for bulk in (True, False))
     to_check = ", ".join(price_list.to_check) or "none"
-    line = (
+    line: tuple[str, ...] = (
         f"Prices of {price_list.region} read {price_list.read}; to be checked: {to_check}.",
         f"Assumed: {_assumptions(workload, price_list)}.",
         f"Restoring a raw scan: {fast:.3f} within 12 h, {slow:.3f} within 48 h.",
         f"Not counted: {NOT_COUNTED}.",
     )
+    unused = ", ".join(f"{one.profile} {_unused(one):.0%}" for one in estimates)
+    most = ", ".join(f"{one.profile} {one.most_gpus}" for one in estimates)
+    line += (f"Start and idle time of what is paid of GPUs: {unused}. GPU instances at once, at most: {most}.",)
     return [" ".join(line), *(_too_slow(one) for one in estimates if one.gpu_hours_needed > one.gpu_hours_there)]
+
+
+def _unused(one: Estimate) -> float:
+    return 1 - one.gpu_minutes.work / one.gpu_minutes.total
 
 
 def _assumptions(workload: Workload, price_list: PriceList) -> str:
@@ -80,11 +89,18 @@ def _assumptions(workload: Workload, price_list: PriceList) -> str:
         f"{workload.prepared_gb:g} GB of k-space",
         f"{workload.results_gb:g} GB of results",
         f"{workload.decompress_minutes:g} min of decompression",
-        f"{workload.run_minutes:g} min on {workload.instance} and {workload.boot_minutes:g} min of shared boot",
+        f"{workload.run_minutes:g} min on {workload.instance}, {workload.boot_minutes:g} min of boot that scans share, "
+        f"{workload.idle_minutes:g} min until Batch ends an instance without a job",
         f"spot at {price_list.numbers.spot_factor:g} of the price on demand, {workload.retry_rate:.0%} of runs lost",
-        f"scans evenly over {workload.hours_per_day:g} h of {workload.days_per_month:g} days a month",
+        f"scans {_when(workload)} on {workload.days_per_month:g} days a month",
     )
     return ", ".join(parts)
+
+
+def _when(workload: Workload) -> str:
+    if workload.course == HOSPITAL:
+        return "by a hospital's day"
+    return f"evenly over {len(workload.course.parts) * workload.course.minutes / 60:g} h"
 
 
 def _too_slow(one: Estimate) -> str:
@@ -97,7 +113,7 @@ def _too_slow(one: Estimate) -> str:
 def _scan_rows(workload: Workload) -> dict[str, Amount]:
     return {
         "decompression": lambda one: one.scan.decompression,
-        "GPU, spot": lambda one: one.scan.gpu,
+        "GPU, spot first": lambda one: one.scan.gpu,
         f"k-space in S3, {workload.prepared_days:g} days": lambda one: one.scan.prepared,
         "raw in S3 until archived": lambda one: one.scan.raw,
         "results in S3, first month": lambda one: one.scan.results,
@@ -124,6 +140,7 @@ FIXED_ROWS: dict[str, Amount] = {
 MONTH_ROWS: dict[str, Amount] = {
     "[bold]a month[/bold]": lambda one: one.month,
     "a month, GPUs on demand": lambda one: one.on_demand_month,
+    "an hour at most, all machines": lambda one: one.most_hour,
 }
 SHARE_ROWS: dict[str, Amount] = {
     "[bold]a scan, all in all[/bold]": lambda one: one.month / one.scans,

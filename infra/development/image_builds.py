@@ -5,6 +5,8 @@ from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as targets
 from constructs import Construct
 
 from infra.log_groups import log_group
@@ -19,9 +21,21 @@ KEPT_IMAGES = 20
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 PUSH = ("ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart")
 
+LATEST = "latest"
+"""The archive that was built last, beside those of its commits."""
+NEWEST = "NEWEST_BASES"
+"""The variable that asks for bases as they are now, instead of those that the Dockerfiles pin."""
+BASES = (
+    r"sed -n 's,^FROM [$]{REGISTRY}/\(python:[^@]*\)@.*,public.ecr.aws/docker/library/\1,p;"
+    r" s,^FROM \(nvidia/[^@]*\)@.*,\1,p' containers/*/Dockerfile"
+)
+
 # CodeBuild names the source that it was started with; the archive's name is the commit, and so the tag.
 COMMANDS = (
     'TAG=$(basename "$CODEBUILD_SOURCE_REPO_URL" .zip)',
+    # Each month's build takes the newest bases of the same versions, and names their digests in its log.
+    f'if [ "${{{NEWEST}:-}}" ]; then TAG=monthly-$(date +%Y-%m);'
+    f" {BASES} | sort -u | xargs -n 1 docker pull; sed -i 's/@sha256:[0-9a-f]*//' containers/*/Dockerfile; fi",
     'aws ecr get-login-password | docker login --username AWS --password-stdin "${DECOMPRESS%%/*}"',
     'docker build --file containers/decompress/Dockerfile --tag "$DECOMPRESS:$TAG" .',
     'docker build --file containers/reconstruct/Dockerfile --tag "$RECONSTRUCT:$TAG" .',
@@ -71,6 +85,38 @@ class ImageBuilds(Construct):
             role=role.without_policy_updates(),
             source=codebuild.Source.s3(bucket=models, path=f"{SOURCES}/COMMIT.zip"),
             timeout=Duration.hours(1),
+        )
+        self.rebuild_each_month(models)
+
+    def rebuild_each_month(self, models: s3.Bucket) -> None:
+        """Builds what was built last on the newest bases: a build that fails, or a scan's finding, is seen in time.
+
+        The service is deployed from pinned bytes all the same: what is found comes to it by a commit.
+        """
+        group = f"arn:{Aws.PARTITION}:scheduler:{Aws.REGION}:{Aws.ACCOUNT_ID}:schedule-group/default"
+        conditions = {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID, "aws:SourceArn": group}}
+        role = iam.Role(
+            self,
+            "ScheduleRole",
+            assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com", conditions=conditions),
+        )
+        request = {
+            "EnvironmentVariablesOverride": [{"Name": NEWEST, "Value": "1"}],
+            "ProjectName": self.project.project_name,
+            "SourceLocationOverride": f"{models.bucket_name}/{SOURCES}/{LATEST}.zip",
+        }
+        build = iam.PolicyStatement(actions=["codebuild:StartBuild"], resources=[self.project.project_arn])
+        scheduler.Schedule(
+            self,
+            "EachMonth",
+            schedule=scheduler.ScheduleExpression.cron(day="1", hour="4", minute="0"),
+            target=targets.Universal(
+                action="startBuild",
+                input=scheduler.ScheduleTargetInput.from_object(request),
+                policy_statements=[build],
+                role=role,
+                service="codebuild",
+            ),
         )
 
     def allow_push(self, role: iam.IRole) -> None:

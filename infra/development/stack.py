@@ -23,7 +23,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.deployment import Deployment
-from infra.development.image_builds import SOURCES, ImageBuilds
+from infra.development.image_builds import LATEST, SOURCES, ImageBuilds
 from infra.development.notebook import Notebook
 from infra.network.stack import NetworkStack
 from infra.permissions import allow, read_objects, write_objects
@@ -82,9 +82,11 @@ class DevelopmentStack(Stack):
 
     def _tell(self) -> None:
         archive = f"{self.models.bucket_name}/{SOURCES}/$COMMIT.zip"
+        latest = f"{self.models.bucket_name}/{SOURCES}/{LATEST}.zip"
         build = (
             "COMMIT=$(git rev-parse HEAD) && git archive --format=zip --output=/tmp/source.zip HEAD"
-            f" && aws s3 cp /tmp/source.zip s3://{archive} && aws codebuild start-build"
+            f" && aws s3 cp /tmp/source.zip s3://{archive} && aws s3 cp /tmp/source.zip s3://{latest}"
+            " && aws codebuild start-build"
             f" --project-name {self.builds.project.project_name} --source-location-override {archive}"
         )
         for name, value in {

@@ -8,7 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from infra.monitoring.metrics import FIVE_MINUTES, HOUR, free_space, metric, of_gateway
+from infra.monitoring.metrics import DAY, FIVE_MINUTES, HOUR, free_space, metric, of_gateway
 from infra.storage.stack import StorageStack
 
 ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
@@ -34,6 +34,30 @@ OWN_WORDS = {
     "ImportEvents": NOT_ANNOUNCED.format("import into HealthImaging"),
 }
 """What dead letters mean, of queues whose are unlike the others'."""
+
+
+RUNNABLE_S = 15 * 60
+"""Beyond it a GPU job waits for something else than the start of an instance."""
+FULL_S = 60 * 60
+"""For so long jobs may wait for each other."""
+WAITING_JOBS = {
+    "Capacity": "For a quarter of an hour AWS has had no GPU instance of any allowed type in the zone, neither on "
+    "spot nor on demand: wait, since scans are kept and one is asked for again and again, or deploy with another zone "
+    "first (raki:zones).",
+    "Environment": "GPU jobs can't start, since Batch's job queue or a compute environment is invalid or switched "
+    "off, or Batch lacks a permission: the log of dispatch_reconstruction has AWS's reason; mend it, or enable the "
+    "environment in the console of Batch.",
+    "Limit": "For an hour scans have waited though as many GPU instances run as are allowed: nothing is broken, but "
+    "raise raki:max_reconstruction_jobs or raki:surge if this is how it goes on.",
+    "Misfit": "GPU jobs ask for more vCPUs, memory or GPUs than any allowed instance type or a compute environment's "
+    "limit has: undo the change of the job's size or of the types, and deploy again.",
+    "Quota": "The account's quota of vCPUs for G and VT instances is less than one GPU instance takes, so none will "
+    "ever start: ask for more by the command that raki preflight prints.",
+    "Unknown": "A GPU job has waited for a quarter of an hour and Batch doesn't say why: look in the console of EC2 "
+    "Auto Scaling, activities, for a quota that is used up or a launch that failed, and whether an instance that runs "
+    "has registered with ECS.",
+}
+"""A sentence for each cause: what it is and what to do."""
 
 
 class Alarms(Construct):
@@ -175,6 +199,48 @@ class Alarms(Construct):
             says="More than half of at least five scans that ended within an hour failed. A new protocol or new "
             "software of the scanner is a usual cause: the failure classes are on the dashboard, and each scan's "
             "folder has an error.html that says why.",
+        )
+
+    def watch_machines(self) -> None:
+        """Scans that wait while no machine starts for them."""
+        for cause, says in WAITING_JOBS.items():
+            self._add(
+                f"NoGpu{cause}",
+                metric("RunnableSeconds", "Maximum", Cause=cause),
+                threshold=FULL_S if cause == "Limit" else RUNNABLE_S,
+                # Batch cancels such a job after an hour, and the next one's wait begins at nothing: still one alarm.
+                periods=5,
+                of_them=1,
+                says=says,
+            )
+        waiting = {
+            "waiting": metric("Waiting", "Minimum", Stage="decompressing"),
+            "running": metric("RunningWorkers", "Maximum"),
+        }
+        self._add(
+            "NoWorkerStarts",
+            cloudwatch.MathExpression(
+                expression="IF(waiting > 0, IF(running < 1, 1, 0), 0)",
+                label="Scans wait and no worker runs",
+                period=FIVE_MINUTES,
+                using_metrics=waiting,
+            ),
+            threshold=0,
+            periods=3,
+            says="For a quarter of an hour scans have waited and no decompression worker runs: the events of the ECS "
+            "service and its stopped tasks say why, as an image that can't be pulled or a quota of Fargate that is "
+            "used up; mend that, and ECS starts them by itself.",
+        )
+
+    def watch_patching(self) -> None:
+        """GPU instances that go on starting from an old image."""
+        self._add(
+            "ImageNotRenewed",
+            metric("ImageAgeDays", "Maximum", period=DAY),
+            threshold=21,
+            says="For three weeks GPU instances have started from the same image of AWS's, without its security "
+            "patches: the log of the Lambda renew_instances says what Batch refuses, or which compute environment is "
+            "broken; mend that, and it is renewed in the next night.",
         )
 
     def watch_file_system(self, file_system: fsx.LustreFileSystem) -> None:

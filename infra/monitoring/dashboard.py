@@ -11,6 +11,8 @@ from constructs import Construct
 
 from infra.deployment import Deployment
 from infra.monitoring.metrics import (
+    CAUSES,
+    DAY,
     FAILURE_CLASSES,
     HOUR,
     OUTCOMES,
@@ -77,6 +79,7 @@ class Dashboard(Construct):
             _graph("GPUs at work", [gpu_busy_share()], unit="%", most=100),
             _graph("Computing a scan, for what AWS lists", cost_per_scan(deployment), unit="USD"),
         )
+        dashboard.add_widgets(_runnable(), _image_age())
         if storage.send_queue:
             dashboard.add_widgets(_sent(), _from_image_to_archive())
         if storage.imports:
@@ -189,6 +192,16 @@ def _running() -> cloudwatch.GraphWidget:
         metric("SubmittedJobs", "Sum", label="GPU jobs submitted"),
     ]
     return _graph("Workers and jobs", found, unit="")
+
+
+def _runnable() -> cloudwatch.GraphWidget:
+    found = [metric("RunnableSeconds", "Maximum", label=cause, Cause=cause) for cause in CAUSES]
+    return _graph("GPU jobs that wait too long for an instance, by cause", found, unit="s")
+
+
+def _image_age() -> cloudwatch.GraphWidget:
+    found = [metric("ImageAgeDays", "Maximum", label="GPU instances", period=DAY)]
+    return _graph("Since the newest image was taken", found, unit="days")
 
 
 def _last(query: LogQuery, log_groups: Sequence[logs.ILogGroup]) -> cloudwatch.LogQueryWidget:

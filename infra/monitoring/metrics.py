@@ -33,7 +33,9 @@ FAILURE_CLASSES = (
     "WorkerLost",
     "WrongOptions",
 )
+CAUSES = ("Capacity", "Environment", "Limit", "Misfit", "Quota", "Unknown")
 VALUES: Mapping[str, tuple[str, ...]] = {
+    "Cause": CAUSES,
     "FailureClass": FAILURE_CLASSES,
     "Outcome": OUTCOMES,
     "Stage": STAGES,
@@ -48,6 +50,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "Entered": ("Count", ("State",)),
     "Failures": ("Count", ("FailureClass",)),
     "IdleSeconds": ("Seconds", ("Stage",)),
+    "ImageAgeDays": ("Count", ()),
     "ImportFailures": ("Count", ()),
     "ImportRetries": ("Count", ()),
     "Imported": ("Count", ()),
@@ -55,6 +58,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "RawBytes": ("Bytes", ()),
     "Remedies": ("Count", ()),
     "Retries": ("Count", ("Stage",)),
+    "RunnableSeconds": ("Seconds", ("Cause",)),
     "RunningWorkers": ("Count", ()),
     "ScanSeconds": ("Seconds", ()),
     "Scans": ("Count", ("Outcome",)),

@@ -74,8 +74,11 @@ class MonitoringStack(Stack):
         alarms.watch_function("scale_decompression", pipeline.decompression.scale.function, each_minute=True)
         alarms.watch_function("dispatch_reconstruction", pipeline.reconstruction.dispatch.function, each_minute=True)
         alarms.watch_function("refresh_gateway", pipeline.delivery.refresh.function, each_minute=False)
+        alarms.watch_function("renew_instances", pipeline.patching.renew.function, each_minute=False)
         alarms.watch_function("reconcile", pipeline.reconciliation.reconcile.function, each_minute=False)
         alarms.watch_scans()
+        alarms.watch_machines()
+        alarms.watch_patching()
         if pipeline.sending:
             alarms.watch_sending()
         if pipeline.importing:

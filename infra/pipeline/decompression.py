@@ -33,7 +33,7 @@ class Decompression(Construct):
             self, "Cluster", container_insights_v2=ecs.ContainerInsights.ENABLED, vpc=network.vpc
         )
         self.task_role = iam.Role(self, "TaskRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
-        task = ecs.FargateTaskDefinition(
+        self.task = ecs.FargateTaskDefinition(
             self,
             "Task",
             cpu=2048,
@@ -45,8 +45,8 @@ class Decompression(Construct):
             ),
             task_role=self.task_role,
         )
-        self._add_worker(task, storage, deployment, gateway_role)
-        self.service = self._service(task, network)
+        self._add_worker(self.task, storage, deployment, gateway_role)
+        self.service = self._service(self.task, network)
         self.scale = self._scale(storage, deployment)
 
     def _add_worker(

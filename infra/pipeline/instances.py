@@ -8,8 +8,8 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.gpus import INSTANCE_TYPES, max_vcpus
 from infra.network.stack import NetworkStack
-from infra.pipeline.needs import INSTANCE_TYPES, VCPUS
 from infra.pipeline.scratch import Scratch
 
 # On demand; a test compares it with the prices that `raki cost` has.
@@ -43,7 +43,7 @@ class GpuInstances(Construct):
             instance_role=self.role,
             instance_types=[ec2.InstanceType(name) for name in INSTANCE_TYPES],
             launch_template=self.launch_template,
-            maxv_cpus=VCPUS * max_instances,
+            maxv_cpus=max_vcpus(max_instances),
             minv_cpus=0,
             replace_compute_environment=False,
             security_groups=[self._network.jobs],

@@ -9,10 +9,10 @@ from constructs import Construct
 from infra.costs.hourly import hourly_prices
 from infra.deployment import Deployment
 from infra.functions import Handler
+from infra.gpus import VCPUS
 from infra.log_groups import log_group
 from infra.network.stack import NetworkStack
 from infra.pipeline.instances import DEAREST_HOUR_USD, GpuInstances
-from infra.pipeline.needs import VCPUS
 from infra.pipeline.scratch import FOLDER, Scratch
 from infra.pipeline.warm_hours import WarmHours
 from infra.sources import image
@@ -42,12 +42,13 @@ class Reconstruction(Construct):
         self._network = network
         self._deployment = deployment
         self.scratch = self._scratch(storage)
+        self.environments = self._environments()
         self.job_queue = batch.JobQueue(
             self,
             "JobQueue",
             compute_environments=[
                 batch.OrderedComputeEnvironment(compute_environment=environment, order=order)
-                for order, environment in enumerate(self._environments(), start=1)
+                for order, environment in enumerate(self.environments, start=1)
             ],
             # A job that can't start is given up, and with it the others behind it get their turn. The scans stay in
             # their queue, for which the dispatcher submits the next job.
@@ -61,7 +62,9 @@ class Reconstruction(Construct):
             ],
         )
         self.job_role = iam.Role(self, "JobRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
-        self.job_definition = self._job_definition(storage)
+        self.told = self._told(storage)
+        self._logs = log_group(self, "Logs", key=storage.operations_key)
+        self.job_definition = self.job_definition_of("Job")
         self.dispatch = self._dispatch(storage)
 
     def _scratch(self, storage: StorageStack) -> Scratch | None:
@@ -74,47 +77,53 @@ class Reconstruction(Construct):
 
         It moves on only when an environment can't take the job. A warm instance in any but the first would stand idle
         while the first starts another one; so warm instances have an environment of their own, off at other hours.
+        Their limits together are the deployment's: what one market lacks, the other may not have beside its own share.
         """
         instances = GpuInstances(self, "Instances", network=self._network, scratch=self.scratch)
-        n_jobs, n_warm = self._deployment.surge_jobs, self._deployment.warm_gpus
-        spot = instances.environment(self, "Spot", max_instances=n_jobs, spot=True)
-        on_demand = instances.environment(self, "OnDemand", max_instances=n_jobs)
+        n_spot, n_warm = self._deployment.spot_gpus, self._deployment.warm_gpus
+        markets = [instances.environment(self, "Spot", max_instances=n_spot, spot=True)] if n_spot else []
+        markets.append(instances.environment(self, "OnDemand", max_instances=self._deployment.on_demand_gpus))
         if not n_warm:
-            return [spot, on_demand]
+            return markets
         warm = instances.environment(self, "Warm", max_instances=n_warm, enabled=False)
         WarmHours(self, "WarmHours", environment=warm, min_vcpus=VCPUS * n_warm, deployment=self._deployment)
-        return [warm, spot, on_demand]
+        return [warm, *markets]
 
-    def _job_definition(self, storage: StorageStack) -> batch.EcsJobDefinition:
+    def _told(self, storage: StorageStack) -> dict[str, str]:
+        """A job's environment."""
+        return {
+            "AWS_DEFAULT_REGION": Aws.REGION,  # which ECS tells tasks on Fargate only
+            "COILS": str(self._deployment.coils),
+            "COMBINE": self._deployment.combine,
+            "HOURLY_USD": hourly_prices(self._deployment),
+            "LEDGER_TABLE": storage.ledger.table_name,
+            "MAPS": "1" if self._deployment.maps else "0",
+            "METHOD": self._deployment.method,
+            "PREPARED_FOLDER": f"/fsx{FOLDER}" if self.scratch else NO_PREPARED_FOLDER,
+            "KSPACE": "1" if self._deployment.kspace else "0",
+            "QUANTITIES": "1" if self._deployment.quantities else "0",
+            "RAW_BUCKET": storage.raw.bucket_name,
+            "RECONSTRUCT_DEAD_LETTERS_URL": storage.dead_letters["Reconstruct"].queue_url,
+            "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
+            "RESULTS_BUCKET": storage.results.bucket_name,
+            "SEED": str(self._deployment.seed),
+            "WEIGHTS": "1" if self._deployment.weights else "0",
+        }
+
+    def job_definition_of(self, name: str, *, command: list[str] | None = None) -> batch.EcsJobDefinition:
+        """A job of the image, by itself the one that drains the queue."""
+        scope = self if command is None else Construct(self, f"{name}Parts")
         container = batch.EcsEc2ContainerDefinition(
-            self,
+            scope,
             "Container",
+            command=command,
             cpu=VCPUS,
-            environment={
-                "AWS_DEFAULT_REGION": Aws.REGION,  # which ECS tells tasks on Fargate only
-                "COILS": str(self._deployment.coils),
-                "COMBINE": self._deployment.combine,
-                "HOURLY_USD": hourly_prices(self._deployment),
-                "LEDGER_TABLE": storage.ledger.table_name,
-                "MAPS": "1" if self._deployment.maps else "0",
-                "METHOD": self._deployment.method,
-                "PREPARED_FOLDER": f"/fsx{FOLDER}" if self.scratch else NO_PREPARED_FOLDER,
-                "KSPACE": "1" if self._deployment.kspace else "0",
-                "QUANTITIES": "1" if self._deployment.quantities else "0",
-                "RAW_BUCKET": storage.raw.bucket_name,
-                "RECONSTRUCT_DEAD_LETTERS_URL": storage.dead_letters["Reconstruct"].queue_url,
-                "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
-                "RESULTS_BUCKET": storage.results.bucket_name,
-                "SEED": str(self._deployment.seed),
-                "WEIGHTS": "1" if self._deployment.weights else "0",
-            },
+            environment=self.told,
             gpu=1,
             image=image("reconstruct"),
             job_role=self.job_role,
-            linux_parameters=batch.LinuxParameters(self, "Linux", init_process_enabled=True),
-            logging=ecs.LogDrivers.aws_logs(
-                stream_prefix="reconstruct", log_group=log_group(self, "Logs", key=storage.operations_key)
-            ),
+            linux_parameters=batch.LinuxParameters(scope, "Linux", init_process_enabled=True),
+            logging=ecs.LogDrivers.aws_logs(stream_prefix="reconstruct", log_group=self._logs),
             memory=MEMORY,
             privileged=False,
             readonly_root_filesystem=True,
@@ -123,7 +132,7 @@ class Reconstruction(Construct):
         )
         return batch.EcsJobDefinition(
             self,
-            "Job",
+            name,
             container=container,
             retry_attempts=3,
             retry_strategies=[
@@ -153,6 +162,7 @@ class Reconstruction(Construct):
             name="dispatch_reconstruction",
             environment={
                 "INGEST_QUEUE_URL": storage.ingest_queue.queue_url,
+                "INSTANCE_VCPUS": str(VCPUS),
                 "JOB_DEFINITION": self.job_definition.job_definition_arn,
                 "JOB_QUEUE": self.job_queue.job_queue_arn,
                 "LEDGER_TABLE": storage.ledger.table_name,

@@ -19,10 +19,12 @@ from infra.permissions import (
     use_ledger,
     write_objects,
 )
+from infra.pipeline.canary import Canary
 from infra.pipeline.decompression import Decompression
 from infra.pipeline.delivery import Delivery
 from infra.pipeline.importing import Importing
 from infra.pipeline.operators import Operators
+from infra.pipeline.patching import Patching
 from infra.pipeline.reconciliation import Reconciliation
 from infra.pipeline.reconstruction import Reconstruction
 from infra.pipeline.sending import Sending
@@ -59,6 +61,18 @@ class PipelineStack(Stack):
         self.reconstruction = Reconstruction(
             self, "Reconstruction", network=network, storage=storage, deployment=deployment
         )
+        self.patching = Patching(
+            self, "Patching", storage=storage, reconstruction=self.reconstruction, deployment=deployment
+        )
+        self.canary = Canary(
+            self,
+            "Canary",
+            network=network,
+            storage=storage,
+            decompression=self.decompression,
+            reconstruction=self.reconstruction,
+            deployment=deployment,
+        )
         self.reconciliation = Reconciliation(self, "Reconciliation", storage=storage, deployment=deployment)
         self.sending: Sending | None = None
         if deployment.pacs:
@@ -88,6 +102,7 @@ class PipelineStack(Stack):
         self._let_workers_prepare(storage)
         self._let_jobs_be_dispatched(storage)
         self._let_jobs_reconstruct(storage)
+        self._let_instances_be_renewed(storage)
         self._let_results_be_shown(storage)
         self._let_lost_scans_be_found(storage)
         if self.sending and storage.send_queue:
@@ -140,8 +155,15 @@ class PipelineStack(Stack):
         jobs = self.format_arn(service="batch", resource="job", resource_name="*")
         allow(dispatch, "batch:TerminateJob", on=[jobs])
         use_ledger(dispatch, storage.ledger, "dynamodb:GetItem")
-        # ListJobs knows no resource-level permission.
-        allow(dispatch, "batch:ListJobs", on=["*"])
+        # Neither these nor quotas know resource-level permissions. The last three say why a job gets no instance.
+        allow(
+            dispatch,
+            "batch:ListJobs",
+            "batch:DescribeComputeEnvironments",
+            "batch:DescribeJobQueues",
+            "servicequotas:GetServiceQuota",
+            on=["*"],
+        )
 
     def _let_jobs_reconstruct(self, storage: StorageStack) -> None:
         job = self.reconstruction.job_role
@@ -153,6 +175,13 @@ class PipelineStack(Stack):
         # The tag that both buckets' lifecycles wait for.
         allow(job, "s3:PutObjectTagging", "s3:PutObjectVersionTagging", on=[storage.raw.arn_for_objects("*")])
         allow(job, "s3:PutObjectTagging", on=[storage.prepared.arn_for_objects("*")])
+
+    def _let_instances_be_renewed(self, storage: StorageStack) -> None:
+        renew = self.patching.renew.role
+        allow(renew, "batch:DescribeComputeEnvironments", on=["*"])  # which knows no resource
+        arns = [environment.compute_environment_arn for environment in self.reconstruction.environments]
+        allow(renew, "batch:UpdateComputeEnvironment", on=arns)
+        use_ledger(renew, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem")
 
     def _let_results_be_shown(self, storage: StorageStack) -> None:
         refresh = self.delivery.refresh.role

@@ -11,7 +11,7 @@ from infra.costs.fixed import SENDER
 from infra.deployment import Deployment
 from infra.development.needs import INSTANCE_TYPE
 from infra.gateway.needs import HOST_VCPUS
-from infra.pipeline.needs import VCPUS
+from infra.gpus import max_vcpus
 from infra.preflight.finding import NO_SUCH_STACK, Finding, Place, State, verdict
 
 NETWORK_STACK = "RakiNetwork"
@@ -34,18 +34,19 @@ class Quota:
 
 def quotas_of(deployment: Deployment) -> Iterator[Quota]:
     """Codes as Service Quotas lists them for ec2, fargate and fsx."""
-    for code, name in (
-        ("L-DB2E81BA", "Running On-Demand G and VT instances"),
-        ("L-3819A6DF", "All G and VT Spot Instance Requests"),
+    for code, name, instances in (
+        ("L-DB2E81BA", "Running On-Demand G and VT instances", deployment.on_demand_gpus + deployment.warm_gpus),
+        ("L-3819A6DF", "All G and VT Spot Instance Requests", deployment.spot_gpus),
     ):
-        yield Quota(
-            service="ec2",
-            code=code,
-            name=name,
-            least=VCPUS * deployment.max_reconstruction_jobs,
-            most=VCPUS * deployment.surge_jobs,
-            unit="vCPU",
-        )
+        if instances:
+            yield Quota(
+                service="ec2",
+                code=code,
+                name=name,
+                least=max_vcpus(min(instances, deployment.max_reconstruction_jobs)),
+                most=max_vcpus(instances),
+                unit="vCPU",
+            )
     sender = float(SENDER["vcpus"]) if deployment.pacs else 0.0
     yield Quota(
         service="fargate",

@@ -7,8 +7,8 @@ from typing import Any
 from infra.deployment import PREFIX, Deployment
 from infra.development.needs import ENDPOINTS
 from infra.gateway.needs import HOST_TYPE
+from infra.gpus import INSTANCE_TYPES
 from infra.network.endpoints import INTERFACE_ENDPOINTS, SECRETS
-from infra.pipeline.needs import INSTANCE_TYPES
 from infra.preflight.finding import Finding, Place, State, verdict
 
 

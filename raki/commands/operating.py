@@ -87,6 +87,8 @@ def status(
             shown = console()
             if not watch:
                 shown.print(table())
+                if renewed := operator.image_renewed():
+                    shown.print(f"The GPU instances' image was last renewed on {renewed:%Y-%m-%d}.", highlight=False)
                 return
             with Live(table(), console=shown, auto_refresh=False) as live:  # type: ignore[arg-type]
                 while True:
@@ -256,6 +258,7 @@ def _document(operator: "Operator", states: "list[State]", prefix: str, most: in
         "at": now.isoformat(),
         "counts": count_states(scans),
         "not_taken_up": operator.n_not_taken_up(),
+        "image_renewed": renewed.isoformat() if (renewed := operator.image_renewed()) else None,
         "scans": [as_values(record, now) for record in scans[:most]],
     }
 

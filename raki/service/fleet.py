@@ -103,7 +103,8 @@ def jobs_to_submit(n_scans: int, *, load: Load, unfinished_jobs: int, is_kept_wa
     left_s = work_s - unfinished_jobs * INSTANCE_START_S
     wanted = unfinished_jobs
     if left_s > JOB_BACKLOG_S * unfinished_jobs:
-        wanted = ceil(left_s / JOB_BACKLOG_S)
+        # A scan is one job's: of those that take minutes, more jobs than scans would find nothing to do.
+        wanted = max(unfinished_jobs, min(n_scans, ceil(left_s / JOB_BACKLOG_S)))
     wanted = max(wanted, min(1, n_scans), int(is_kept_warm))
     if load.machines > 1:
         wanted = max(wanted, steady_jobs(load))

@@ -10,7 +10,9 @@ deployment. Which code says what:
 - containers.send: Sent, SendSeconds, SendRetries, SendFailures
 - lambdas.import_results: Imported, ImportRetries, ImportFailures
 - lambdas.scale_decompression, each minute: Waiting, InFlight, BacklogPerTask, RunningWorkers, DesiredWorkers
-- lambdas.dispatch_reconstruction, each minute: Waiting, InFlight, UnfinishedJobs, SubmittedJobs
+- lambdas.dispatch_reconstruction, each minute: Waiting, InFlight, UnfinishedJobs, SubmittedJobs; RunnableSeconds
+  where a job waits too long
+- lambdas.renew_instances, each day: ImageAgeDays
 - lambdas.refresh_gateway: delivered Scans, ScanSeconds
 - lambdas.reconcile: Remedies, failed and superseded Scans, Failures; of what nobody took: SendFailures, ImportFailures
 
@@ -48,6 +50,7 @@ class Metric(NamedTuple):
 
 # Values of the dimensions. Stage: "decompressing", "reconstructing". State: the values of `ledger.State`.
 # FailureClass: the names of the permanent errors of `raki.errors` that are failures.
+# Cause: the values of `blocked.Cause`.
 # Outcome: "delivered", "failed", "superseded", "noted"; see `RakiError.outcome`.
 METRICS: Mapping[str, Metric] = {
     # One value a scan and stage
@@ -74,6 +77,8 @@ METRICS: Mapping[str, Metric] = {
     # for the start; BusySeconds / (BusySeconds + IdleSeconds) of "reconstructing" is the time that GPUs have work.
     "BusySeconds": Metric(Unit.SECONDS, ("Stage",)),
     "IdleSeconds": Metric(Unit.SECONDS, ("Stage",)),
+    # Each day
+    "ImageAgeDays": Metric(Unit.COUNT),  # of the GPU instances, since the newest was last taken
     # Each minute
     "Waiting": Metric(Unit.COUNT, ("Stage",)),
     "InFlight": Metric(Unit.COUNT, ("Stage",)),
@@ -82,6 +87,7 @@ METRICS: Mapping[str, Metric] = {
     "DesiredWorkers": Metric(Unit.COUNT),
     "UnfinishedJobs": Metric(Unit.COUNT),
     "SubmittedJobs": Metric(Unit.COUNT),
+    "RunnableSeconds": Metric(Unit.SECONDS, ("Cause",)),  # of the job that has waited longest for an instance
 }
 
 

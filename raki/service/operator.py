@@ -16,12 +16,14 @@ from raki.errors import RakiError, Superseded, TransientError
 from raki.manifest import MANIFEST
 from raki.names import is_scan
 from raki.service import objects
+from raki.service.bookkeeping import Bookkeeping
 from raki.service.deployment import Deployment
 from raki.service.interventions import Interventions, show_cancelled
 from raki.service.jobs import end_job, has_in_hand
 from raki.service.ledger import Ledger
 from raki.service.messages import ScanArrived, alias_of, completion, notification
 from raki.service.record import ENDED, HAS_RESULT, Outlet, Reached, ScanRecord, Sending, State
+from raki.service.renewal import KEPT, Renewal
 from raki.service.scan_paths import SIDES, NoSuchScan, find_scan, key_on_share
 from raki.service.scheduling import depth
 from raki.service.standing import find_standing
@@ -77,6 +79,7 @@ class Operator:
         dynamodb = self._client("dynamodb")
         self.ledger = Ledger(dynamodb, deployment.ledger_table)
         self._interventions = Interventions(dynamodb, deployment.ledger_table)
+        self._books = Bookkeeping(dynamodb, deployment.ledger_table)
 
     def _client(self, name: str) -> BaseClient:
         return self.deployment.connect(name)
@@ -98,6 +101,11 @@ class Operator:
     def n_not_taken_up(self) -> int:
         """How many messages wait in the ingest queue: of most of their files the ledger knows nothing yet."""
         return depth(self._client("sqs"), self.deployment.ingest_queue_url).waiting
+
+    def image_renewed(self) -> datetime | None:
+        """When the GPU instances' image was last renewed; None where it never was, as in the local cloud."""
+        done_s = Renewal.from_json(self._books.kept(KEPT)).done_s
+        return datetime.fromtimestamp(done_s, UTC) if done_s else None
 
     def find(self, named: str, *, enters: bool = False) -> ScanRecord:
         """The scan of this path or id; see `find_scan`.

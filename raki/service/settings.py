@@ -86,6 +86,8 @@ class DispatchSettings:
     """The environment of the Lambda dispatch_reconstruction."""
 
     ingest_queue_url: str
+    instance_vcpus: int
+    """Of a GPU instance, which a quota has to have room for."""
     job_definition: str
     job_queue: str
     ledger_table: str
@@ -95,6 +97,15 @@ class DispatchSettings:
     """How many there may be while the queue is long."""
     warm_hours_a_day: int
     """In which a job may be kept waiting for scans to come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenewSettings:
+    """The environment of the Lambda renew_instances."""
+
+    compute_environments: str
+    """Their ARNs, with commas between them."""
+    ledger_table: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from raki.errors import NoiseAlone, NotAScan, PermanentError
 from raki.service import deployment
 from raki.service.messages import ScanArrived
 from raki.service.record import Outlet, Reached, Sending, State
+from raki.service.renewal import KEPT, Renewal
 from raki.service.sending import Sendings
 from tests.service import conftest, test_operator
 
@@ -45,6 +46,14 @@ def test_status_for_programs_is_one_document_with_what_was_asked_for(raki):
     assert (scan["failure_class"], scan["failure"]) == ("NotAScan", "It is a letter.")
     assert json.loads(document)["counts"] == {"failed": 1}
     assert json.loads(raki("status", "site", "--json")[1])["counts"] == {"arrived": 1}
+
+
+def test_status_says_when_the_instances_image_was_renewed_where_it_was(raki, desk):
+    assert json.loads(raki("status", "--json")[1])["image_renewed"] is None
+    at = datetime(2026, 11, 2, 3, tzinfo=UTC)
+    desk.operator._books.keep(KEPT, Renewal(asked_s=at.timestamp(), done_s=at.timestamp()).to_json())
+    assert raki("status")[1].splitlines()[-1] == "The GPU instances' image was last renewed on 2026-11-02."
+    assert json.loads(raki("status", "--json")[1])["image_renewed"] == at.isoformat()
 
 
 def test_a_state_that_there_is_not_is_named(raki):

@@ -15,9 +15,11 @@ CUDA = re.compile(r"(nvidia|cuda)-|triton$")
 
 
 def read_dockerfile(name: str) -> list[tuple[str, str]]:
-    """Instructions and what follows them, continued lines joined."""
+    """Instructions and what follows them, continued lines joined, arguments of the build put in by their defaults."""
     text = (REPOSITORY / f"containers/{name}/Dockerfile").read_text()
     text = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
+    for argument, default in re.findall(r"^ARG (\w+)=(\S+)\n", text, re.MULTILINE):
+        text = re.sub(rf"^ARG {argument}=.*\n", "", text, flags=re.MULTILINE).replace(f"${{{argument}}}", default)
     return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in text.splitlines() if line]
 
 

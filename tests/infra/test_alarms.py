@@ -12,6 +12,7 @@ from infra.local.alarms.samples import Sample, samples_in
 from infra.local.alarms.templates import Alarm, Watched, alarms_of
 from raki.errors import NotAScan, WorkerLost
 from raki.service import metrics
+from raki.service.blocked import Cause
 from tests.embedded_metrics import logged
 
 ANY = frozenset({("Outcome", "failed")})
@@ -69,6 +70,27 @@ def test_a_lost_worker_fires_its_own_alarm_and_no_other(alarms, work, ran):
     assert found.fired_at == found.periods[0].begins
 
 
+def test_scans_that_wait_without_a_worker_for_a_quarter_of_an_hour_fire_an_alarm(alarms, work, monkeypatch):
+    def minutes(*running):
+        with logged() as written:
+            for minute, n_running in enumerate(running):
+                monkeypatch.setattr(metrics.time, "time", lambda minute=minute: 1.8e9 + 60.0 * minute)
+                metrics.emit("decided", {"Waiting": 4, "RunningWorkers": n_running}, Stage="decompressing")
+        (work / "logs/scale.log").write_text(written.getvalue())
+        return fired(alarms, work)
+
+    assert minutes(*[0] * 20) == {"NoWorkerStarts"}
+    assert minutes(*[0] * 9, 1, *[0] * 9) == set(), "one was there, if for a minute"
+
+
+def test_a_job_that_waits_for_an_instance_fires_the_alarm_of_its_cause(alarms, work):
+    with logged() as written:
+        metrics.emit("a job waits for an instance", {"RunnableSeconds": 1000}, Cause="Quota")
+        metrics.emit("a job waits for an instance", {"RunnableSeconds": 1000}, Cause="Limit")
+    (work / "logs/dispatch.log").write_text(written.getvalue())
+    assert fired(alarms, work) == {"NoGpuQuota"}, "for each other jobs may wait for an hour"
+
+
 def test_most_of_five_scans_have_to_fail(alarms, work, ran):
     ran(*[NotAScan("no")] * 3, n_delivered=1)
     assert fired(alarms, work) == set(), "four scans are too few to tell"
@@ -86,7 +108,10 @@ def test_every_alarm_of_the_templates_is_there_and_those_on_aws_own_metrics_are_
     assert len({alarm.name for alarm in alarms}) == len(alarms)
     ran(n_delivered=1)
     ours = {name for name, one in verdicts(alarms, work).items() if one.verdict is not Verdict.NOT_MEASURED}
-    assert ours == {"MostScansFail", "OutageTooLong", "WorkerLost"}
+    assert ours == {
+        *("ImageNotRenewed", "MostScansFail", "NoWorkerStarts", "OutageTooLong", "WorkerLost"),
+        *(f"NoGpu{cause}" for cause in Cause),
+    }
     for alarm in alarms:
         namespaces = {watched.namespace for watched in alarm.watched.values()} or {"AWS/StorageGateway"}
         assert (namespaces == {"raki"}) == (alarm.name in ours), alarm.name
@@ -187,7 +212,8 @@ def test_the_command_tells_of_each_alarm(run, alarms, work, ran):
         assert [word for word in words if word not in rows[name]] == [], rows[name]
     assert "WorkerLost: A scan was given up because its worker was lost" in out
     assert (
-        f"Alarms that would have fired: WorkerLost (of 3 that look at what is measured here; {len(alarms) - 3} " in out
+        f"Alarms that would have fired: WorkerLost (of 11 that look at what is measured here; {len(alarms) - 11} "
+        in out
     )
 
 

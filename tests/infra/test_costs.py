@@ -15,9 +15,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from benchmarks import arrivals
 from infra.costs import formulas
 from infra.costs.command import cost
-from infra.costs.estimate import INSTANCES, REPLACED_RAW_DAYS, WORKER, Workload, estimate
+from infra.costs.course import HOSPITAL, HOURLY, evenly
+from infra.costs.estimate import (
+    GPU_DISK_GB,
+    IMPATIENT_MINUTES,
+    INSTANCES,
+    PATIENT_MINUTES,
+    REPLACED_RAW_DAYS,
+    START_COST_MINUTES,
+    WORKER,
+    Workload,
+    estimate,
+)
 from infra.costs.fixed import (
     ALARMS,
     ARCHIVE_ALARMS,
@@ -37,11 +49,12 @@ from infra.costs.hourly import hourly_prices
 from infra.costs.price_list import read_prices
 from infra.costs.prices import Prices, PricesError
 from infra.deployment import PROFILES, Deployment
+from infra.gpus import INSTANCE_TYPES
 from infra.monitoring.metrics import METRICS as DIMENSIONS_OF
 from infra.monitoring.metrics import VALUES
 from infra.network.endpoints import INTERFACE_ENDPOINTS
 from infra.pipeline.instances import DEAREST_HOUR_USD
-from infra.pipeline.needs import INSTANCE_TYPES
+from raki.service import fleet
 from raki.service.cost import HourlyPrices, scan_cost
 from tests.infra.conftest import DEPLOYMENTS
 
@@ -95,16 +108,17 @@ PRICES = Prices(
 WORKLOAD = Workload(
     scans_per_day=200,
     days_per_month=21,
-    hours_per_day=10,
+    course=evenly(10),
     raw_gb=2.4,
     raw_versions=2,
     prepared_gb=7.2,
     prepared_days=21,
     results_gb=0.24,
     imported_gb=0,
-    decompress_minutes=3,
+    decompress_minutes=1,
     run_minutes=10,
     boot_minutes=5,
+    idle_minutes=3,
     scans_per_boot=None,
     retry_rate=0.05,
     instance="g5.xlarge",
@@ -156,15 +170,15 @@ def test_decompression_of_the_worked_example():
 
 def test_gpu_of_the_worked_example():
     # (10 + 5) min = 0.25 h; 0.25 * 1.006 = 0.2515, and at 0.4 of that 0.1006
-    assert formulas.instance(10, 5, PRICES.g5_xlarge_hour) == pytest.approx(0.2515)
-    assert formulas.instance(10, 5, PRICES.g5_xlarge_hour * PRICES.spot_factor) == pytest.approx(0.1006)
+    assert formulas.instance(15, PRICES.g5_xlarge_hour) == pytest.approx(0.2515)
+    assert formulas.instance(15, PRICES.g5_xlarge_hour * PRICES.spot_factor) == pytest.approx(0.1006)
     # One run in ten lost and repeated: a tenth more.
-    assert formulas.instance(10, 5, PRICES.g5_xlarge_hour, retry_rate=0.1) == pytest.approx(0.27665)
+    assert formulas.instance(15, PRICES.g5_xlarge_hour, retry_rate=0.1) == pytest.approx(0.27665)
 
 
 def test_intermediate_storage_of_the_worked_example():
-    # 6 GB * 2 / 30.42 months * 0.023 = 0.00907
-    assert formulas.stored(6, 2, PRICES.s3_standard_gb_month) == pytest.approx(0.009, abs=0.0005)
+    # Two days and in the mean half of one until midnight: 6 GB * 2.5 / 30.42 months * 0.023 = 0.01134
+    assert formulas.stored(6, 2, PRICES.s3_standard_gb_month) == pytest.approx(0.01134, abs=0.00001)
 
 
 def test_gateway_and_egress_of_the_worked_example():
@@ -181,11 +195,11 @@ def test_archive_of_the_worked_example():
 
 
 def test_variable_parts_of_the_worked_example_together():
-    # 0.0095 + 0.1006 + 0.0091 + 0.038 = 0.157; on demand 0.0095 + 0.2515 + 0.0091 + 0.038 = 0.308
+    # 0.0095 + 0.1006 + 0.0113 + 0.038 = 0.159; on demand 0.0095 + 0.2515 + 0.0113 + 0.038 = 0.310
     task = formulas.Task(vcpus=4, memory_gb=16, disk_gb=60, architecture="arm64")
     rest = formulas.fargate(task, 3, PRICES) + formulas.stored(6, 2, PRICES.s3_standard_gb_month) + 0.02 + 0.018
-    assert round(rest + formulas.instance(10, 5, 1.006 * 0.4), 2) == 0.16
-    assert round(rest + formulas.instance(10, 5, 1.006), 2) == 0.31
+    assert round(rest + formulas.instance(15, 1.006 * 0.4), 2) == 0.16
+    assert round(rest + formulas.instance(15, 1.006), 2) == 0.31
 
 
 def test_fixed_parts_of_the_worked_example():
@@ -210,7 +224,7 @@ def test_less_than_a_minute_is_billed_as_a_minute():
     assert (
         formulas.fargate(task, 0.2, PRICES) == formulas.fargate(task, 1, PRICES) < formulas.fargate(task, 1.1, PRICES)
     )
-    assert formulas.instance(0.2, 0.3, 1) == formulas.instance(1, 0, 1) == pytest.approx(1 / 60)
+    assert formulas.instance(0.5, 1) == formulas.instance(1, 1) == pytest.approx(1 / 60)
 
 
 def test_a_disk_within_the_free_part_costs_nothing():
@@ -236,9 +250,9 @@ def test_requests_are_counted_by_parts_of_8_mib():
 
 
 def test_minimal_pays_for_one_nat_gateway():
-    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 44 * 0.30 + 24 * 0.10 + 3 + 0.50 = 19.10
+    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 51 * 0.30 + 34 * 0.10 + 3 + 0.50 = 22.20
     found = fixed_cost(deployment("minimal"), PRICES, gpu_hour=1.006)
-    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(19.1))
+    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(22.2))
     assert (found.endpoints, found.fsx, found.warm_gpus, found.gateway_host) == (0, 0, 0, 0)
 
 
@@ -286,16 +300,96 @@ def test_a_day_that_there_is_none_of_is_named():
 # Both together
 
 
-def test_scans_share_a_boot_as_they_come():
-    # 200 in 600 min: 5 more come in the 15 min of the first, and 6 share 5 min; 5/6 + 10 min at 1.006 USD/h
-    assert estimate(deployment("minimal"), WORKLOAD, PRICES).on_demand_gpu == pytest.approx(0.181639, abs=1e-6)
-    few = replace(WORKLOAD, scans_per_day=2)
-    # 0.05 more come: 5 / 1.05 + 10 = 14.76 min
-    assert estimate(deployment("minimal"), few, PRICES).on_demand_gpu == pytest.approx(14.7619 / 60 * 1.006, abs=1e-6)
-    # However many come, eight share: 10.625 min. By hand two: 12.5 min.
-    many, two = replace(WORKLOAD, scans_per_day=5000), replace(WORKLOAD, scans_per_boot=2)
-    assert estimate(deployment("minimal"), many, PRICES).on_demand_gpu == pytest.approx(10.625 / 60 * 1.006)
-    assert estimate(deployment("minimal"), two, PRICES).on_demand_gpu == pytest.approx(12.5 / 60 * 1.006)
+def test_a_scan_alone_pays_for_its_boot_and_for_the_time_until_its_instance_is_ended():
+    """0.13 USD on spot, and with a delay of 20 minutes before Batch ends an instance 0.24."""
+    alone = replace(WORKLOAD, scans_per_day=1, course=evenly(24), retry_rate=0)
+    found = estimate(deployment("minimal"), alone, PRICES)
+    # 10 + 5 + (20 s + 3 min) are 18.33 min, and 1.3 % of scans come in those of another
+    assert found.gpu_minutes.total == pytest.approx(18.33, rel=0.015)
+    # 18.3 / 60 * (1.006 * 0.4 + 100 * 0.08 / 730)
+    assert found.scan.gpu == pytest.approx(18.3 / 60 * (0.4024 + 0.01096), rel=0.01)
+    kept = estimate(deployment("minimal"), replace(alone, idle_minutes=20), PRICES)
+    assert kept.gpu_minutes.total == pytest.approx(35.33, rel=0.02)
+    assert kept.scan.gpu == pytest.approx(0.24, abs=0.005)
+
+
+def test_minutes_of_a_machine_are_those_of_a_queue_with_setup_and_delayed_shut_off():
+    # 0.05 a minute: exp(0.05 * 4) = 1.2214 and 0.05 * 5 = 0.25, over 1 - 0.05 * 2: 1.6349 scans a start; idle for
+    # 0.2214 / 0.05 = 4.428 min of it
+    machine = formulas.Machine(work=2, start=5, stays=4, most=3)
+    found = formulas.minutes_a_scan(machine, per_minute=0.05)
+    assert (found.work, found.start, found.idle) == pytest.approx((2, 5 / 1.6349, 4.428 / 1.6349), rel=1e-4)
+    # Two at a time, 0.025 groups a minute: 2 * (0.125 + exp(0.1)) / 0.9 = 2.7337 scans
+    pairs = formulas.minutes_a_scan(machine, per_minute=0.05, at_once=2)
+    assert pairs.start == pytest.approx(5 / 2.7337, rel=1e-4)
+
+
+def test_more_work_than_one_machine_can_do_has_several_all_the_while():
+    # 1.25 a minute of 2 minutes are 2.5, at 0.95 of the time three: 2.4 min a scan; 750 scans a stretch share 3 starts
+    machine = formulas.Machine(work=2, start=5, stays=4, most=3)
+    found = formulas.minutes_a_scan(machine, per_minute=1.25)
+    assert (found.start, found.idle) == pytest.approx((3 * 5 / 750, 0.4 + 3 * 4 / 750))
+    # With two at most they work on when the day is over, and are never idle before.
+    two = formulas.minutes_a_scan(replace(machine, most=2), per_minute=1.25)
+    assert two.idle == pytest.approx(2.5 * 4 / 750)
+
+
+def test_a_long_scan_has_a_machine_of_its_own_where_none_is_free():
+    # 0.25 a minute, each free for 4 minutes: none is free for 1 / (1 + 1) of the time; 4 * (1 + 0.5) / 2 min idle
+    machine = formulas.Machine(work=10, start=5, stays=4, most=16)
+    found = formulas.minutes_a_scan(machine, per_minute=0.25)
+    assert (found.start, found.idle) == pytest.approx((2.5, 3))
+    # Ten a minute on three: these work without an end.
+    busy = formulas.minutes_a_scan(replace(machine, most=3), per_minute=10)
+    assert (busy.start, busy.idle) == (0, 0)
+    # Sixteen machines for twenty at once
+    burst = formulas.minutes_in_a_burst(machine, burst=20)
+    assert (burst.start, burst.idle) == pytest.approx((4, 3.2))
+
+
+def test_what_comes_after_the_first_machines_is_a_part_of_them_all():
+    # Weights 1, 2, 2 of none, one, two: 1 * 2 + 2 * 2 = 6, of which the second one is 2
+    assert formulas.beyond(1, mean=2, most=2) == pytest.approx(1 / 3)
+    assert formulas.beyond(0, mean=2, most=2) == 1
+    assert formulas.beyond(2, mean=2, most=2) == 0
+    assert formulas.beyond(2, mean=1e6, most=3) == pytest.approx(1 / 3, abs=1e-5)
+
+
+def test_scans_share_a_boot_by_hand():
+    # Two: 10 min of work, half of 5 and of 3.33
+    two = replace(WORKLOAD, scans_per_boot=2)
+    hourly = 1.006 + 100 * 0.08 / 730
+    expected = (10 + (5 + 3 + 1 / 3) / 2) / 60 * hourly
+    assert estimate(deployment("minimal"), two, PRICES).on_demand_gpu == pytest.approx(expected)
+
+
+def test_without_spot_a_gpu_costs_what_it_does_on_demand():
+    """One instance at most is one on demand, which nobody takes back."""
+    one = estimate(deployment("minimal", surge=1), WORKLOAD, PRICES)
+    assert one.scan.gpu == one.on_demand_gpu > 0
+
+
+def test_an_hour_at_most_is_one_of_all_machines_that_may_run():
+    found = estimate(deployment("clinic"), WORKLOAD, PRICES)
+    # 8 GPUs of 1.006 and their disks, 16 workers of 0.1365
+    assert found.most_gpus == 8
+    assert found.most_hour == pytest.approx(8 * (1.006 + 0.010959) + 16 * 0.1365, abs=1e-4)
+
+
+def test_how_jobs_wait_for_scans_is_counted_as_the_dispatcher_tells_them():
+    assert pytest.approx((START_COST_MINUTES * 60, PATIENT_MINUTES * 60, IMPATIENT_MINUTES * 60)) == (
+        fleet.START_COST_S,
+        fleet.PATIENT_S,
+        fleet.IMPATIENT_S,
+    )
+    assert fleet.OCCUPANCY == formulas.OCCUPANCY
+    # A second job, where what one has before it is more than it does while another starts, and a backlog beside it
+    assert 2 * 60 * formulas.OWN_MACHINE_MINUTES == fleet.INSTANCE_START_S + fleet.JOB_BACKLOG_S
+
+
+def test_a_hospitals_day_is_that_of_the_simulations():
+    assert HOURLY == arrivals.HOURLY
+    assert (HOSPITAL.in_bursts, HOSPITAL.burst) == (arrivals.IN_BURSTS, sum(arrivals.BURST) / 2)
 
 
 def test_a_warm_gpu_does_what_it_has_the_time_for():
@@ -329,8 +423,9 @@ def test_the_command_counts_imports_where_it_is_asked_to():
 
 def test_workers_are_priced_by_their_architecture():
     arm = estimate(deployment("minimal", worker_architecture="arm64"), WORKLOAD, PRICES)
-    # (2 * 0.03238 + 8 * 0.00356 + 180 * 0.000111) / 20
-    assert arm.scan.decompression == pytest.approx((0.06476 + 0.02848 + 0.01998) / 20)
+    intel = estimate(deployment("minimal"), WORKLOAD, PRICES)
+    # (2 * 0.03238 + 8 * 0.00356 + 180 * 0.000111) USD an hour, and 0.1365
+    assert arm.scan.decompression / intel.scan.decompression == pytest.approx((0.06476 + 0.02848 + 0.01998) / 0.1365)
 
 
 @given(
@@ -360,39 +455,45 @@ def test_more_scans_never_cost_less_a_month(few, more, gb, run_minutes, boot_min
 
 
 def test_the_table_has_every_part_and_every_profile(price_file):
-    result = run("--scans-per-day", 200, "--gb", 2.4, "--prices", price_file())
+    evenly_by_two = ("--hours-per-day", 24, "--scans-per-boot", 2)
+    result = run("--scans-per-day", 200, "--gb", 2.4, *evenly_by_two, "--prices", price_file())
     assert result.exit_code == 0
     row = {
         cells[0].strip(): [cell.strip() for cell in cells[1:]]
         for cells in (re.split("[│┃]", line) for line in result.stdout.splitlines())
     }
     assert row["each scan"] == ["minimal", "clinic", "research"]
-    # (2 * 0.04048 + 8 * 0.004445 + 180 * 0.000111) / 20 = 0.1365 / 20
-    assert row["decompression"] == ["0.0068"] * 3
-    # 10.8333 min at 0.4 * 1.006 USD/h and 1.05 runs a scan = 0.07629; clinic's warm GPU does 1433.9 of 4200 scans
-    assert row["GPU, spot"] == ["0.0763", "0.0502", "0.0763"]
-    assert row["(GPU, if on demand)"] == ["0.1816", "0.1196", "0.1816"]
-    assert row["k-space in S3, 2 days"] == ["0.0109"] * 3  # 7.2 * 0.023 * 2 / 30.4167
-    assert row["raw in S3 until archived"] == ["0.0563"] * 3  # 2.4 * 0.023 * (30 + 1) / 30.4167
+    # 0.1389 a minute: exp(0.2083) = 1.2316, (0.1042 + 1.2316) / (1 - 0.1389) = 1.5513 scans a start; a scan is
+    # 1 + 0.75 / 1.5513 + 0.2316 / 0.1389 / 1.5513 = 2.558 min of (2 * 0.04048 + 8 * 0.004445 + 180 * 0.000111) USD/h
+    assert row["decompression"] == ["0.0058"] * 3
+    # 10 + (5 + 3.333) / 2 = 14.1667 min, at 0.1389 a minute 1.968 instances: of three at most 13 % beyond the two that
+    # may be on spot, 0.4 + 0.6 * 0.1316 of 1.006 and for the disk 0.01096 USD/h, 1.05 runs a scan. Clinic's warm GPU
+    # does 1433.9 of 4200 scans; of seven others four may be on spot, of research's sixteen eight.
+    assert row["GPU, spot first"] == ["0.1222", "0.0708", "0.1025"]
+    assert row["(GPU, if on demand)"] == ["0.2401", "0.1581", "0.2401"]
+    assert row["k-space in S3, 2 days"] == ["0.0136"] * 3  # 7.2 * 0.023 * 2.5 / 30.4167
+    assert row["raw in S3 until archived"] == ["0.0581"] * 3  # 2.4 * 0.023 * (30.5 + 1.5) / 30.4167
     assert row["results in S3, first month"] == ["0.0055"] * 3  # 0.24 * 0.023 + 9 * 0.0025 / 1000
     assert row["gateway"] == ["0.0238"] * 3  # (4200 * 2.4 - 100) * 0.01 = 99.80, a 4200th
     assert row["egress"] == ["0.0195"] * 3  # (4200 * 0.24 - 100) * 0.09 = 81.72, a 4200th
     # 9.84 GB are 1260 parts: ((1260 + 10) * 0.005 + 1260 * 0.0004 + 2 * 0.05) / 1000
     assert row["requests to S3"] == ["0.0070"] * 3
-    assert row["a scan"] == ["0.2060", "0.1799", "0.2060"]
+    assert row["a scan"] == ["0.2554", "0.2041", "0.2357"]
     zones = f"{len(INTERFACE_ENDPOINTS) * 14.6 + 0.01:.2f}"
     assert row["interface endpoints"] == ["-", zones, zones]
     assert row["NAT gateway"] == ["36.55", "-", "-"]
     assert row["FSx for Lustre"] == ["-", "-", "168.00"]
     assert row["keys"] == ["2.00"] * 3
-    assert row["warm GPUs, on demand"] == ["-", "240.42", "-"]
+    assert row["warm GPUs, on demand"] == ["-", "243.04", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
-    assert row["metrics, alarms, dashboard, logs"] == ["19.10"] * 3
-    # 4200 * 0.205976 = 865.101, and 36.545 + 2 + 19.1; 4200 * 0.179931 = 755.708, and 240.422 + 0.01 + 2 + 19.1;
-    # 865.101, and 168 + 0.01 + 2 + 19.1
+    assert row["metrics, alarms, dashboard, logs"] == ["22.20"] * 3
+    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 22.2; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 22.2;
+    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 22.2
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    assert row["a month"] == ["922.75", f"{1017.240 + in_two_zones:,.2f}", f"{1054.211 + in_two_zones:,.2f}"]
-    assert row["a scan, all in all"][0] == "0.2197"
+    months = [1133.39, 1124.35 + in_two_zones, 1182.16 + in_two_zones]
+    assert [float(month.replace(",", "")) for month in row["a month"]] == pytest.approx(months, rel=1e-4)
+    assert row["an hour at most, all machines"] == ["3.87", "10.32", "20.64"]  # 3, 8, 16 GPUs; 6, 16, 32 workers
+    assert row["a scan, all in all"][0] == "0.2699"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
     assert row["added to each later month's bill"] == ["43.24"] * 3  # 4200 * (0.004752 + 0.005543)
 
@@ -504,6 +605,12 @@ def found(templates, kind):
     return [resource.get("Properties", {}) for resource in everything if resource["Type"] == kind]
 
 
+def tasks(templates, container):
+    """Of the task definitions, those of this container."""
+    there = found(templates, "AWS::ECS::TaskDefinition")
+    return [task for task in there if container in {one["Name"] for one in task["ContainerDefinitions"]}]
+
+
 def test_the_network_that_is_counted_is_deployed(all_reviewed):
     for profile, settings in DEPLOYMENTS.items():
         templates = dict(all_reviewed[profile].templates)
@@ -517,7 +624,7 @@ def test_the_network_that_is_counted_is_deployed(all_reviewed):
 def test_keys_dashboards_and_alarms_that_are_counted_are_deployed(reviewed):
     assert len(found(reviewed.templates, "AWS::KMS::Key")) == KEYS
     assert len(found(reviewed.templates, "AWS::CloudWatch::Dashboard")) == DASHBOARDS
-    of_archive = ARCHIVE_ALARMS if found(reviewed.templates, "AWS::ECS::TaskDefinition")[1:] else 0
+    of_archive = ARCHIVE_ALARMS if tasks(reviewed.templates, "Sender") else 0
     of_imports = IMPORT_ALARMS if found(reviewed.templates, "AWS::HealthImaging::Datastore") else 0
     there = len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive - of_imports
     assert ALARMS - 8 <= there <= ALARMS
@@ -529,7 +636,7 @@ def test_all_metrics_are_counted():
 
 
 def test_the_worker_that_is_counted_is_deployed(reviewed):
-    task, *_ = found(reviewed.templates, "AWS::ECS::TaskDefinition")
+    (task,) = tasks(reviewed.templates, "Worker")
     assert int(task["Cpu"]) == WORKER["vcpus"] * 1024
     assert int(task["Memory"]) == WORKER["memory_gb"] * 1024
     assert task["EphemeralStorage"]["SizeInGiB"] == WORKER["disk_gb"]
@@ -537,7 +644,7 @@ def test_the_worker_that_is_counted_is_deployed(reviewed):
 
 def test_the_sender_that_is_counted_is_deployed_where_there_is_an_archive(all_reviewed):
     for profile, settings in DEPLOYMENTS.items():
-        _, *senders = found(all_reviewed[profile].templates, "AWS::ECS::TaskDefinition")
+        senders = tasks(all_reviewed[profile].templates, "Sender")
         counted = fixed_cost(Deployment.from_context({"raki:profile": profile, **settings}), PRICES, gpu_hour=1).sender
         assert bool(senders) == bool(counted) == ("raki:pacs" in settings)
         for task in senders:
@@ -546,6 +653,16 @@ def test_the_sender_that_is_counted_is_deployed_where_there_is_an_archive(all_re
     on_arm = Deployment.from_context({"raki:profile": "clinic", **DEPLOYMENTS["clinic"]})
     hourly = 0.25 * PRICES.fargate_arm_vcpu_hour + 2 * PRICES.fargate_arm_gb_hour
     assert fixed_cost(on_arm, PRICES, gpu_hour=1).sender == pytest.approx(730 * hourly)
+
+
+def test_the_disk_of_an_instance_that_is_counted_is_deployed(reviewed):
+    (template,) = [
+        one
+        for one in found(reviewed.templates, "AWS::EC2::LaunchTemplate")
+        if "BlockDeviceMappings" in one["LaunchTemplateData"]
+    ]
+    (root,) = template["LaunchTemplateData"]["BlockDeviceMappings"]
+    assert root["Ebs"] | {"VolumeSize": GPU_DISK_GB, "VolumeType": "gp3"} == root["Ebs"]
 
 
 def test_k_space_is_kept_as_long_as_it_is_counted(reviewed):
@@ -593,8 +710,8 @@ def test_the_cost_of_a_scan_is_what_the_formulas_say_of_its_own_seconds(architec
     hourly = getattr(prices, f"{hour}_xlarge_hour")
     worker = formulas.fargate(formulas.Task(**WORKER, architecture=architecture), 3, prices)
     assert found["decompress"] == pytest.approx(worker, abs=1e-6)
-    assert found["gpu_on_demand"] == pytest.approx(formulas.instance(10, 0, hourly), abs=1e-6)
-    assert found["gpu_spot"] == pytest.approx(formulas.instance(10, 0, hourly * prices.spot_factor), abs=1e-6)
+    assert found["gpu_on_demand"] == pytest.approx(formulas.instance(10, hourly), abs=1e-6)
+    assert found["gpu_spot"] == pytest.approx(formulas.instance(10, hourly * prices.spot_factor), abs=1e-6)
     assert found["total_with_spot"] == pytest.approx(found["decompress"] + found["gpu_spot"], abs=2e-6)
     assert found["total_on_demand"] == pytest.approx(found["decompress"] + found["gpu_on_demand"], abs=2e-6)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 
@@ -17,6 +18,7 @@ from infra.development.stack import DevelopmentStack
 from infra.local.deploy.synth import REPOSITORY
 from infra.network.stack import NetworkStack
 from infra.storage.stack import StorageStack
+from tests.infra.image_files import ALL, read_dockerfile
 from tests.infra.policies import permissions
 
 SCRIPT = PREPARE.read_text()
@@ -236,8 +238,9 @@ def test_models_are_versioned_encrypted_reached_by_tls_and_kept(development):
     assert {"Bool": {"aws:SecureTransport": "false"}} in denied
 
 
-def test_a_build_makes_both_images_of_a_commit(development, tmp_path):
-    """The build's own commands, in a shell whose `docker` and `aws` only say what they were asked."""
+def built(development, tmp_path, source, **also):
+    """What the build's own commands ask for, in a shell whose `docker` and `aws` only say what they were asked."""
+    shutil.copytree(REPOSITORY / "containers", tmp_path / "source/containers")
     project = development.only("AWS::CodeBuild::Project")
     commands = json.loads(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
     for name in ("aws", "docker"):
@@ -248,18 +251,48 @@ def test_a_build_makes_both_images_of_a_commit(development, tmp_path):
         ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
         env={
             "PATH": f"{tmp_path}:/usr/bin:/bin",
-            "CODEBUILD_SOURCE_REPO_URL": "s3://models/source/0a1b2c.zip",
+            "CODEBUILD_SOURCE_REPO_URL": f"s3://models/source/{source}.zip",
             **{name: f"REGISTRY/{name.lower()}" for name in names},
+            **also,
         },
+        cwd=tmp_path / "source",
         check=True,
     )
-    asked = (tmp_path / "asked").read_text().splitlines()
+    return (tmp_path / "asked").read_text().splitlines()
+
+
+def test_a_build_makes_both_images_of_a_commit(development, tmp_path):
+    asked = built(development, tmp_path, "0a1b2c")
+    assert not [line for line in asked if line.startswith("docker pull")]
+    assert (tmp_path / "source/containers/decompress/Dockerfile").read_text().count("@sha256:") == 1
     for name in IMAGES:
         dockerfile = f"containers/{name}/Dockerfile"
         assert (REPOSITORY / dockerfile).is_file()
-        built = asked.index(f"docker build --file {dockerfile} --tag REGISTRY/{name}:0a1b2c .")
-        assert built < asked.index(f"docker push REGISTRY/{name}:0a1b2c")
+        made = asked.index(f"docker build --file {dockerfile} --tag REGISTRY/{name}:0a1b2c .")
+        assert made < asked.index(f"docker push REGISTRY/{name}:0a1b2c")
     assert "docker login --username AWS --password-stdin REGISTRY" in asked
+
+
+def test_each_months_build_takes_the_newest_bases_and_names_them(development, tmp_path):
+    asked = built(development, tmp_path, "latest", NEWEST_BASES="1")
+    pulled = {line.removeprefix("docker pull ") for line in asked if line.startswith("docker pull ")}
+    pinned = {rest.partition(" AS ")[0] for name in ALL for found, rest in read_dockerfile(name) if found == "FROM"}
+    assert pulled == {base.partition("@")[0] for base in pinned if "@" in base}
+    month = time.strftime("%Y-%m", time.gmtime())
+    for name in IMAGES:
+        assert f"docker push REGISTRY/{name}:monthly-{month}" in asked
+        assert "@sha256" not in (tmp_path / f"source/containers/{name}/Dockerfile").read_text()
+
+
+def test_the_month_begins_with_a_build_of_what_was_built_last(development):
+    schedule = development.only("AWS::Scheduler::Schedule")
+    assert schedule["ScheduleExpression"] == "cron(0 4 1 * ? *)"
+    text = json.dumps(schedule["Target"])
+    assert ":scheduler:::aws-sdk:codebuild:startBuild" in text
+    assert "/source/latest.zip" in text
+    assert "NEWEST_BASES" in text
+    allowed = permissions({"RakiDevelopment": development.template})["BuildsScheduleRole"]
+    assert allowed == {"codebuild:StartBuild on BuildsProject"}
 
 
 def test_a_build_is_encrypted_logged_and_stands_outside_the_network(development):
@@ -275,4 +308,5 @@ def test_the_command_that_starts_a_build_names_the_commit_as_the_build_reads_it(
     command = "".join(part if isinstance(part, str) else "NAME" for part in parts)
     assert "git archive --format=zip --output=/tmp/source.zip HEAD" in command
     assert command.count("NAME/source/$COMMIT.zip") == 2
+    assert command.count("NAME/source/latest.zip") == 1
     subprocess.run(["bash", "-n"], input=command, text=True, check=True)

@@ -52,7 +52,7 @@ def test_an_image_has_the_versions_that_were_tested(name):
 
 def needed(name: str) -> set[str]:
     """All that the image's own imports need, by what the distributions that are installed here say of themselves."""
-    version = re.match(r"python:(3\.\d+)", read_dockerfile(name)[0][1])[1]
+    version = re.search(r"/python:(3\.\d+)", read_dockerfile(name)[0][1])[1]
     place = {"python_version": version, "python_full_version": f"{version}.0", "platform_system": "Linux",
              "sys_platform": "linux", "os_name": "posix", "platform_python_implementation": "CPython"}  # fmt: skip
 
@@ -107,7 +107,7 @@ def test_the_backend_that_builds_the_images_is_the_one_that_is_tested_here():
 def test_a_lock_is_for_the_python_of_the_image(name):
     command = (REPOSITORY / f"containers/{name}/requirements.txt").read_text().splitlines()[1]
     version = re.search(r"--python-version (\S+)", command)[1]
-    assert all(rest.startswith(f"python:{version}.") for found, rest in read_dockerfile(name) if "python:" in rest)
+    assert all(f"/python:{version}." in rest for found, rest in read_dockerfile(name) if "/python:" in rest)
 
 
 def test_base_and_packages_are_of_one_cuda():
@@ -125,7 +125,16 @@ def test_a_base_is_one_image_for_ever(name):
     outer = [base for base in bases if base not in stages]
     assert outer
     for base in outer:
-        assert re.fullmatch(r"[\w/]+:\d+\.\d+\.\d+-[\w.-]+@sha256:[0-9a-f]{64}", base)
+        assert re.fullmatch(r"[\w./]+:\d+\.\d+\.\d+-[\w.-]+@sha256:[0-9a-f]{64}", base)
+
+
+@every_image
+def test_official_images_come_from_a_registry_that_pulls_for_anybody(name):
+    """Of Docker Hub only a publisher's own, which CUDA is."""
+    stages = {rest.rpartition(" AS ")[2] for _, rest in read_dockerfile(name) if " AS " in rest}
+    bases = {rest.partition(" AS ")[0] for found, rest in read_dockerfile(name) if found == "FROM"} - stages
+    for base in bases:
+        assert base.startswith(("public.ecr.aws/docker/library/", "nvidia/cuda:")), base
 
 
 @every_image

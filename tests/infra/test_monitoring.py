@@ -10,6 +10,7 @@ import pytest
 from infra.costs.formulas import Task, fargate
 from infra.costs.price_list import read_prices
 from infra.deployment import Deployment
+from infra.local.alarms.metric_math import evaluate
 from infra.local.deploy.synth import REPOSITORY
 from infra.monitoring import metrics
 from infra.monitoring.stack import MonitoringStack
@@ -17,8 +18,10 @@ from infra.network.stack import NetworkStack
 from infra.pipeline.stack import PipelineStack
 from infra.storage.stack import StorageStack
 from raki import errors
+from raki.service.blocked import LONG_S, Cause
 from raki.service.ledger import State
 from raki.service.metrics import METRICS, NAMESPACE
+from raki.service.renewal import EVERY_DAYS
 
 EMAIL = "operator@example.org"
 
@@ -208,6 +211,7 @@ def test_every_alarm_on_our_metrics_watches_one_that_is_written(clinic):
     ]
     assert {metric["MetricName"] for metric in watched} == {
         *("Failures", "Scans", "SendRetries"),
+        *("ImageAgeDays", "RunnableSeconds", "RunningWorkers", "Waiting"),
         *("ImportFailures", "ImportRetries"),
     }
     for metric in watched:
@@ -241,23 +245,31 @@ def test_each_lambda_is_watched(clinic):
             assert alarm["MetricName"] == kind
 
 
-def test_jobs_that_wait_or_fail_are_told_of_this_queue_alone(clinic):
-    patterns = [rule["EventPattern"] for rule in clinic.of("AWS::Events::Rule").values()]
-    of_batch = [pattern for pattern in patterns if pattern["source"] == ["aws.batch"]]
-    assert {pattern["detail-type"][0] for pattern in of_batch} == {"Batch Job Queue Blocked", "Batch Job State Change"}
-    for pattern in of_batch:
-        (queue,) = pattern["detail"]["jobQueue"]
-        assert "JobQueue" in queue["Fn::ImportValue"]
-    (change,) = [pattern["detail"] for pattern in of_batch if "State" in pattern["detail-type"][0]]
-    assert change["status"] == ["FAILED"]
+def test_each_cause_for_which_no_gpu_starts_has_an_alarm_of_one_sentence(clinic):
+    assert tuple(sorted(Cause)) == metrics.CAUSES
+    for cause in metrics.CAUSES:
+        alarm = clinic.alarms[f"NoGpu{cause}"]
+        assert alarm["Dimensions"] == [{"Name": "Cause", "Value": cause}]
+        # Where places are only full, an hour; else as soon as it isn't the start of an instance any more.
+        assert alarm["Threshold"] == (3600 if cause == "Limit" else LONG_S)
+        assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (1, 5)
+        assert re.fullmatch(r"[^.]+(\.[^. ][^.]*)*\.", alarm["AlarmDescription"]), "one sentence"
 
 
-def test_a_deployment_that_is_rolled_back_is_told_of_this_service_alone(clinic):
-    (pattern,) = [rule["EventPattern"] for rule in clinic.of("AWS::Events::Rule").values()
-                  if rule["EventPattern"]["source"] == ["aws.ecs"]]  # fmt: skip
-    assert pattern["detail"] == {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]}
-    (service,) = pattern["resources"]
-    assert "Service" in json.dumps(service)
+def test_scans_that_wait_while_no_worker_runs_are_an_alarm(clinic):
+    alarm = clinic.alarms["NoWorkerStarts"]
+    (expression,) = [one["Expression"] for one in alarm["Metrics"] if "Expression" in one]
+    for waiting, running, fires in ((0, 0, 0), (3, 0, 1), (3, 1, 0), (0, 2, 0)):
+        assert evaluate(expression, {"waiting": waiting, "running": running}) == fires
+    statistics = {one["Id"]: one["MetricStat"]["Stat"] for one in alarm["Metrics"] if "MetricStat" in one}
+    # All of a period: a scan that was there for a moment, or a worker that was, is no reason.
+    assert statistics == {"waiting": "Minimum", "running": "Maximum"}
+    assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"], alarm["Threshold"]) == (3, 3, 0)
+
+
+def test_an_image_that_is_not_renewed_is_an_alarm_before_a_month_is_over(clinic):
+    alarm = clinic.alarms["ImageNotRenewed"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("ImageAgeDays", 3 * EVERY_DAYS, 86400)
 
 
 def test_what_is_not_there_is_not_watched(clinic, research, bare):

@@ -86,15 +86,19 @@ BAD = {
     "a new account has no GPU": (
         CLINIC,
         {"quotas": {"L-DB2E81BA": 0}},
-        (ONDEMAND, "blocks", f"{INCREASE} ec2 --quota-code L-DB2E81BA --desired-value 32"),
+        (ONDEMAND, "blocks", f"{INCREASE} ec2 --quota-code L-DB2E81BA --desired-value 16"),
     ),
     "nor a spot one, by AWS's default": (
         {},
         {"quotas": {"L-3819A6DF": None}},
-        (SPOT, "blocks", f"{INCREASE} ec2 --quota-code L-3819A6DF --desired-value 12"),
+        (SPOT, "blocks", f"{INCREASE} ec2 --quota-code L-3819A6DF --desired-value 8"),
     ),
-    "GPUs for ordinary times alone": (CLINIC, {"quotas": {"L-3819A6DF": 16}}, (SPOT, "advice", "--desired-value 32")),
-    "a GPU too few": (CLINIC, {"quotas": {"L-3819A6DF": 15}}, (SPOT, "blocks", "--desired-value 32")),
+    "GPUs for ordinary times alone": (
+        {},
+        {"quotas": {"L-3819A6DF": 4}},
+        (SPOT, "advice", "--desired-value 8"),
+    ),
+    "a GPU too few": (CLINIC, {"quotas": {"L-3819A6DF": 15}}, (SPOT, "blocks", "--desired-value 16")),
     "few Fargate vCPUs": (
         CLINIC | {"raki:pacs": "ARCHIVE@10.9.8.7:104"},
         {"quotas": {"L-3032A538": 16}},  # 8 workers of 2, and the sender's quarter

@@ -7,11 +7,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 import aws_cdk as cdk
+import boto3
 import pytest
 from aws_cdk.assertions import Match, Template
 from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
 
+from infra.costs.estimate import most_gpus
 from infra.deployment import Deployment
+from infra.gpus import VCPUS, VCPUS_OF, max_vcpus, most_instances
 from infra.network.stack import NetworkStack
 from infra.pipeline.instances import PREPARE
 from infra.pipeline.reconstruction import Reconstruction
@@ -167,9 +173,45 @@ def test_every_environment_starts_at_nothing_keeps_to_one_zone_and_is_updated_in
         assert readable(group) == "Jobs"
 
 
-def test_each_market_alone_has_room_for_every_job_that_the_deployment_allows(nvme):
-    for market in ("Spot", "OnDemand"):
-        assert found(nvme, ENVIRONMENT, market)["ComputeResources"]["MaxvCpus"] == 3 * 3 * 4
+def test_the_environments_limits_together_are_the_number_of_instances_that_is_set(reconstruction_assembly, name):
+    """However many types there are and whichever of them Batch picks: each is one instance of the few."""
+    settings = {f"raki:{key}": value for key, value in DEPLOYMENTS[name].items()}
+    deployment = Deployment.from_context(settings)
+    environments = load(reconstruction_assembly, name).find_resources(ENVIRONMENT).values()
+    resources = [one["Properties"]["ComputeResources"] for one in environments]
+    assert {one for each in resources for one in each["InstanceTypes"]} == set(VCPUS_OF)
+    assert sum(most_instances(each["MaxvCpus"]) for each in resources) == deployment.surge_jobs
+
+
+@pytest.mark.parametrize("sizes", [dict(VCPUS_OF), {"a": 4, "b": 8}, {"a": 2, "b": 3, "c": 16}])
+@given(n=st.integers(0, 20), data=st.data())
+def test_never_more_instances_than_the_limit_was_made_for_whatever_types_batch_picks(sizes, n, data):
+    """Batch starts one more while the limit isn't reached, and so may end beyond it by a part of the last one."""
+    limit, there = max_vcpus(n, sizes), []
+    while sum(there) < limit:
+        there.append(sizes[data.draw(st.sampled_from(sorted(sizes)))])
+    assert len(there) <= most_instances(limit, sizes) == n
+    assert not there or sum(there) < limit + max(sizes.values())
+
+
+def test_each_types_vcpus_are_those_that_ec2_lists_and_a_job_takes_all_of_them():
+    with mock_aws():  # which has EC2's own list
+        ec2 = boto3.client("ec2", region_name="us-east-1")
+        listed = ec2.describe_instance_types(InstanceTypes=list(VCPUS_OF))["InstanceTypes"]
+    assert {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for one in listed} == VCPUS_OF
+    assert {gpu["Count"] for one in listed for gpu in one["GpuInfo"]["Gpus"]} == {1}
+    # A second job would fit on a larger one, beside a GPU that it doesn't get.
+    assert set(VCPUS_OF.values()) == {VCPUS}
+
+
+@given(jobs=st.integers(1, 12), surge=st.integers(1, 10), data=st.data())
+def test_the_markets_share_what_is_set_and_on_demand_always_has_some(jobs, surge, data):
+    warm = data.draw(st.integers(0, min(jobs, jobs * surge - 1)))
+    settings = {"raki:max_reconstruction_jobs": jobs, "raki:surge": surge, "raki:warm_gpus": warm}
+    found = Deployment.from_context({**settings, "raki:vpc_cidr": "10.0.0.0/16"})
+    assert found.warm_gpus + found.spot_gpus + found.on_demand_gpus == jobs * surge == most_gpus(found)
+    assert found.on_demand_gpus >= 1
+    assert found.spot_gpus >= found.on_demand_gpus or found.surge_jobs - warm == 1
 
 
 def test_a_job_that_cannot_start_is_given_up_after_an_hour(nvme):

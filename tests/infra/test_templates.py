@@ -47,6 +47,7 @@ def variables(cls):
         ("Dispatch", settings.DispatchSettings),
         ("Refresh", settings.RefreshSettings),
         ("Reconcile", settings.ReconcileSettings),
+        ("Renew", settings.RenewSettings),
     ],
 )
 def test_a_lambda_gets_the_environment_that_its_settings_read(pipeline, name, cls):
@@ -60,7 +61,7 @@ def test_what_bookkeeping_lets_expire_is_what_the_table_removes(storage):
 
 
 def test_the_worker_and_the_job_get_the_environment_that_their_settings_read(pipeline):
-    task = properties(pipeline, "AWS::ECS::TaskDefinition", "Task")["ContainerDefinitions"][0]
+    task = properties(pipeline, "AWS::ECS::TaskDefinition", "DecompressionTask")["ContainerDefinitions"][0]
     assert {entry["Name"] for entry in task["Environment"]} == variables(settings.DecompressSettings)
     job = properties(pipeline, "AWS::Batch::JobDefinition", "Job")["ContainerProperties"]
     # ECS names the region to tasks on Fargate only; boto3 reads it by itself.
@@ -68,7 +69,10 @@ def test_the_worker_and_the_job_get_the_environment_that_their_settings_read(pip
     assert {entry["Name"] for entry in job["Environment"]} == read
 
 
-@pytest.mark.parametrize("name", ["scale_decompression", "dispatch_reconstruction", "refresh_gateway", "reconcile"])
+HANDLERS = ["scale_decompression", "dispatch_reconstruction", "refresh_gateway", "reconcile", "renew_instances"]
+
+
+@pytest.mark.parametrize("name", HANDLERS)
 def test_every_handler_is_in_the_archive_and_starts_without_anything_numeric(assembly, pipeline, name):
     handlers = {found["Properties"]["Handler"] for found in resources(pipeline, "AWS::Lambda::Function").values()}
     assert f"lambdas.{name}.handler" in handlers

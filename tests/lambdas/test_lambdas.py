@@ -137,6 +137,7 @@ def test_a_missing_permission_is_an_error(scale_calls):
 def dispatch_calls(monkeypatch):
     settings = {
         "INGEST_QUEUE_URL": "https://q",
+        "INSTANCE_VCPUS": "4",
         "JOB_DEFINITION": "d",
         "JOB_QUEUE": "j",
         "LEDGER_TABLE": "l",
@@ -174,6 +175,15 @@ def told(calls, patience):
     calls.add_response("put_item", {}, {"TableName": "l", "Item": item})
 
 
+def seen_to_wait(calls, kept=None, now=None):
+    """What the ledger says of jobs that waited a minute ago, and whether it is told of others now."""
+    calls.add_response("get_item", {"Item": {"text": {"S": json.dumps(kept)}}} if kept else {})
+    if now is not None:
+        calls.add_response(
+            "put_item", {}, {"TableName": "l", "Item": {"scan_id": {"S": "#kept:runnable"}, "text": ANY}}
+        )
+
+
 def submission(calls):
     expected = {"jobName": "reconstruct", "jobDefinition": "d", "jobQueue": "j"}
     calls.add_response("submit_job", {"jobName": "reconstruct", "jobId": "i"}, expected)
@@ -188,6 +198,7 @@ def test_each_decision_about_jobs_is_measured(dispatch_calls, written):
     for _ in range(2):
         submission(batch)
     told(ledger, IMPATIENT_S)
+    seen_to_wait(ledger, now="i")
     decision = dispatch.handler(EACH_MINUTE, None)
     assert decision == {"Waiting": 17, "InFlight": 3, "UnfinishedJobs": 2, "SubmittedJobs": 2}
     found = metrics_in(written.getvalue())
@@ -217,6 +228,7 @@ def test_a_job_that_gets_no_further_counts_as_none_and_is_ended(dispatch_calls, 
     for name in ("hangs", "never came up"):
         batch.add_response("terminate_job", {}, {"jobId": name, "reason": "no sign of progress for 300 s"})
     told(ledger, IMPATIENT_S)
+    seen_to_wait(ledger)
     assert dispatch.handler(EACH_MINUTE, None)["UnfinishedJobs"] == 2
 
 
@@ -232,6 +244,7 @@ def test_a_scan_whose_only_job_hangs_gets_another_one(dispatch_calls, written):
     batch.add_response("terminate_job", {})
     submission(batch)
     told(ledger, IMPATIENT_S)
+    seen_to_wait(ledger)
     assert dispatch.handler(EACH_MINUTE, None)["SubmittedJobs"] == 1
 
 
@@ -243,6 +256,7 @@ def test_a_gpu_is_started_at_the_drop_and_not_when_the_scan_is_prepared(dispatch
     jobs(batch)
     submission(batch)
     told(ledger, IMPATIENT_S)
+    seen_to_wait(ledger)
     assert dispatch.handler(EACH_MINUTE, None)["SubmittedJobs"] == 1
 
 
@@ -254,6 +268,7 @@ def test_idle_jobs_are_told_to_wait_where_scans_are_to_be_expected(dispatch_call
     learnt(ledger, Forecast(hourly=(hourly,) * HOURS_A_WEEK), seconds=20.0)
     jobs(batch, RUNNING=1)
     told(ledger, patience)
+    seen_to_wait(ledger)
     assert dispatch.handler(EACH_MINUTE, None)["SubmittedJobs"] == 0
 
 
@@ -266,6 +281,7 @@ def test_within_the_budget_a_job_is_there_before_any_scan(dispatch_calls, writte
     jobs(batch)
     submission(batch)
     told(ledger, PATIENT_S)
+    seen_to_wait(ledger)
     assert dispatch.handler(EACH_MINUTE, None)["SubmittedJobs"] == 1
 
 
@@ -278,6 +294,90 @@ def test_a_notice_starts_a_gpu_though_sqs_does_not_count_the_file_yet(dispatch_c
     submission(batch)
     told(ledger, IMPATIENT_S)
     assert dispatch.handler({"Records": [{"body": "{}"}]}, None)["SubmittedJobs"] == 1
+
+
+def runnable(calls, reason=None):
+    """One job that waits for an instance, as ListJobs has it."""
+    for status in dispatch.UNFINISHED:
+        job = {"jobId": "i", "jobName": "reconstruct"} | ({"statusReason": reason} if reason else {})
+        found = [job] if status == "RUNNABLE" else []
+        calls.add_response("list_jobs", {"jobSummaryList": found}, {"jobQueue": "j", "jobStatus": status})
+
+
+def described(calls, *, state="ENABLED", status="VALID", desired=0):
+    order = [{"order": 1, "computeEnvironment": "arn:spot"}]
+    queue = {"jobQueueName": "j", "jobQueueArn": "a", "priority": 1, "computeEnvironmentOrder": order}
+    queue |= {"state": "ENABLED", "status": "VALID"}
+    calls.add_response("describe_job_queues", {"jobQueues": [queue]}, {"jobQueues": ["j"]})
+    resources = {"type": "SPOT", "maxvCpus": 8, "desiredvCpus": desired, "subnets": []}
+    environment = {"computeEnvironmentName": "Spot", "computeEnvironmentArn": "arn:spot", "ecsClusterArn": "c"}
+    environment |= {"state": state, "status": status, "computeResources": resources}
+    calls.add_response(
+        "describe_compute_environments",
+        {"computeEnvironments": [environment]},
+        {"computeEnvironments": ["arn:spot"]},
+    )
+
+
+def quotas(calls, *values):
+    for code, value in zip(dispatch.GPU_QUOTAS, values, strict=True):
+        expected = {"ServiceCode": "ec2", "QuotaCode": code}
+        calls.add_response("get_service_quota", {"Quota": {"QuotaCode": code, "Value": value}}, expected)
+
+
+@pytest.fixture
+def waits_for_an_instance(dispatch_calls):
+    """A scan whose one job has been seen to wait for so many seconds."""
+    batch, sqs, ledger = dispatch_calls
+
+    def wait(seconds, reason=None):
+        waiting(sqs, 1)
+        waiting(sqs, 0)
+        learnt(ledger)
+        runnable(batch, reason)
+        told(ledger, IMPATIENT_S)
+        seen_to_wait(ledger, {"i": time.time() - seconds})
+
+    return wait
+
+
+@pytest.mark.parametrize(
+    ("reason", "environment", "allowed", "cause"),
+    [
+        ("CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - ...", {}, (64.0, 64.0), "Capacity"),
+        (None, {"status": "INVALID"}, (64.0, 64.0), "Environment"),
+        (None, {"state": "DISABLED"}, (64.0, 64.0), "Environment"),
+        (None, {"desired": 8}, (64.0, 64.0), "Limit"),
+        (None, {}, (0.0, 0.0), "Quota"),
+        (None, {}, (64.0, 0.0), "Unknown"),
+    ],
+)
+def test_a_job_that_waits_too_long_for_an_instance_is_measured_with_its_cause(
+    dispatch_calls, waits_for_an_instance, written, reason, environment, allowed, cause
+):
+    batch, _, _ = dispatch_calls
+    waits_for_an_instance(1000, reason)
+    described(batch, **environment)
+    with Stubber(dispatch.QUOTAS) as calls:
+        quotas(calls, *allowed)
+        assert dispatch.handler(EACH_MINUTE, None)["UnfinishedJobs"] == 1
+    ((seconds, dimensions),) = named(metrics_in(written.getvalue()), "RunnableSeconds")
+    assert seconds == pytest.approx(1000, abs=5)
+    assert dimensions == {"Cause": cause}
+
+
+def test_a_job_whose_instance_only_starts_is_nobodys_worry(dispatch_calls, waits_for_an_instance, written):
+    waits_for_an_instance(600)
+    dispatch.handler(EACH_MINUTE, None)
+    assert named(metrics_in(written.getvalue()), "RunnableSeconds") == []
+
+
+def test_what_batch_refuses_to_say_of_a_waiting_job_stops_nothing(dispatch_calls, waits_for_an_instance, written):
+    batch, _, _ = dispatch_calls
+    waits_for_an_instance(1000)
+    batch.add_client_error("describe_job_queues", "AccessDeniedException")
+    assert dispatch.handler(EACH_MINUTE, None)["UnfinishedJobs"] == 1
+    assert "why a job waits can't be seen" in written.getvalue()
 
 
 def test_while_another_one_counts_jobs_none_are_submitted(dispatch_calls, monkeypatch):

@@ -86,6 +86,14 @@ def test_another_instance_is_started_only_where_work_is_left_when_it_is_there():
     assert submitted(60, unfinished=1) == 5, "an hour of work: six do it within ten minutes"
 
 
+@pytest.mark.parametrize("pace", [10.0, 600.0, 1800.0])
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_scan_is_one_jobs_however_long_it_takes(n, pace):
+    """Ten minutes of work are five backlogs, and yet nothing that a second job could help with."""
+    assert submitted(n, unfinished=0, pace=pace) <= n
+    assert submitted(n, unfinished=n, pace=pace) == 0
+
+
 def test_under_a_steady_load_jobs_are_there_before_the_queue_is_long():
     assert submitted(0, unfinished=2, scans_an_hour=220) == 2, "3.7 GPUs at work"
     assert submitted(0, unfinished=0, scans_an_hour=40) == 0, "with less than one at work, only for scans that wait"

@@ -18,6 +18,7 @@ DIMENSIONS = {
     "State": "arrived",
     "Outcome": "failed",
     "FailureClass": "NotAScan",
+    "Cause": "Quota",
 }
 
 
