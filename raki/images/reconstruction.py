@@ -119,6 +119,7 @@ def reconstruct(
         phase=phase,
         weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
+        scattered=fill_report.scattered,
         opposite=fill_report.opposite,
         scan=_summary(scan, fill_report),
         apart=apart,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raki.images.apart import TakenApart
-from raki.kspace import CrossValidation, KernelWeights, OppositeSides, TrainingPoint
+from raki.kspace import CrossValidation, KernelWeights, OppositeSides, ScatteredFills, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, PointMask, Volume
 
@@ -95,6 +95,9 @@ class Reconstruction:
     training_curve: tuple[TrainingPoint, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    scattered: ScatteredFills | None = None
+    """How the points of a 3-D scan were filled that lie on no lattice; None where they do, or nothing was to be
+    filled."""
     opposite: OppositeSides | None = None
     """How the side of k-space was filled that wasn't measured (partial Fourier); None where none is missing, or
     nothing was to be filled."""

@@ -13,7 +13,7 @@ from raki.inspection.feasibility import Feasibility, feasibility_of
 from raki.inspection.survey.facts import Counts, Noise, Origin, PhaseLines, Placement, Readout, Sorted, Survey, Timing
 from raki.inspection.survey.header import text
 from raki.inspection.survey.survey import survey, survey_acquisitions
-from raki.planning import PointSampling, Sampling, default_device, find_point_sampling, plans_of
+from raki.planning import AnySampling, PointSampling, Sampling, default_device, find_point_sampling, plans_of
 from raki.sandbox import contained
 
 
@@ -146,7 +146,7 @@ def _inspection(found: Survey, files: Sequence[Path], device: str | None) -> Ins
     )
 
 
-def _sampling(found: Survey) -> Sampling | PointSampling | PermanentError:
+def _sampling(found: Survey) -> AnySampling | PermanentError:
     """The pattern of the lines, or why there is none that raki can fill."""
     lines = found.outcome if isinstance(found.outcome, Sorted) else found.phase_lines
     if lines is None:
@@ -159,7 +159,7 @@ def _sampling(found: Survey) -> Sampling | PointSampling | PermanentError:
         return refusal
 
 
-def _phase_encoding(found: Survey, sampling: Sampling | PointSampling | None) -> PhaseEncoding | None:
+def _phase_encoding(found: Survey, sampling: AnySampling | None) -> PhaseEncoding | None:
     if found.n_encoded_lines is None:
         return None
     return PhaseEncoding(
@@ -186,7 +186,7 @@ def _partitions(sampling: PointSampling) -> Partitions:
     )
 
 
-def _acs(lines: PhaseLines | None, sampling: Sampling | PointSampling | None) -> Acs | None:
+def _acs(lines: PhaseLines | None, sampling: AnySampling | None) -> Acs | None:
     """The lines that are calibrated on: inside the image all neighbouring ones, whatever the protocol flagged."""
     if isinstance(sampling, PointSampling) and sampling.block:
         return Acs(first_line=sampling.block[0], n_lines=sampling.n_acs_lines, is_separate=False)
@@ -198,7 +198,7 @@ def _acs(lines: PhaseLines | None, sampling: Sampling | PointSampling | None) ->
     return Acs(first_line=first, n_lines=stop - first, is_separate=lines.acs_is_separate)
 
 
-def _partial_fourier(sampling: Sampling | PointSampling) -> float:
+def _partial_fourier(sampling: AnySampling) -> float:
     """1.0 where both sides reach as far out as a lattice of every R-th line allows."""
     first, stop = sampling.acquired_range
     centre = sampling.n_pe // 2
@@ -206,6 +206,6 @@ def _partial_fourier(sampling: Sampling | PointSampling) -> float:
     return 1.0 if longer - shorter <= sampling.acceleration else (stop - first) / (2 * longer)
 
 
-def _never_acquired(sampling: Sampling | PointSampling) -> tuple[int, int]:
+def _never_acquired(sampling: AnySampling) -> tuple[int, int]:
     first, stop = sampling.filled_lines()
     return first, sampling.n_pe - stop
