@@ -46,7 +46,7 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
     Raises:
         NotAScan: nothing was recorded but zeros or a spike.
         DamagedScan: header and acquisitions contradict each other, or recordings of one point differ.
-        UnsupportedScan: several slabs, echo trains, frames that sample different points.
+        UnsupportedScan: several slabs, echo trains.
     """
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
     require_one_slab(acquisitions.heads[is_image], encoding)
@@ -68,6 +68,7 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
     return Scan(
         kspace=_planes(alive, layout, layout.image, sampled),
         sampled=sampled,
+        sampled_by_frame=layout.sampled_by_frame,
         acs_lines=None,
         acs=_separate_acs(alive, layout),
         noise=noise,

@@ -27,11 +27,14 @@ class ScanSummary:
     sampled: LineMask
     """Lines that were acquired of the first image; where the others have other ones, a remark says so."""
     points: PointMask | None = None
-    """Of a 3-D scan: acquired points of both phase-encode directions, lines by partitions; None of a 2-D one."""
+    """Of a 3-D scan: acquired points of both phase-encode directions, lines by partitions, of the first frame; None of
+    a 2-D one."""
     cell: tuple[int, int] | None = None
     """Of a 3-D scan: R along phase-encode and along the partitions; `acceleration` is their product."""
     acs_block: tuple[int, int, int, int] | None = None
     """Of a 3-D scan: first and one past the last line, then partition, of the calibration block inside k-space."""
+    is_scattered: bool = False
+    """Whether the points of a 3-D scan lie on no lattice; `acceleration` is R to the nearest whole number then."""
     encoded_lines: tuple[int, int]
     """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
     (zero-padding, partial Fourier)."""

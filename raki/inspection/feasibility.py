@@ -9,7 +9,18 @@ from raki.errors import NoCalibration, PermanentError
 from raki.inspection.memory import Extent
 from raki.inspection.remarks import about_acceleration, about_header, about_noise
 from raki.inspection.survey.facts import Sorted, Survey
-from raki.planning import AnySampling, PointSampling, Sampling, methods, n_cores, off_centre_warning, origin_of
+from raki.planning import (
+    AnySampling,
+    Block,
+    PointSampling,
+    Sampling,
+    ScatteredSampling,
+    methods,
+    n_cores,
+    off_centre_warning,
+    origin_of,
+    shared_block,
+)
 from raki.plugins import kept_off_stdout
 
 
@@ -72,7 +83,10 @@ def feasibility_of(found: Survey, sampling: AnySampling | PermanentError, device
 
 def n_acs_lines(start: Sorted, sampling: AnySampling) -> int:
     """Lines to calibrate on, wherever they were acquired."""
-    return sampling.n_acs_lines if start.n_separate_acs_lines is None else start.n_separate_acs_lines
+    if start.n_separate_acs_lines is not None:
+        return start.n_separate_acs_lines
+    shared = _shared_block(start)
+    return shared[1] - shared[0] if shared else sampling.n_acs_lines
 
 
 def _n_acs_samples(start: Sorted, sampling: AnySampling) -> int:
@@ -81,7 +95,12 @@ def _n_acs_samples(start: Sorted, sampling: AnySampling) -> int:
         return start.n_ro
     if start.n_separate_acs_points is not None:
         return start.n_separate_acs_points
-    return sampling.block[3] - sampling.block[2] if sampling.block else 0
+    block = _shared_block(start) or sampling.block
+    return block[3] - block[2] if block else 0
+
+
+def _shared_block(start: Sorted) -> Block | None:
+    return None if start.points is None or start.points.ndim == 2 else shared_block(start.points)
 
 
 def memory_bytes(found: Survey, start: Sorted, sampling: AnySampling, device: str) -> int:
@@ -131,6 +150,11 @@ def _refusal(error: PermanentError) -> Refusal:
 
 
 def _sentence(start: Sorted, sampling: AnySampling) -> str:
+    if isinstance(sampling, ScatteredSampling):
+        return (
+            f"The missing points lie on no lattice and can be filled in by SPIRiT (R={sampling.net_acceleration:.1f}, "
+            f"{start.n_coils} coils)."
+        )
     if isinstance(sampling, PointSampling):
         r = f"R={sampling.cell.n_pe} x {sampling.cell.n_pe2}"
         if sampling.acceleration > 1:

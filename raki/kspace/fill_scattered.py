@@ -16,7 +16,7 @@ from torch import Tensor
 from raki.coils import svd_compression
 from raki.errors import NoCalibration
 from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
-from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, unit_scale
+from raki.kspace.measured import Filling, LinearlyFilling, MeasuredSlice, measured_slice, unit_scale
 from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.mistakes import LEAST_PROBE, white_noise
 from raki.kspace.probes import Probes, put_probes
@@ -59,6 +59,19 @@ class SpiritFilling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftZero:
+    """Fills nothing."""
+
+    def fill(self, kspace: SliceKSpace, sampling: AnySampling) -> SliceKSpace:
+        """The acquired points, and zeros."""
+        return torch.where(torch.from_numpy(sampling.known_points()).to(kspace.device), kspace, 0)
+
+    def filled(self, measured: MeasuredSlice) -> SliceKSpace:
+        """The plane as it was acquired."""
+        return torch.where(measured.known, measured.kspace, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Withheld:
     """A plane without some of its acquired points, which are known all the same."""
 
@@ -91,9 +104,9 @@ class Filled:
     """A plane, and what filled it."""
 
     way: str
-    filling: Filling | None
-    """None where zeros stay."""
-    linear: SpiritFilling
+    filling: Filling
+    linear: LinearlyFilling
+    """What it begins with; itself, if it is linear."""
     kspace: SliceKSpace
     errors: dict[str, float]
     sigma: float
@@ -142,7 +155,9 @@ def _fill(
         )
     sigma = None if settings.sigma is None else settings.sigma / scale
     measured = measured_slice(plane, block, sampling, sigma=sigma, device=settings.device)
-    found = filled_plane(measured, sampling, side, seed=settings.seed, strengths=strengths)
+    found = filled_plane(
+        measured, sampling, side, seed=settings.seed, strengths=strengths, with_probes=settings.with_maps
+    )
     made = found.kspace.cpu()
     if is_compressed:
         made = torch.einsum("vc,vpr->cpr", compression.matrix.conj(), made)
@@ -157,63 +172,73 @@ def _fill(
             structure_kept=_share(found.kept, found.kept_by_linear),
         ),
     )
-    if settings.with_maps and found.filling is not None:
-        report = replace(report, maps=_maps(found, found.filling, measured, scale, settings.seed))
+    if settings.with_maps:
+        report = replace(report, maps=_maps(found, measured, scale, settings.seed))
     return made * scale, report
 
 
 def filled_plane(
-    measured: MeasuredSlice, sampling: ScatteredSampling, side: int, *, seed: int, strengths: tuple[float, ...]
+    measured: MeasuredSlice,
+    sampling: ScatteredSampling,
+    side: int,
+    *,
+    seed: int,
+    strengths: tuple[float, ...] = STRENGTHS,
+    with_probes: bool = True,
 ) -> Filled:
     """The way that predicts withheld points best and keeps small structures; all in the units of the plane."""
     withheld = Withheld.from_plane(measured, sampling, seed)
-    linear, fewer, error = _linear(measured, withheld, side)
-    if withheld is None or error is None or fewer is None:
-        return _filled_linearly(measured, linear, {}, measured.sigma)
-    if error >= 1:
-        return Filled(
-            way=ZEROS, filling=None, linear=linear, kspace=measured.kspace, errors={SPIRIT: error}, sigma=measured.sigma
-        )
-    sigma = _noise_to_explain(withheld, linear, fewer, measured.sigma, seed)
-    plain = _filled_linearly(measured, linear, {SPIRIT: error}, sigma)
-    if not strengths:
+    linear, error = _linear(measured, withheld, side)
+    if withheld is None or error is None:
+        plain = _filled_by(SPIRIT, linear, measured, {}, measured.sigma)
+        model = coil_model(measured, plain.kspace, linear, seed, sigma=plain.sigma) if with_probes else None
+        return _probed(plain, model, measured, seed)
+    way, filling = (ZEROS, LeftZero()) if error >= 1 else (SPIRIT, linear)
+    fewer = filling.filled(withheld.fewer)
+    sigma = _noise_to_explain(withheld, filling, fewer, measured.sigma, seed)
+    plain = _filled_by(way, filling, measured, {SPIRIT: error}, sigma)
+    if not with_probes and (not strengths or way == ZEROS):
         return plain
     # Of what isn't withheld: nothing that judges knows the points that it is judged by.
-    model = coil_model(withheld.fewer, fewer, linear, seed, sigma=sigma)
-    return _with_sparsity(measured, withheld, fewer, model, plain, strengths, seed)
+    model = coil_model(withheld.fewer, fewer, filling, seed, sigma=sigma)
+    plain = _probed(plain, model, measured, seed)
+    return _with_sparsity(measured, withheld, fewer, model, plain, strengths) if way == SPIRIT and strengths else plain
 
 
-def _filled_linearly(
-    measured: MeasuredSlice, linear: SpiritFilling, errors: dict[str, float], sigma: float
+def _filled_by(
+    way: str, linear: LinearlyFilling, measured: MeasuredSlice, errors: dict[str, float], sigma: float
 ) -> Filled:
-    return Filled(
-        way=SPIRIT, filling=linear, linear=linear, kspace=linear.filled(measured), errors=errors, sigma=sigma
-    )
+    return Filled(way=way, filling=linear, linear=linear, kspace=linear.filled(measured), errors=errors, sigma=sigma)
 
 
-def _linear(
-    measured: MeasuredSlice, withheld: Withheld | None, side: int
-) -> tuple[SpiritFilling, SliceKSpace | None, float | None]:
-    """Ridge and steps that predict withheld points best, the plane without these filled so, and the error."""
+def _probed(plain: Filled, model: CoilModel | None, measured: MeasuredSlice, seed: int) -> Filled:
+    """With points put into the plane, and what is shown of them."""
+    if model is None:
+        return plain
+    probes = put_probes(plain.kspace, model, measured.sampling, seed=seed)
+    kept = probes.kept(plain.linear.filled(probes.put_into(measured)), plain.kspace)
+    return replace(plain, probes=probes, kept=kept, kept_by_linear=kept)
+
+
+def _linear(measured: MeasuredSlice, withheld: Withheld | None, side: int) -> tuple[SpiritFilling, float | None]:
+    """Ridge and steps that predict withheld points best, and with what error; usual ones where none are withheld."""
     n_pe, n_pe2 = measured.kspace.shape[1:]
     if withheld is None:
         usual = SpiritKernel.of(measured.acs, side, USUAL_RIDGE).consistency(n_pe, n_pe2)
-        return SpiritFilling(consistency=usual, n_steps=USUAL_STEPS), None, None
-    best: tuple[SpiritFilling, SliceKSpace | None, float | None] | None = None
+        return SpiritFilling(consistency=usual, n_steps=USUAL_STEPS), None
+    fewer = withheld.fewer
+    found: list[tuple[float, SpiritFilling]] = []
     for ridge in RIDGES:
         consistency = SpiritKernel.of(measured.acs, side, ridge).consistency(n_pe, n_pe2)
         for n_steps in STEPS:
             filling = SpiritFilling(consistency=consistency, n_steps=n_steps)
-            filled = filling.filled(withheld.fewer)
-            error = withheld.error(filled)
-            if best is None or best[2] is None or error < best[2]:
-                best = filling, filled, error
-    assert best is not None
-    return best
+            found.append((withheld.error(filling.filled(fewer)), filling))
+    error, best = min(found, key=lambda each: each[0])
+    return best, error
 
 
 def _noise_to_explain(
-    withheld: Withheld, linear: SpiritFilling, fewer: SliceKSpace, sigma: float, seed: int
+    withheld: Withheld, linear: LinearlyFilling, fewer: SliceKSpace, sigma: float, seed: int
 ) -> float:
     """The standard deviation of noise on a complex sample that would cause errors of the energy that is found."""
     plane = withheld.fewer
@@ -232,14 +257,12 @@ def _with_sparsity(
     model: CoilModel,
     plain: Filled,
     strengths: tuple[float, ...],
-    seed: int,
 ) -> Filled:
     """The strength that predicts withheld points best, or the next milder one that small structures survive."""
-    probes = put_probes(plain.kspace, model, measured.sampling, seed=seed)
+    assert plain.probes is not None and plain.kept is not None
+    probes, by_linear = plain.probes, plain.kept
     probed = probes.put_into(measured)
     probed_linearly = plain.linear.filled(probed)
-    by_linear = probes.kept(probed_linearly, plain.kspace)
-    plain = replace(plain, probes=probes, kept=by_linear, kept_by_linear=by_linear)
 
     def error_of(strength: float) -> float:
         return withheld.error(SparseFilling(model=model, strength=strength).refined(withheld.fewer, fewer))
@@ -284,13 +307,11 @@ def _share(kept: Tensor | None, by_linear: Tensor | None) -> float | None:
     return min(1.0, float(kept.clamp(min=0, max=1).mean()) / of_linear) if of_linear > 0 else None
 
 
-def _maps(found: Filled, filling: Filling, measured: MeasuredSlice, scale: float, seed: int) -> UncertaintyMaps | None:
-    """Only where probes tell what survives."""
-    if found.probes is None or found.kept is None:
-        return None
+def _maps(found: Filled, measured: MeasuredSlice, scale: float, seed: int) -> UncertaintyMaps:
+    assert found.probes is not None and found.kept is not None
     n_pe, n_pe2 = measured.kspace.shape[1:]
     survival = survival_of(found.probes, found.kept, (n_pe, n_pe2))
-    maps = assess(found.kspace, measured, filling, found.linear, survival, sigma=found.sigma, seed=seed)
+    maps = assess(found.kspace, measured, found.filling, found.linear, survival, sigma=found.sigma, seed=seed)
     return UncertaintyMaps(
         g_factor=maps.g_factor.cpu(),
         standard_error=maps.standard_error.cpu() * scale,

@@ -27,7 +27,9 @@ def mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: L
     return torch.where(judged, filling.fill(filled, sampling.farther()) - filled, 0)
 
 
-def relative_mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearlyFilling) -> float | None:
+def relative_mistakes(
+    filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearlyFilling
+) -> float | None:
     """Energy of the mistakes over that of the acquired lines outside the ACS; None where no signal can be predicted."""
     found = energies_of_mistakes(filled, sampling, filling)
     return None if found is None else found[0] / found[1]
@@ -44,7 +46,9 @@ def energies_of_mistakes(
     return _energy(mistakes(filled, sampling, filling)), energy
 
 
-def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearlyFilling, seed: int) -> float:
+def noise_to_explain_mistakes(
+    measured: MeasuredSlice, filled: SliceKSpace, filling: LinearlyFilling, seed: int
+) -> float:
     """The standard deviation of noise on a complex sample that would cause mistakes of the energy that is found.
 
     It holds what the filling can't explain as well as noise, and needs no estimate of it. `measured.sigma` where

@@ -89,7 +89,8 @@ class ScatteredFills:
         """The same as sentences."""
         n_planes = sum(self.n_by_filling.values())
         ways = " and ".join(f"{_WAYS[way]} in {n}" for way, n in sorted(self.n_by_filling.items()))
-        own = f" Each of {self.n_frames_apart} frames was filled from its own points." if self.n_frames_apart > 1 else ""
+        apart = self.n_frames_apart
+        own = f" Each of {apart} frames was filled from its own points." if apart > 1 else ""
         yield (
             f"The points lie on no lattice: the planes were filled by {ways} of {n_planes}, with a kernel of "
             f"{self.kernel_side} x {self.kernel_side} points over {self.n_coils} coils.{own}"

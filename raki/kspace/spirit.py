@@ -7,6 +7,7 @@ samples, the one that violates this least is found by conjugate gradients.
 Lustig and Pauly 2010, Magn Reson Med 64:457-471, doi:10.1002/mrm.22428.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,36 +85,42 @@ def solved(
     kspace: SliceKSpace,
     known: Bool[Tensor, "pe pe2"],
     consistency: Complex64[Tensor, "pixel coil source_coil"],
-    start: SliceKSpace | None = None,
     n_steps: int = MOST_STEPS,
 ) -> SliceKSpace:
-    """The k-space with these known samples that the kernel finds most consistent, by conjugate gradients.
+    """The k-space with these known samples that the kernel finds most consistent; they come back as they are.
 
-    Stops after MOST_STEPS, or once the residual has SMALL_RESIDUAL of its first norm. Known samples come back as they
-    are.
+    After `n_steps`, or once the residual has SMALL_RESIDUAL of its first norm.
     """
+    return next(solved_after(kspace, known, consistency, (n_steps,)))
+
+
+def solved_after(
+    kspace: SliceKSpace,
+    known: Bool[Tensor, "pe pe2"],
+    consistency: Complex64[Tensor, "pixel coil source_coil"],
+    steps: Sequence[int],
+) -> Iterator[SliceKSpace]:
+    """`solved` after each of several numbers of steps, ascending, in one go: conjugate gradients from zeros."""
     free = PLANES.corner(~known)
-    filled = PLANES.corner(torch.where(known, kspace, 0 if start is None else start))
+    filled = PLANES.corner(torch.where(known, kspace, 0))
     residual = -_inconsistency(filled, consistency) * free
     direction, energy = residual, _energy(residual)
     enough = float(energy) * SMALL_RESIDUAL**2
-    n = 0
-    for _ in range(n_steps):
-        if float(energy) <= enough:
-            break
-        n += 1
-        moved = _inconsistency(direction, consistency) * free
-        length = energy / _dot(direction, moved).clamp(min=torch.finfo(torch.float64).tiny)
-        filled = filled + length.to(torch.float32) * direction
-        residual = residual - length.to(torch.float32) * moved
-        before, energy = energy, _energy(residual)
-        direction = residual + (energy / before).to(torch.float32) * direction
-    return torch.where(known, kspace, PLANES.centred(filled))
+    for step in range(1, max(steps) + 1):
+        if float(energy) > enough:
+            moved = _inconsistency(direction, consistency) * free
+            length = energy / _dot(direction, moved).clamp(min=torch.finfo(torch.float64).tiny)
+            filled = filled + length.to(torch.float32) * direction
+            residual = residual - length.to(torch.float32) * moved
+            before, energy = energy, _energy(residual)
+            direction = residual + (energy / before).to(torch.float32) * direction
+        if step in steps:
+            yield torch.where(known, kspace, PLANES.centred(filled))
 
 
 def _inconsistency(kspace: SliceKSpace, consistency: Complex64[Tensor, "pixel coil source_coil"]) -> SliceKSpace:
     images = PLANES.image(kspace)
-    by_pixel = images.flatten(1).T.unsqueeze(-1)
+    by_pixel = images.flatten(1).T.contiguous().unsqueeze(-1)
     return PLANES.kspace((consistency @ by_pixel).squeeze(-1).T.reshape(images.shape))
 
 

@@ -15,10 +15,10 @@ from raki.planning.known import (
 from raki.planning.machine import default_device, n_cores
 from raki.planning.method import Method, loaded_when_called
 from raki.planning.plan import SlicePlan, find_plane_sampling, plans_of, plans_of_planes
-from raki.planning.points import Cell, PointSampling, find_point_sampling, fitting
+from raki.planning.points import Block, Cell, PointSampling, find_point_sampling, fitting
 from raki.planning.registry import find_method, methods, origin_of
 from raki.planning.sampling import Sampling, find_sampling, shifted
-from raki.planning.scattered import AnySampling, ScatteredSampling, find_scattered_sampling
+from raki.planning.scattered import AnySampling, ScatteredSampling, find_scattered_sampling, shared_block
 
 __all__ = [
     "ADVISED_ACS_LINES",
@@ -28,6 +28,7 @@ __all__ = [
     "IRAKI_GRAPPA_KERNEL",
     "RAKI2019_FIELD",
     "AnySampling",
+    "Block",
     "Cell",
     "Kernel",
     "Method",
@@ -51,6 +52,7 @@ __all__ = [
     "origin_of",
     "plans_of",
     "plans_of_planes",
+    "shared_block",
     "shifted",
     "slice_kernel",
 ]

@@ -39,9 +39,7 @@ def _kernels(*kernels: Kernel) -> Callable[[AnySampling, int, int], Iterator[str
     return partial(_obstacles, kernels)
 
 
-def _obstacles(
-    kernels: tuple[Kernel, ...], sampling: AnySampling, n_lines: int, n_ro: int
-) -> Iterator[str]:
+def _obstacles(kernels: tuple[Kernel, ...], sampling: AnySampling, n_lines: int, n_ro: int) -> Iterator[str]:
     """Too few lines for the least kernel, which all begin with, or for those of the method."""
     if isinstance(sampling, ScatteredSampling):
         yield from (NO_LATTICE,) if kernels else scattered_obstacle(n_lines, n_ro)

@@ -23,8 +23,8 @@ class SlicePlan:
     acquired: LineMask | PointMask
     """They are put back at the end, whatever was filled."""
     regular: LineMask | PointMask
-    """The lines that a method works on: acquired ones of one regular pattern, and those of it that were lost; of a plane
-    all acquired points."""
+    """The lines that a method works on: acquired ones of one regular pattern, and those of it that were lost; of a
+    plane all acquired points."""
     sampling: AnySampling
     """Of the regular lines, or of the points of a plane of two phase-encode directions."""
     first: tuple[LineMask, Sampling] | None = None

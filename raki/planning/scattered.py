@@ -14,7 +14,7 @@ from jaxtyping import Int
 from raki.planning.kernel import ADVISED_ACS_LINES
 from raki.planning.points import Block, PointSampling, largest_block
 from raki.planning.sampling import Sampling
-from raki.scan.arrays import PointMask
+from raki.scan.arrays import PointMask, PointsByFrame
 
 # A kernel of three points a side has an example for each of its unknowns of four coils in a block of so many.
 LEAST_SIDE = 8
@@ -111,6 +111,19 @@ def find_scattered_sampling(acquired: PointMask) -> ScatteredSampling:
     return ScatteredSampling(acquired=acquired, block=block, meant=_area(acquired, block) | acquired)
 
 
+def shared_block(by_frame: PointsByFrame) -> Block | None:
+    """The calibration block of all frames together, where not each has one of its own; None where each has, or none."""
+    if all(_suffices(largest_block(each)) for each in by_frame):
+        return None
+    together = largest_block(by_frame.any(axis=0))
+    return together if _suffices(together) else None
+
+
+def _suffices(block: Block | None) -> bool:
+    """Whether anything can be calibrated on a block of this size."""
+    return block is not None and min(block[1] - block[0], block[3] - block[2]) >= LEAST_SIDE
+
+
 def scattered_obstacle(n_lines: int, n_points: int) -> Iterator[str]:
     """The end of a sentence where a calibration block of so many lines of so many points is too small; else nothing."""
     if min(n_lines, n_points) < LEAST_SIDE:
@@ -121,13 +134,13 @@ def scattered_obstacle(n_lines: int, n_points: int) -> Iterator[str]:
 
 
 def _area(acquired: PointMask, block: Block | None) -> PointMask:
-    """The convex hull of the points; those within twice their usual distance of an edge reach it."""
+    """The convex hull of the points; those within their usual distance of an edge reach it."""
     first, stop, left, right = block or (0, 0, 0, 0)
     hull = _hull(np.argwhere(acquired), acquired.shape)
     n_outside = max(1, int(acquired.sum()) - (stop - first) * (right - left))
     distance = sqrt(max(1, int(hull.sum()) - (stop - first) * (right - left)) / n_outside)
     points = np.argwhere(acquired)
-    reach = 2 * ceil(distance)
+    reach = ceil(distance) + 1
     for axis, size in enumerate(acquired.shape):
         for edge in (0, size - 1):
             near = points[np.abs(points[:, axis] - edge) <= reach].copy()

@@ -13,7 +13,7 @@ from raki.formats.sorting.marks import NOT_IMAGE, acquired_apart, has_flag
 from raki.formats.sorting.placement import image_geometry
 from raki.formats.sorting.places import first_samples
 from raki.scan import Frame, Geometry, Slab
-from raki.scan.arrays import PointMask
+from raki.scan.arrays import PointMask, PointsByFrame
 from raki.scan.header import centre_line, centre_partition, field_of_view_mm, matrix_size
 
 # Far more than any interpolation.
@@ -22,6 +22,8 @@ MOST_SLICES_PER_PARTITION = 8
 SAME_AXES, SAME_PLACE_MM = 0.01, 1.0
 # The centre of k-space over other partitions, in energy. Of the simulated head it is 40 and more, of slices 1 to 2.
 LEAST_CONTRAST = 3.0
+# A last frame with less of the points that the others have in the median was stopped.
+STOPPED = 0.75
 
 OfEachLine = Int[np.ndarray, " line"]
 
@@ -55,6 +57,9 @@ class VolumeLayout:
     frames: tuple[Frame, ...]
     image: Points
     sampled: PointMask
+    """Of any frame."""
+    sampled_by_frame: PointsByFrame | None
+    """Where frames differ."""
     acs: Points | None
     """Calibration points that were acquired apart from the image."""
     block: tuple[int, int, int, int]
@@ -79,7 +84,7 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
         encoding: the part of the ISMRMRD header that the image lines refer to.
 
     Raises:
-        UnsupportedScan: frames that sample different points, or a calibration scan that is no block.
+        UnsupportedScan: a calibration scan that is no block.
         DamagedScan: points or samples outside the encoded matrix, the centre of k-space missing.
     """
     is_image = ~has_flag(heads, *NOT_IMAGE)
@@ -92,17 +97,20 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
     if apart.any():
         acs, block = _calibration(heads, np.flatnonzero(apart), encoding)
     geometry, slab = _geometry(heads[image[:1]], encoding)
+    by_frame = found.n_recorded > 0
+    sampled = by_frame.any(axis=0)
     return VolumeLayout(
         n_coils=number_of_coils(heads[is_image]),
         n_ro=matrix_size(encoding.encodedSpace)[0],
         frames=frames,
         image=found,
-        sampled=found.n_recorded[0] > 0,
+        sampled=sampled,
+        sampled_by_frame=None if (by_frame == sampled).all() else by_frame,
         acs=acs,
         block=block,
         geometry=geometry,
         slab=slab,
-        remarks=(*about_frames, *_about_reach(found.n_recorded[0] > 0, encoding)),
+        remarks=(*about_frames, *_about_reach(sampled, encoding)),
     )
 
 
@@ -189,16 +197,23 @@ def _points(
 
 
 def _whole_frames(frames: tuple[Frame, ...], found: Points) -> tuple[tuple[Frame, ...], Points, tuple[str, ...]]:
-    """Without the last frame where it was stopped; refuses frames that sample different points."""
+    """Without the last frame where it was stopped; a sentence where frames sample points of their own."""
     acquired = found.n_recorded > 0
     same = np.array([(of_frame == acquired[0]).all() for of_frame in acquired])
     if same.all():
         return frames, found, ()
-    is_part = (acquired[-1] & ~acquired[0]).sum() == 0
-    if not same[:-1].all() or not is_part:
-        raise UnsupportedScan(
-            f"{int((~same).sum())} of {len(frames)} frames sample other points than the first; raki needs the same of "
-            "each frame of a 3-D scan: split the scan"
+    is_part = same[:-1].all() and not (acquired[-1] & ~acquired[0]).any()
+    n_points = acquired.sum(axis=(1, 2))
+    if not is_part and n_points[-1] >= STOPPED * np.median(n_points[:-1]):
+        n_least, n_most = int(n_points.min()), int(n_points.max())
+        each = f"{n_most}" if n_least == n_most else f"{n_least} to {n_most}"
+        return (
+            frames,
+            found,
+            (
+                f"The {len(frames)} frames sample points of their own, {each} of {acquired[0].size}: each is filled "
+                "from its own, and none is shared between them.",
+            ),
         )
     kept = found.frames < len(frames) - 1
     rest = Points(
@@ -208,7 +223,7 @@ def _whole_frames(frames: tuple[Frame, ...], found: Points) -> tuple[tuple[Frame
         first_samples=found.first_samples[kept],
         n_recorded=found.n_recorded[:-1],
     )
-    n_found, n_whole = int(acquired[-1].sum()), int(acquired[0].sum())
+    n_found, n_whole = int(n_points[-1]), int(np.median(n_points[:-1]))
     said = f"The last of {len(frames)} frames was left out: it has {n_found} of {n_whole} lines, the scan was stopped."
     return frames[:-1], rest, (said,)
 
