@@ -167,12 +167,16 @@ def simulate(
     along_partitions: Annotated[int, typer.Option(min=1, max=8, help="Acceleration along the partitions (3-D).")] = 1,
     shift: Annotated[int, typer.Option(min=0, max=7, help="CAIPIRINHA shift, in partitions (3-D).")] = 0,
     elliptical: Annotated[bool, typer.Option(help="Leave out the corners of k-space (3-D).")] = False,
+    at_random: Annotated[
+        bool,
+        typer.Option("--random", help="Points at random instead of on a lattice, as compressed sensing has (3-D)."),
+    ] = False,
     multiband: Annotated[int, typer.Option(min=1, max=8, help="Slices that are excited at once (2-D).")] = 1,
     caipi_shift: Annotated[
         int, typer.Option(min=1, max=8, help="Shift between them: one N-th of the field of view over R (multiband).")
     ] = 1,
     epi: Annotated[bool, typer.Option(help="Lines read back and forth, with navigators (multiband).")] = False,
-    frames: Annotated[int, typer.Option(min=1, max=1000, help="Repetitions (multiband, EPI).")] = 1,
+    frames: Annotated[int, typer.Option(min=1, max=1000, help="Repetitions (3-D at random; multiband, EPI).")] = 1,
     ghost: Annotated[
         float,
         typer.Option(min=0.0, max=3.0, help="Phase of the N/2 ghost from slice to slice, in rad (multiband, EPI)."),
@@ -196,7 +200,8 @@ def simulate(
         raise typer.BadParameter(f"--acs is {acs} and there are {matrix} lines; ask for 0 to {matrix}")
     _require_together(
         is_3d=partitions is not None,
-        of_3d=along_partitions > 1 or shift > 0 or elliptical,
+        of_3d=along_partitions > 1 or shift > 0 or elliptical or at_random,
+        at_random=at_random,
         multiband=multiband,
         caipi_shift=caipi_shift,
         partial_fourier=partial_fourier,
@@ -227,6 +232,8 @@ def simulate(
                 shift=shift,
                 n_acs=acs,
                 elliptical=elliptical,
+                at_random=at_random,
+                n_frames=frames,
                 partial_fourier=(partial_fourier, 1.0),
                 seed=seed,
             )
@@ -257,18 +264,31 @@ def simulate(
 
 
 def _require_together(
-    *, is_3d: bool, of_3d: bool, multiband: int, caipi_shift: int, partial_fourier: float, epi: bool, frames: int
+    *,
+    is_3d: bool,
+    of_3d: bool,
+    at_random: bool,
+    multiband: int,
+    caipi_shift: int,
+    partial_fourier: float,
+    epi: bool,
+    frames: int,
 ) -> None:
     """Raises BadParameter where an option of `simulate` lacks the one that it belongs to, or excludes another."""
     if of_3d and not is_3d:
-        raise typer.BadParameter("--along-partitions, --shift and --elliptical are of 3-D scans; give --partitions too")
+        raise typer.BadParameter(
+            "--along-partitions, --shift, --elliptical and --random are of 3-D scans; give --partitions too"
+        )
     if multiband == 1 and caipi_shift > 1:
         raise typer.BadParameter("--caipi-shift is of slices that are excited at once; give --multiband too")
     if multiband > 1 and (is_3d or partial_fourier < 1):
         raise typer.BadParameter("--multiband goes with neither --partitions nor --partial-fourier; leave them out")
     if epi and multiband == 1:
         raise typer.BadParameter("--epi is of slices that are excited at once; give --multiband too")
-    if frames > 1 and not epi:
+    if at_random and partial_fourier < 1:
+        raise typer.BadParameter("--random goes without --partial-fourier; leave one of them out")
+    if frames > 1 and not epi and not at_random:
         raise typer.BadParameter(
-            "--frames is of slices that are excited at once and read back and forth; give --epi too"
+            "--frames is of slices that are excited at once and read back and forth, or of 3-D scans at random; give "
+            "--epi or --random too"
         )

@@ -51,6 +51,11 @@ class ScanSummary:
     """What was decided while the scan was read; see `raki.scan.Scan`."""
 
     @property
+    def rate(self) -> str:
+        """R as it is written: a whole number, but of points on no lattice."""
+        return f"{self.net_acceleration:.1f}" if self.is_scattered else f"{self.acceleration}"
+
+    @property
     def acquired_in_words(self) -> str:
         """How much of k-space was acquired: of its lines, or of the points of both phase-encode directions."""
         if self.points is not None:

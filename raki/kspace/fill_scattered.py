@@ -14,7 +14,6 @@ from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.coils import svd_compression
-from raki.errors import NoCalibration
 from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
 from raki.kspace.measured import Filling, LinearlyFilling, MeasuredSlice, measured_slice, unit_scale
 from raki.kspace.method import FillSettings, SliceReport
@@ -22,19 +21,19 @@ from raki.kspace.mistakes import LEAST_PROBE, white_noise
 from raki.kspace.probes import Probes, put_probes
 from raki.kspace.raki import STRENGTHS, survives
 from raki.kspace.scattered import SPIRIT, SPIRIT_SPARSE, ZEROS, ScatteredFill
-from raki.kspace.spirit import SpiritKernel, kernel_side, solved
+from raki.kspace.spirit import SpiritKernel, kernel_side, most_coils, solved, solved_after
 from raki.kspace.uncertainty import UncertaintyMaps, assess, survival_of
 from raki.planning import AnySampling, ScatteredSampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
-# A matrix of all coils for each pixel: more coils than these are compressed first.
+# A matrix of all coils for each pixel: more coils than these, or than the block is large enough for, are compressed.
 MOST_COILS = 16
 # Exact data choose the least ridge and many steps; noise the largest, and few: what the coils don't tell is told last.
 RIDGES = (1e-4, 1e-2)
 STEPS = (8, 16, 30)
 USUAL_RIDGE, USUAL_STEPS = 1e-2, 16
 # One in so many of the points outside the block is withheld, of so many at least.
-WITHHELD, LEAST_OUTSIDE = 12, 120
+WITHHELD, LEAST_OUTSIDE = 12, 60
 # Of STRENGTHS, the one that is tried first.
 FIRST_TRIED = 2
 
@@ -111,6 +110,9 @@ class Filled:
     errors: dict[str, float]
     sigma: float
     """Noise that explains the mistakes in withheld points."""
+    withheld_energy: float = 0.0
+    n_withheld: int = 0
+    """Samples of all coils."""
     probes: Probes | None = None
     kept: Tensor | None = None
     """The part of each probe that is shown."""
@@ -142,17 +144,13 @@ def _fill(
     strengths: tuple[float, ...],
 ) -> tuple[SliceKSpace, SliceReport]:
     scale = unit_scale(acs, kspace)
-    compression = svd_compression(acs / scale, n_coils=min(MOST_COILS, len(acs)))
+    n_coils = min(MOST_COILS, len(acs), most_coils(*acs.shape[1:]))
+    compression = svd_compression(acs / scale, n_coils=n_coils)
     is_compressed = compression.n_coils_out < len(acs)
     plane, block = kspace / scale, acs / scale
     if is_compressed:
         plane, block = compression.apply(plane), compression.apply(block)
     side = kernel_side(*block.shape)
-    if side is None:
-        raise NoCalibration(
-            f"points were skipped at random, and the calibration block has {acs.shape[1]} x {acs.shape[2]} points of "
-            f"{len(acs)} coils, too few for a kernel of 3 x 3 points: acquire more, or compress the coils"
-        )
     sigma = None if settings.sigma is None else settings.sigma / scale
     measured = measured_slice(plane, block, sampling, sigma=sigma, device=settings.device)
     found = filled_plane(
@@ -166,6 +164,8 @@ def _fill(
         scattered=ScatteredFill(
             filled_by=found.way,
             held_out_errors=found.errors,
+            withheld_energy=found.withheld_energy * scale**2,
+            withheld_noise=found.n_withheld * (measured.sigma * scale) ** 2,
             kernel_side=side,
             n_coils=len(block),
             lost_energy=compression.loss if is_compressed else 0.0,
@@ -197,6 +197,7 @@ def filled_plane(
     fewer = filling.filled(withheld.fewer)
     sigma = _noise_to_explain(withheld, filling, fewer, measured.sigma, seed)
     plain = _filled_by(way, filling, measured, {SPIRIT: error}, sigma)
+    plain = replace(plain, withheld_energy=_energy(withheld.true), n_withheld=withheld.true.numel())
     if not with_probes and (not strengths or way == ZEROS):
         return plain
     # Of what isn't withheld: nothing that judges knows the points that it is judged by.
@@ -226,13 +227,12 @@ def _linear(measured: MeasuredSlice, withheld: Withheld | None, side: int) -> tu
     if withheld is None:
         usual = SpiritKernel.of(measured.acs, side, USUAL_RIDGE).consistency(n_pe, n_pe2)
         return SpiritFilling(consistency=usual, n_steps=USUAL_STEPS), None
-    fewer = withheld.fewer
+    plane, known = withheld.fewer.kspace, withheld.fewer.known
     found: list[tuple[float, SpiritFilling]] = []
     for ridge in RIDGES:
         consistency = SpiritKernel.of(measured.acs, side, ridge).consistency(n_pe, n_pe2)
-        for n_steps in STEPS:
-            filling = SpiritFilling(consistency=consistency, n_steps=n_steps)
-            found.append((withheld.error(filling.filled(fewer)), filling))
+        for n_steps, filled in zip(STEPS, solved_after(plane, known, consistency, STEPS), strict=True):
+            found.append((withheld.error(filled), SpiritFilling(consistency=consistency, n_steps=n_steps)))
     error, best = min(found, key=lambda each: each[0])
     return best, error
 
@@ -259,7 +259,8 @@ def _with_sparsity(
     strengths: tuple[float, ...],
 ) -> Filled:
     """The strength that predicts withheld points best, or the next milder one that small structures survive."""
-    assert plain.probes is not None and plain.kept is not None
+    assert plain.probes is not None
+    assert plain.kept is not None
     probes, by_linear = plain.probes, plain.kept
     probed = probes.put_into(measured)
     probed_linearly = plain.linear.filled(probed)
@@ -308,7 +309,8 @@ def _share(kept: Tensor | None, by_linear: Tensor | None) -> float | None:
 
 
 def _maps(found: Filled, measured: MeasuredSlice, scale: float, seed: int) -> UncertaintyMaps:
-    assert found.probes is not None and found.kept is not None
+    assert found.probes is not None
+    assert found.kept is not None
     n_pe, n_pe2 = measured.kspace.shape[1:]
     survival = survival_of(found.probes, found.kept, (n_pe, n_pe2))
     maps = assess(found.kspace, measured, found.filling, found.linear, survival, sigma=found.sigma, seed=seed)

@@ -5,14 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 
-from raki.planning import FOR_SCATTERED, HIGH_ACCELERATION, ScatteredSampling
+from raki.planning import HIGH_ACCELERATION, ScatteredSampling
 
 SPIRIT, SPIRIT_SPARSE, ZEROS = "spirit", "spirit_sparse", "zeros"
 """What may fill a plane."""
 
-_WAYS = {SPIRIT: "SPIRiT", SPIRIT_SPARSE: "SPIRiT with joint sparsity", ZEROS: "nothing (zeros stay)"}
+FILLINGS = {SPIRIT: "SPIRiT", SPIRIT_SPARSE: "SPIRiT with joint sparsity", ZEROS: "nothing (zeros stay)"}
+"""How a report calls them."""
 # Where more of withheld points than this is missed, little besides the calibration block is in the image.
 LARGE_ERROR = 0.5
+# Planes beside the object hold noise, which nothing predicts; with more of the signal than this they are of the object.
+LARGE_UNFILLED = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,10 @@ class ScatteredFill:
     held_out_errors: Mapping[str, float]
     """Way -> energy of the error in predicting withheld acquired points, over theirs: that of zeros is 1. Empty where
     none could be withheld."""
+    withheld_energy: float
+    """Of these points, in units of the k-space; 0 where none could be withheld."""
+    withheld_noise: float
+    """What of it is noise, by its level."""
     kernel_side: int
     """Points of the kernel in either direction."""
     n_coils: int
@@ -46,9 +53,15 @@ class ScatteredFills:
     n_by_filling: Mapping[str, int]
     """Way -> planes."""
     held_out_error: float | None
-    """Mean over the planes, of the way that was taken in each."""
+    """Energy of the error in withheld points over theirs, in all planes, of the way that was taken in each; None where
+    none were withheld."""
     linear_held_out_error: float | None
     """The same of SPIRiT alone."""
+    missed: float | None
+    """As `held_out_error`, without the noise of the withheld points themselves, which nothing predicts."""
+    unfilled_energy: float
+    """Part of the withheld points' energy that is in planes where zeros stay: of planes beside the object, next to
+    nothing."""
     structure_kept: float | None
     kernel_side: int
     """The median."""
@@ -68,14 +81,20 @@ class ScatteredFills:
         Args:
             samplings: of the frames whose points differ.
         """
-        errors = [each.held_out_error for each in planes if each.held_out_error is not None]
-        linear = [each.held_out_errors[SPIRIT] for each in planes if SPIRIT in each.held_out_errors]
+        judged = [each for each in planes if each.held_out_errors]
+        energy = sum(each.withheld_energy for each in judged)
+        missed = sum(each.withheld_energy * (each.held_out_error or 0.0) for each in judged)
+        noise = sum(each.withheld_noise for each in judged)
+        by_linear = sum(each.withheld_energy * each.held_out_errors[SPIRIT] for each in judged)
+        unfilled = sum(each.withheld_energy for each in judged if each.filled_by == ZEROS)
         kept = [each.structure_kept for each in planes if each.structure_kept is not None]
         rates = sorted(each.net_acceleration for each in samplings)
         return cls(
             n_by_filling=Counter(each.filled_by for each in planes),
-            held_out_error=mean(errors) if errors else None,
-            linear_held_out_error=mean(linear) if linear else None,
+            held_out_error=missed / energy if energy > 0 else None,
+            linear_held_out_error=by_linear / energy if energy > 0 else None,
+            missed=max(0.0, missed - noise) / (energy - noise) if energy > noise else None,
+            unfilled_energy=unfilled / energy if energy > 0 else 0.0,
             structure_kept=mean(kept) if kept else None,
             kernel_side=int(median(each.kernel_side for each in planes)),
             n_coils=max(each.n_coils for each in planes),
@@ -88,7 +107,7 @@ class ScatteredFills:
     def notes(self) -> Iterator[str]:
         """The same as sentences."""
         n_planes = sum(self.n_by_filling.values())
-        ways = " and ".join(f"{_WAYS[way]} in {n}" for way, n in sorted(self.n_by_filling.items()))
+        ways = " and ".join(f"{FILLINGS[way]} in {n}" for way, n in sorted(self.n_by_filling.items()))
         apart = self.n_frames_apart
         own = f" Each of {apart} frames was filled from its own points." if apart > 1 else ""
         yield (
@@ -120,18 +139,13 @@ class ScatteredFills:
         if most > HIGH_ACCELERATION:
             rate = f"R={most:.1f}" if least == most else f"R={least:.1f} to {most:.1f}, by frame,"
             yield f"{rate} is high: small structures may be missed where few points were acquired."
-        if self.held_out_error is not None and self.held_out_error > LARGE_ERROR:
+        if self.missed is not None and self.missed > LARGE_ERROR:
             yield (
-                f"Withheld points are predicted with an error of {self.held_out_error:.0%} of their energy: beyond the "
-                "calibration block little of the image can be relied on."
+                f"Withheld points are predicted with an error of {self.missed:.0%} of their signal's energy: beyond "
+                "the calibration block little of the image can be relied on."
             )
-        if ZEROS in self.n_by_filling:
+        if self.unfilled_energy > LARGE_UNFILLED:
             yield (
-                f"In {self.n_by_filling[ZEROS]} planes nothing predicts acquired points better than zeros do: they "
-                "were not filled."
+                f"In {self.n_by_filling[ZEROS]} planes, with {self.unfilled_energy:.0%} of the signal, nothing "
+                "predicts acquired points better than zeros do: they were not filled."
             )
-
-
-def label_of(method: str) -> str:
-    """What one of raki's own methods does where points lie on no lattice, as a report calls it."""
-    return FOR_SCATTERED[method].label if method in FOR_SCATTERED else method

@@ -25,13 +25,22 @@ MOST_STEPS = 30
 SMALL_RESIDUAL = 1e-3
 
 
-def kernel_side(n_coils: int, n_lines: int, n_points: int) -> int | None:
-    """The side of the largest kernel that a block of so many lines of so many points can calibrate; None of none."""
+def kernel_side(n_coils: int, n_lines: int, n_points: int) -> int:
+    """The side of the largest kernel that a block of so many lines of so many points can calibrate, or of the least."""
     for side in SIDES:
-        n_examples = max(0, n_lines - side + 1) * max(0, n_points - side + 1)
-        if n_examples >= EXAMPLES_PER_UNKNOWN * n_coils * side**2:
+        if n_coils <= _most_coils(side, n_lines, n_points):
             return side
-    return None
+    return SIDES[-1]
+
+
+def most_coils(n_lines: int, n_points: int) -> int:
+    """Coils for which a block of so many lines of so many points can calibrate the least kernel; 0 where for none."""
+    return _most_coils(SIDES[-1], n_lines, n_points)
+
+
+def _most_coils(side: int, n_lines: int, n_points: int) -> int:
+    n_examples = max(0, n_lines - side + 1) * max(0, n_points - side + 1)
+    return int(n_examples / (EXAMPLES_PER_UNKNOWN * side**2))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,7 +149,7 @@ def sampled_points(
 
 def scattered_points(
     shape: tuple[int, int],
-    acceleration: float,
+    acceleration: float | int,
     n_acs: int,
     *,
     elliptical: bool = False,
@@ -177,7 +177,7 @@ def scattered_points(
     return acquired, flags
 
 
-def _thrown(order: list[tuple[int, int]], distances: np.ndarray) -> PointMask:
+def _thrown(order: list[list[int]], distances: np.ndarray) -> PointMask:
     """The points, in this order, that are farther from all before them than their own distance."""
     acquired = np.zeros(distances.shape, bool)
     for row, column in order:

@@ -14,6 +14,8 @@ from raki.scan.pattern import MOST_ACCELERATION, find_pattern, lattice_and_acs, 
 
 # Of a slice that is sampled more densely than the others: so many of its lines serve as its calibration block.
 MOST_DENSE_ACS = 32
+# Where no point of a lattice is missing, the hull of its points has no more than so many for each.
+SPARSE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ def _of_planes(by_frame: PointsByFrame) -> list[tuple[PointMask, PointSampling |
         lattices = [find_point_sampling(each) for each in masks]
     except UnsupportedScan:
         lattices = []
-    if lattices and all(each.cell == lattices[0].cell for each in lattices):
+    if lattices and all(each.cell == lattices[0].cell for each in lattices) and not any(map(_is_sparse, lattices)):
         return list(zip(masks, lattices, strict=True))
     for number, each in enumerate(masks):
         if not each.any():
@@ -89,6 +91,11 @@ def _of_planes(by_frame: PointsByFrame) -> list[tuple[PointMask, PointSampling |
                 "from its own points, and shares none between frames (no view sharing)"
             )
     return list(zip(masks, scattered, strict=True))
+
+
+def _is_sparse(lattice: PointSampling) -> bool:
+    """Whether points lie so far apart that each is an area of its own, in which none is missing."""
+    return lattice.acceleration == 1 and find_scattered_sampling(lattice.acquired).net_acceleration > SPARSE
 
 
 def plans_of(sampled: LineMask | LinesByImage, n_slices: int) -> Sequence[SlicePlan]:

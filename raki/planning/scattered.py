@@ -115,7 +115,7 @@ def shared_block(by_frame: PointsByFrame) -> Block | None:
     """The calibration block of all frames together, where not each has one of its own; None where each has, or none."""
     if all(_suffices(largest_block(each)) for each in by_frame):
         return None
-    together = largest_block(by_frame.any(axis=0))
+    together = largest_block(np.asarray(by_frame.any(axis=0)))
     return together if _suffices(together) else None
 
 

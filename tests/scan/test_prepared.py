@@ -101,7 +101,7 @@ def test_another_version_is_refused_by_number(prepared, tmp_path):
     path.write_bytes(prepared.read_bytes())
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = 2
-    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 9"):
+    with pytest.raises(UnsupportedScan, match="layout version 2; this raki reads version 10"):
         read_prepared(path)
 
 
@@ -151,6 +151,7 @@ CONTRADICTIONS = {
         file.__delitem__("noise"),
         file.move("fewer", "noise"),
     ),
+    "points of frames of a 2-D scan": lambda file: file.__setitem__("sampled_by_frame", np.ones((1, 1, 1), bool)),
     "lines of images by another mask": lambda file: file.__setitem__("sampled_by_image", np.ones((1, 1), bool)),
     "calibration lines of other coils": lambda file: file.__setitem__("acs", np.ones((1, 1, 1, 1), np.complex64)),
 }

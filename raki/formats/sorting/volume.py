@@ -98,7 +98,7 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
         acs, block = _calibration(heads, np.flatnonzero(apart), encoding)
     geometry, slab = _geometry(heads[image[:1]], encoding)
     by_frame = found.n_recorded > 0
-    sampled = by_frame.any(axis=0)
+    sampled = np.asarray(by_frame.any(axis=0))
     return VolumeLayout(
         n_coils=number_of_coils(heads[is_image]),
         n_ro=matrix_size(encoding.encodedSpace)[0],
