@@ -21,6 +21,7 @@ from benchmarks.planes import planes
 from benchmarks.quality import quality
 from benchmarks.records import CONSOLE
 from benchmarks.scaling import scaling
+from benchmarks.scattered import scattered
 from benchmarks.speed import speed
 from benchmarks.startup import startup
 from benchmarks.throughput import throughput
@@ -36,6 +37,7 @@ app = typer.Typer(
 for command in (
     quality,
     planes,
+    scattered,
     multiband,
     partial_fourier,
     features,

@@ -113,6 +113,7 @@ def memory_bytes(found: Survey, start: Sorted, sampling: AnySampling, device: st
         n_images=start.n_images,
         n_pixels=n_rows * n_columns,
         has_gaps=sampling.acceleration > 1,
+        is_scattered=isinstance(sampling, ScatteredSampling),
     )
     return extent.bytes_needed(n_cores() if device == "cpu" else 1)
 
