@@ -1,7 +1,7 @@
 """Points skipped at random in two phase-encode directions, as compressed sensing skips them, against BART.
 
-Planes of a simulated slab at some readout positions, simulated slices that stand for such planes, and slices of measured
-scans that do. BART's l1-regularised SENSE has its weight tuned by the answer, which nobody who lacks it can have.
+Planes of a simulated slab at some readout positions, simulated slices that stand for such planes, and measured slices
+that do. BART's l1-regularised SENSE has its weight tuned by the answer, which nobody who lacks it can have.
 """
 
 import time

@@ -100,7 +100,7 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
         timings=_timings(
             facts["seconds"],
             mapped=reconstruction.method if maps else None,
-            scattered=reconstruction.scattered is not None,
+            scattered=reconstruction.scan.is_scattered,
         ),
         notes=[note for note in facts["notes"] if note not in first],
         options=_options(facts["options"]),
@@ -121,7 +121,7 @@ def _images(reconstruction: Reconstruction) -> dict[str, Volume]:
         with_zeros = reconstruction.images["zero_filled"]
         one_sided = {} if reconstruction.opposite is None else {method_label("zero_filled"): with_zeros}
         return {**one_sided, ALL_LINES: reconstruction.result}
-    is_scattered = reconstruction.scattered is not None
+    is_scattered = reconstruction.scan.is_scattered
     return {method_label(name, scattered=is_scattered): volume for name, volume in reconstruction.images.items()}
 
 
@@ -184,7 +184,7 @@ def _outcome(reconstruction: Reconstruction) -> str:
         return f"{acquired}; the others are left at zero."
     if scan.acceleration == 1:
         return f"{acquired} and none between them is missing: nothing had to be filled in."
-    label = method_label(method, scattered=reconstruction.scattered is not None)
+    label = method_label(method, scattered=reconstruction.scan.is_scattered)
     mapped = " and mapped how far to trust them" if reconstruction.maps else ""
     return (
         f"{acquired}, R = {_acceleration(scan)}. {label} filled in those between them{mapped} in "
