@@ -22,6 +22,7 @@ from benchmarks.planes import planes
 from benchmarks.quality import quality
 from benchmarks.records import CONSOLE
 from benchmarks.scaling import scaling
+from benchmarks.scattered import scattered
 from benchmarks.speed import speed
 from benchmarks.startup import startup
 from benchmarks.throughput import throughput
@@ -39,6 +40,7 @@ for command in (
     quality,
     planes,
     volumes,
+    scattered,
     multiband,
     partial_fourier,
     features,

@@ -97,7 +97,7 @@ def _kept(filling: Filling, measured: MeasuredSlice, probes: Probes) -> dict[str
 
 
 def _grappa(measured: MeasuredSlice) -> LinearFilling:
-    return calibrated_grappa(measured.acs, measured.sampling.gap)
+    return calibrated_grappa(measured.acs, measured.lattice.gap)
 
 
 def _filling_by(filling: LinearFilling, measured: MeasuredSlice) -> Made:

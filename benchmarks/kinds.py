@@ -71,8 +71,9 @@ def _kinds() -> list[Kind]:
         made = partial(simulate, **SLICES, **asked, **frames)
         return Kind(name=name, simulate=made, truth=slices, n_frames=n_frames)
 
-    def slabbed(name: str, **asked: Any) -> Kind:
-        return Kind(name=name, simulate=partial(simulate_volume, **SLAB, **asked), truth=whole)
+    def slabbed(name: str, n_frames: int = 1, **asked: Any) -> Kind:
+        made = partial(simulate_volume, **SLAB, **asked, n_frames=n_frames)
+        return Kind(name=name, simulate=made, truth=whole, n_frames=n_frames)
 
     return [
         sliced("2-D, fully sampled", acceleration=1),
@@ -84,6 +85,8 @@ def _kinds() -> list[Kind]:
         slabbed("3-D, 2 x 2, CAIPIRINHA", acceleration=(2, 2), shift=1),
         slabbed("3-D, 2 x 2, elliptical", acceleration=(2, 2), elliptical=True),
         slabbed("3-D, 2 x 1, partial Fourier 7/8", acceleration=(2, 1), partial_fourier=(0.875, 1.0)),
+        slabbed("3-D, R 4 at random", acceleration=(2, 2), at_random=True, n_acs=16),
+        slabbed("3-D, R 4 at random, 2 frames", 2, acceleration=(2, 2), at_random=True, n_acs=16),
         sliced("multiband 2, shift 2", simulate_multiband, multiband=2, caipi_shift=2),
         sliced("multiband 2, R 2, shift 2", simulate_multiband, multiband=2, caipi_shift=2, acceleration=2),
         sliced("multiband 4, shift 4", simulate_multiband, multiband=4, caipi_shift=4),

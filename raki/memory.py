@@ -6,14 +6,17 @@ Nothing is left to the kernel's killer: a scan that it kills is tried again, and
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from raki.errors import TooLarge
+from raki.errors import TooLarge, UnsupportedScan
 from raki.images import Keep, Progress, Reconstruction, reconstruct_as
 from raki.inspection.memory import Extent
 from raki.options import Chosen
+from raki.planning import PointSampling, ScatteredSampling, find_plane_sampling
 from raki.sandbox import memory_limit
 from raki.scan import Scan
+from raki.scan.arrays import LineMask, PointMask
 
 LOG = logging.getLogger("raki.memory")
 
@@ -39,11 +42,31 @@ def extent_of(scan: Scan) -> Extent:
     _, n_coils, n_pe, n_ro = scan.kspace.shape
     n_images = len(scan.frames) * scan.groups.n_slices if scan.groups else len(scan.kspace)
     n_rows, n_columns = scan.geometry.matrix
-    first, stop = (lines := scan.sampled.nonzero()[0])[0], lines[-1] + 1
-    has_gaps = bool(len(lines) < stop - first)
+    sampling = _sampling(scan)
     return Extent(
-        n_coils=n_coils, n_pe=n_pe, n_ro=n_ro, n_images=n_images, n_pixels=n_rows * n_columns, has_gaps=has_gaps
+        n_coils=n_coils,
+        n_pe=n_pe,
+        n_ro=n_ro,
+        n_images=n_images,
+        n_pixels=n_rows * n_columns,
+        has_gaps=_has_gaps(scan.sampled) if sampling is None else sampling.acceleration > 1,
+        is_scattered=isinstance(sampling, ScatteredSampling),
     )
+
+
+def _sampling(scan: Scan) -> PointSampling | ScatteredSampling | None:
+    """Of the planes of a 3-D scan; None of a 2-D one, and where raki will refuse them."""
+    if scan.slab is None:
+        return None
+    try:
+        return find_plane_sampling(scan.sampled if scan.sampled_by_frame is None else scan.sampled_by_frame)
+    except UnsupportedScan:
+        return None
+
+
+def _has_gaps(sampled: LineMask | PointMask) -> bool:
+    lines = np.flatnonzero(sampled.any(axis=1) if sampled.ndim == 2 else sampled)
+    return bool(len(lines) < lines[-1] + 1 - lines[0])
 
 
 def slices_at_once(extent: Extent, limit_bytes: int, most: int) -> int:

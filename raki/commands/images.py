@@ -171,12 +171,16 @@ def simulate(
         int, typer.Option(min=1, max=16, help="Slabs of so many partitions, one after the other (3-D).")
     ] = 1,
     overlap: Annotated[int, typer.Option(min=0, max=64, help="Partitions that neighbouring slabs share (3-D).")] = 0,
+    at_random: Annotated[
+        bool,
+        typer.Option("--random", help="Points at random instead of on a lattice, as compressed sensing has (3-D)."),
+    ] = False,
     multiband: Annotated[int, typer.Option(min=1, max=8, help="Slices that are excited at once (2-D).")] = 1,
     caipi_shift: Annotated[
         int, typer.Option(min=1, max=8, help="Shift between them: one N-th of the field of view over R (multiband).")
     ] = 1,
     epi: Annotated[bool, typer.Option(help="Lines read back and forth, with navigators (multiband).")] = False,
-    frames: Annotated[int, typer.Option(min=1, max=1000, help="Repetitions (multiband, EPI).")] = 1,
+    frames: Annotated[int, typer.Option(min=1, max=1000, help="Repetitions (3-D at random; multiband, EPI).")] = 1,
     ghost: Annotated[
         float,
         typer.Option(min=0.0, max=3.0, help="Phase of the N/2 ghost from slice to slice, in rad (multiband, EPI)."),
@@ -200,7 +204,8 @@ def simulate(
         raise typer.BadParameter(f"--acs is {acs} and there are {matrix} lines; ask for 0 to {matrix}")
     _require_together(
         is_3d=partitions is not None,
-        of_3d=along_partitions > 1 or shift > 0 or elliptical or slabs > 1 or overlap > 0,
+        of_3d=along_partitions > 1 or shift > 0 or elliptical or at_random or slabs > 1 or overlap > 0,
+        at_random=at_random,
         multiband=multiband,
         caipi_shift=caipi_shift,
         partial_fourier=partial_fourier,
@@ -236,6 +241,8 @@ def simulate(
                 elliptical=elliptical,
                 n_slabs=slabs,
                 overlap=overlap,
+                at_random=at_random,
+                n_frames=frames,
                 partial_fourier=(partial_fourier, 1.0),
                 seed=seed,
             )
@@ -266,12 +273,21 @@ def simulate(
 
 
 def _require_together(
-    *, is_3d: bool, of_3d: bool, multiband: int, caipi_shift: int, partial_fourier: float, epi: bool, frames: int
+    *,
+    is_3d: bool,
+    of_3d: bool,
+    at_random: bool,
+    multiband: int,
+    caipi_shift: int,
+    partial_fourier: float,
+    epi: bool,
+    frames: int,
 ) -> None:
     """Raises BadParameter where an option of `simulate` lacks the one that it belongs to, or excludes another."""
     if of_3d and not is_3d:
         raise typer.BadParameter(
-            "--along-partitions, --shift, --elliptical, --slabs and --overlap are of 3-D scans; give --partitions too"
+            "--along-partitions, --shift, --elliptical, --random, --slabs and --overlap are of 3-D scans; give "
+            "--partitions too"
         )
     if multiband == 1 and caipi_shift > 1:
         raise typer.BadParameter("--caipi-shift is of slices that are excited at once; give --multiband too")
@@ -279,7 +295,10 @@ def _require_together(
         raise typer.BadParameter("--multiband goes with neither --partitions nor --partial-fourier; leave them out")
     if epi and multiband == 1:
         raise typer.BadParameter("--epi is of slices that are excited at once; give --multiband too")
-    if frames > 1 and not epi:
+    if at_random and partial_fourier < 1:
+        raise typer.BadParameter("--random goes without --partial-fourier; leave one of them out")
+    if frames > 1 and not epi and not at_random:
         raise typer.BadParameter(
-            "--frames is of slices that are excited at once and read back and forth; give --epi too"
+            "--frames is of slices that are excited at once and read back and forth, or of 3-D scans at random; give "
+            "--epi or --random too"
         )

@@ -48,7 +48,7 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
     Raises:
         NotAScan: nothing was recorded but zeros or a spike.
         DamagedScan: header and acquisitions contradict each other, or recordings of one point differ.
-        UnsupportedScan: a slab that moves, frames or slabs that sample different points.
+        UnsupportedScan: a slab that moves, slabs that sample different points.
     """
     is_image = ~has_flag(acquisitions.heads, *NOT_IMAGE)
     require_slabs(acquisitions.heads[is_image])
@@ -72,6 +72,7 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
     return Scan(
         kspace=_planes(alive, layout, layout.image, sampled),
         sampled=sampled,
+        sampled_by_frame=layout.sampled_by_frame,
         acs_lines=None,
         acs=_separate_acs(alive, layout),
         noise=noise,

@@ -13,12 +13,13 @@ from torch import Tensor
 from raki.coils import adaptive_combination, coil_covariance, principal_compression, root_sum_of_squares
 from raki.errors import NoCalibration
 from raki.images.apart import taken_apart
+from raki.images.calibration import calibration_of
 from raki.images.mirrored import about_mirrored
 from raki.images.resampling import Grid, as_slices, centre, fit_matrix, image_grid, on_image_matrix
 from raki.images.result import Reconstruction, ScanSummary
 from raki.kspace import FillReport, complete_slices, find_method
 from raki.options import COMBINATIONS, Chosen
-from raki.planning import PointSampling, SlicePlan, plans_of, plans_of_planes
+from raki.planning import PointSampling, Sampling, ScatteredSampling, SlicePlan, plans_of, plans_of_planes
 from raki.scan import LinesOfSlice, Scan, each_slice
 from raki.scan.arrays import Volume
 from raki.scan.fourier import to_image
@@ -83,7 +84,8 @@ def reconstruct(
     _require_ready(scan, method, combine)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     report = progress or (lambda _stage, _fraction: None)
-    compressed, compression_notes = _compressed(scan, n_virtual_coils)
+    acs, calibration_notes = calibration_of(scan)
+    compressed, compression_notes = _compressed(replace(scan, acs=acs), n_virtual_coils)
     filled, apart = taken_apart(compressed, seed=seed, device=device)
     images: dict[str, Volume] = {}
     seconds: dict[str, float] = {}
@@ -119,6 +121,7 @@ def reconstruct(
         phase=phase,
         weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
+        scattered=fill_report.scattered,
         opposite=fill_report.opposite,
         scan=_summary(scan, fill_report),
         apart=apart,
@@ -127,6 +130,7 @@ def reconstruct(
         training_curve=fill_report.training_curve,
         notes=(
             *compression_notes,
+            *calibration_notes,
             *(apart.notes() if apart else ()),
             *_combination_notes(combine, fill_report),
             *about_mirrored(images[method], scan.frames),
@@ -260,7 +264,8 @@ def _filled_images(
 
 def _plans(scan: Scan) -> Sequence[SlicePlan]:
     if scan.slab:
-        return plans_of_planes(scan.sampled, len(scan.kspace))
+        by_frame = scan.sampled if scan.sampled_by_frame is None else scan.sampled_by_frame
+        return plans_of_planes(by_frame, len(scan.kspace))
     return plans_of(scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image, len(scan.kspace))
 
 
@@ -309,9 +314,10 @@ def _summary(scan: Scan, filled: FillReport) -> ScanSummary:
         frame_step_s=scan.frame_step_s,
         n_coils=n_coils,
         n_ro=n_ro,
-        sampled=np.asarray(scan.sampled.any(axis=1)) if scan.slab else scan.lines_of(0),
-        points=scan.sampled if scan.slab else None,
-        acs_block=sampling.block if isinstance(sampling, PointSampling) else None,
+        sampled=np.asarray(scan.lines_of(0).any(axis=1)) if scan.slab else scan.lines_of(0),
+        points=np.asarray(scan.lines_of(0)) if scan.slab else None,
+        acs_block=None if isinstance(sampling, Sampling) else sampling.block,
+        is_scattered=isinstance(sampling, ScatteredSampling),
         cell=(sampling.cell.n_pe, sampling.cell.n_pe2) if isinstance(sampling, PointSampling) else None,
         encoded_lines=sampling.filled_lines() if sampling.acceleration > 1 else sampling.acquired_range,
         acceleration=sampling.acceleration,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raki.images.apart import TakenApart
-from raki.kspace import CrossValidation, KernelWeights, OppositeSides, TrainingPoint
+from raki.kspace import CrossValidation, KernelWeights, OppositeSides, ScatteredFills, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, PointMask, Volume
 
@@ -29,11 +29,14 @@ class ScanSummary:
     sampled: LineMask
     """Lines that were acquired of the first image; where the others have other ones, a remark says so."""
     points: PointMask | None = None
-    """Of a 3-D scan: acquired points of both phase-encode directions, lines by partitions; None of a 2-D one."""
+    """Of a 3-D scan: acquired points of both phase-encode directions, lines by partitions, of the first frame; None of
+    a 2-D one."""
     cell: tuple[int, int] | None = None
     """Of a 3-D scan: R along phase-encode and along the partitions; `acceleration` is their product."""
     acs_block: tuple[int, int, int, int] | None = None
     """Of a 3-D scan: first and one past the last line, then partition, of the calibration block inside k-space."""
+    is_scattered: bool = False
+    """Whether the points of a 3-D scan lie on no lattice; `acceleration` is R to the nearest whole number then."""
     encoded_lines: tuple[int, int]
     """First and one past the last line that was acquired or skipped; those beyond were never meant to be acquired
     (zero-padding, partial Fourier)."""
@@ -48,6 +51,11 @@ class ScanSummary:
     header_xml: str
     remarks: tuple[str, ...] = ()
     """What was decided while the scan was read; see `raki.scan.Scan`."""
+
+    @property
+    def rate(self) -> str:
+        """R as it is written: a whole number, but of points on no lattice."""
+        return f"{self.net_acceleration:.1f}" if self.is_scattered else f"{self.acceleration}"
 
     @property
     def acquired_in_words(self) -> str:
@@ -97,6 +105,9 @@ class Reconstruction:
     training_curve: tuple[TrainingPoint, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    scattered: ScatteredFills | None = None
+    """How the points of a 3-D scan were filled that lie on no lattice; None where they do, or nothing was to be
+    filled."""
     opposite: OppositeSides | None = None
     """How the side of k-space was filled that wasn't measured (partial Fourier); None where none is missing, or
     nothing was to be filled."""

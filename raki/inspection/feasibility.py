@@ -9,7 +9,18 @@ from raki.errors import NoCalibration, PermanentError
 from raki.inspection.memory import Extent
 from raki.inspection.remarks import about_acceleration, about_header, about_noise
 from raki.inspection.survey.facts import Sorted, Survey
-from raki.planning import PointSampling, Sampling, methods, n_cores, off_centre_warning, origin_of
+from raki.planning import (
+    AnySampling,
+    Block,
+    PointSampling,
+    Sampling,
+    ScatteredSampling,
+    methods,
+    n_cores,
+    off_centre_warning,
+    origin_of,
+    shared_block,
+)
 from raki.plugins import kept_off_stdout
 
 
@@ -49,7 +60,7 @@ class Feasibility:
     """Sentences on what is lacking and what comes of it."""
 
 
-def feasibility_of(found: Survey, sampling: Sampling | PointSampling | PermanentError, device: str) -> Feasibility:
+def feasibility_of(found: Survey, sampling: AnySampling | PermanentError, device: str) -> Feasibility:
     """The verdict on a surveyed scan; `sampling` is that of its lines, or why raki can't fill them."""
     if isinstance(found.outcome, PermanentError):
         return _refused(found, found.outcome, device)
@@ -70,21 +81,29 @@ def feasibility_of(found: Survey, sampling: Sampling | PointSampling | Permanent
     )
 
 
-def n_acs_lines(start: Sorted, sampling: Sampling | PointSampling) -> int:
+def n_acs_lines(start: Sorted, sampling: AnySampling) -> int:
     """Lines to calibrate on, wherever they were acquired."""
-    return sampling.n_acs_lines if start.n_separate_acs_lines is None else start.n_separate_acs_lines
+    if start.n_separate_acs_lines is not None:
+        return start.n_separate_acs_lines
+    shared = _shared_block(start)
+    return shared[1] - shared[0] if shared else sampling.n_acs_lines
 
 
-def _n_acs_samples(start: Sorted, sampling: Sampling | PointSampling) -> int:
+def _n_acs_samples(start: Sorted, sampling: AnySampling) -> int:
     """Of a line of the calibration lines; of a block of points, its points of a line."""
     if isinstance(sampling, Sampling):
         return start.n_ro
     if start.n_separate_acs_points is not None:
         return start.n_separate_acs_points
-    return sampling.block[3] - sampling.block[2] if sampling.block else 0
+    block = _shared_block(start) or sampling.block
+    return block[3] - block[2] if block else 0
 
 
-def memory_bytes(found: Survey, start: Sorted, sampling: Sampling | PointSampling, device: str) -> int:
+def _shared_block(start: Sorted) -> Block | None:
+    return None if start.points is None or start.points.ndim == 2 else shared_block(start.points)
+
+
+def memory_bytes(found: Survey, start: Sorted, sampling: AnySampling, device: str) -> int:
     """What `raki` and its maps take at most: as many slices as there are cores at a time, one on a GPU."""
     n_rows, n_columns = found.placement.matrix if found.placement else (sampling.n_pe, start.n_ro)
     extent = Extent(
@@ -94,11 +113,12 @@ def memory_bytes(found: Survey, start: Sorted, sampling: Sampling | PointSamplin
         n_images=start.n_images,
         n_pixels=n_rows * n_columns,
         has_gaps=sampling.acceleration > 1,
+        is_scattered=isinstance(sampling, ScatteredSampling),
     )
     return extent.bytes_needed(n_cores() if device == "cpu" else 1)
 
 
-def _method(method: str, start: Sorted, sampling: Sampling | PointSampling) -> MethodFeasibility:
+def _method(method: str, start: Sorted, sampling: AnySampling) -> MethodFeasibility:
     if sampling.acceleration == 1:
         return MethodFeasibility(method=method, usable=True, reason=None)
     try:
@@ -130,7 +150,12 @@ def _refusal(error: PermanentError) -> Refusal:
     return Refusal(failure_class=error.failure_class, exit_code=error.exit_code, sentence=error.sentence)
 
 
-def _sentence(start: Sorted, sampling: Sampling | PointSampling) -> str:
+def _sentence(start: Sorted, sampling: AnySampling) -> str:
+    if isinstance(sampling, ScatteredSampling):
+        return (
+            f"The missing points lie on no lattice and can be filled in by SPIRiT (R={sampling.net_acceleration:.1f}, "
+            f"{start.n_coils} coils)."
+        )
     if isinstance(sampling, PointSampling):
         r = f"R={sampling.cell.n_pe} x {sampling.cell.n_pe2}"
         if sampling.acceleration > 1:
@@ -144,7 +169,7 @@ def _sentence(start: Sorted, sampling: Sampling | PointSampling) -> str:
     return "No line is missing: raki makes the images, and has nothing to fill in."
 
 
-def _about_lines(found: Survey, start: Sorted, sampling: Sampling | PointSampling) -> Iterator[str]:
+def _about_lines(found: Survey, start: Sorted, sampling: AnySampling) -> Iterator[str]:
     yield from about_noise(has_noise=start.has_noise, acceleration=sampling.acceleration)
     yield from about_acceleration(
         announced=found.announced_acceleration,

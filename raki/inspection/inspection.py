@@ -13,7 +13,15 @@ from raki.inspection.feasibility import Feasibility, feasibility_of
 from raki.inspection.survey.facts import Counts, Noise, Origin, PhaseLines, Placement, Readout, Sorted, Survey, Timing
 from raki.inspection.survey.header import text
 from raki.inspection.survey.survey import survey, survey_acquisitions
-from raki.planning import PointSampling, Sampling, default_device, find_point_sampling, plans_of
+from raki.planning import (
+    AnySampling,
+    PointSampling,
+    Sampling,
+    ScatteredSampling,
+    default_device,
+    find_plane_sampling,
+    plans_of,
+)
 from raki.sandbox import contained
 
 
@@ -38,13 +46,13 @@ class Acs:
 
 @dataclass(frozen=True, kw_only=True)
 class Partitions:
-    """The second phase-encode direction of a 3-D scan."""
+    """The second phase-encode direction of a 3-D scan; of the first frame, where frames sample points of their own."""
 
     n_encoded: int
     n_acquired_points: int
     """Of the points of both directions."""
-    accelerations: tuple[int, int]
-    """R along phase-encode, and along the partitions."""
+    accelerations: tuple[int, int] | None
+    """R along phase-encode, and along the partitions; None where the points lie on no lattice."""
     shift: int
     """Partitions by which each next acquired line is displaced (CAIPIRINHA)."""
     n_acs: int
@@ -60,7 +68,7 @@ class PhaseEncoding:
     acceleration: int | None
     """R as the lines have it; None where they are not regular. Of a 3-D scan that of both directions together."""
     partitions: Partitions | None
-    """Of a 3-D scan, where its points are regular."""
+    """Of a 3-D scan that raki can fill."""
     announced_acceleration: int | None
     """R as the header has it."""
     net_acceleration: float | None
@@ -146,27 +154,27 @@ def _inspection(found: Survey, files: Sequence[Path], device: str | None) -> Ins
     )
 
 
-def _sampling(found: Survey) -> Sampling | PointSampling | PermanentError:
+def _sampling(found: Survey) -> AnySampling | PermanentError:
     """The pattern of the lines, or why there is none that raki can fill."""
     lines = found.outcome if isinstance(found.outcome, Sorted) else found.phase_lines
     if lines is None:
         return UnsupportedScan("the phase-encode lines form no pattern that raki knows; it needs every R-th line")
     try:
         if isinstance(lines, Sorted) and lines.points is not None:
-            return find_point_sampling(lines.points)
+            return find_plane_sampling(lines.points)
         return plans_of(lines.sampled, len(np.atleast_2d(lines.sampled)))[0].sampling
     except UnsupportedScan as refusal:
         return refusal
 
 
-def _phase_encoding(found: Survey, sampling: Sampling | PointSampling | None) -> PhaseEncoding | None:
+def _phase_encoding(found: Survey, sampling: AnySampling | None) -> PhaseEncoding | None:
     if found.n_encoded_lines is None:
         return None
     return PhaseEncoding(
         n_encoded=found.n_encoded_lines,
         n_acquired=sampling.n_acquired if isinstance(sampling, Sampling) else found.n_acquired_lines,
         acceleration=sampling.acceleration if sampling else None,
-        partitions=_partitions(sampling) if isinstance(sampling, PointSampling) else None,
+        partitions=None if sampling is None or isinstance(sampling, Sampling) else _partitions(sampling),
         announced_acceleration=found.announced_acceleration,
         net_acceleration=sampling.net_acceleration if sampling else None,
         acs=_acs(found.phase_lines, sampling),
@@ -175,20 +183,20 @@ def _phase_encoding(found: Survey, sampling: Sampling | PointSampling | None) ->
     )
 
 
-def _partitions(sampling: PointSampling) -> Partitions:
+def _partitions(sampling: PointSampling | ScatteredSampling) -> Partitions:
     left, right = sampling.block[2:] if sampling.block else (0, 0)
     return Partitions(
         n_encoded=sampling.acquired.shape[1],
         n_acquired_points=sampling.n_acquired,
-        accelerations=(sampling.cell.n_pe, sampling.cell.n_pe2),
-        shift=sampling.cell.shift,
+        accelerations=(sampling.cell.n_pe, sampling.cell.n_pe2) if isinstance(sampling, PointSampling) else None,
+        shift=sampling.cell.shift if isinstance(sampling, PointSampling) else 0,
         n_acs=right - left,
     )
 
 
-def _acs(lines: PhaseLines | None, sampling: Sampling | PointSampling | None) -> Acs | None:
+def _acs(lines: PhaseLines | None, sampling: AnySampling | None) -> Acs | None:
     """The lines that are calibrated on: inside the image all neighbouring ones, whatever the protocol flagged."""
-    if isinstance(sampling, PointSampling) and sampling.block:
+    if isinstance(sampling, PointSampling | ScatteredSampling) and sampling.block:
         return Acs(first_line=sampling.block[0], n_lines=sampling.n_acs_lines, is_separate=False)
     if lines is None or lines.acs_lines is None:
         return None
@@ -198,7 +206,7 @@ def _acs(lines: PhaseLines | None, sampling: Sampling | PointSampling | None) ->
     return Acs(first_line=first, n_lines=stop - first, is_separate=lines.acs_is_separate)
 
 
-def _partial_fourier(sampling: Sampling | PointSampling) -> float:
+def _partial_fourier(sampling: AnySampling) -> float:
     """1.0 where both sides reach as far out as a lattice of every R-th line allows."""
     first, stop = sampling.acquired_range
     centre = sampling.n_pe // 2
@@ -206,6 +214,6 @@ def _partial_fourier(sampling: Sampling | PointSampling) -> float:
     return 1.0 if longer - shorter <= sampling.acceleration else (stop - first) / (2 * longer)
 
 
-def _never_acquired(sampling: Sampling | PointSampling) -> tuple[int, int]:
+def _never_acquired(sampling: AnySampling) -> tuple[int, int]:
     first, stop = sampling.filled_lines()
     return first, sampling.n_pe - stop

@@ -10,6 +10,8 @@ LIBRARY_BYTES = 260 << 20
 # and so many times a square matrix of the kernel's samples.
 SLICES_AT_WORK, MATRICES_AT_WORK = 40, 20
 SLICES_WITHOUT_FILLING = 12
+# SPIRiT has a matrix of its coils for each pixel, and so many copies of them; more coils are compressed to these.
+MOST_SPIRIT_COILS, MATRICES_OF_PIXELS = 16, 3
 # Images by three methods and two maps in single precision.
 BYTES_PER_PIXEL = 5 * 4
 
@@ -27,6 +29,8 @@ class Extent:
     """Of an image."""
     has_gaps: bool
     """Whether lines are to be filled in."""
+    is_scattered: bool = False
+    """Whether these are points on no lattice (3-D), filled by SPIRiT."""
 
     def bytes_needed(self, n_at_once: int) -> int:
         """By `raki` with its maps, measured to a quarter, with so many slices under way at the same time."""
@@ -34,7 +38,10 @@ class Extent:
         kernel = slice_kernel(self.n_ro)
         n_features = self.n_coils * kernel.n_pe * kernel.n_ro
         at_work = SLICES_WITHOUT_FILLING * slice_bytes
-        if self.has_gaps:
+        if self.is_scattered:
+            matrix_bytes = 8 * min(self.n_coils, MOST_SPIRIT_COILS) ** 2
+            at_work += MATRICES_OF_PIXELS * matrix_bytes * self.n_pe * self.n_ro
+        elif self.has_gaps:
             at_work = SLICES_AT_WORK * slice_bytes + MATRICES_AT_WORK * 8 * n_features**2
         images = BYTES_PER_PIXEL * self.n_images * self.n_pixels
         return LIBRARY_BYTES + min(n_at_once, self.n_images) * at_work + images

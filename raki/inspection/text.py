@@ -149,7 +149,9 @@ def _phase_encoding(lines: PhaseEncoding) -> Iterator[str]:
     yield f"{lines.n_acquired} of {lines.n_encoded} lines"
     if lines.partitions:
         yield f"{lines.partitions.n_acquired_points} points of {lines.partitions.n_encoded} partitions"
-    if lines.partitions and lines.acceleration and lines.acceleration > 1:
+    if lines.partitions and lines.partitions.accelerations is None:
+        yield f"on no lattice, R={lines.net_acceleration or 1.0:.2f}"
+    elif lines.partitions and lines.partitions.accelerations and lines.acceleration and lines.acceleration > 1:
         along, across = lines.partitions.accelerations
         yield f"R={along} x {across} (net {lines.net_acceleration or 1.0:.2f})"
         if lines.partitions.shift:

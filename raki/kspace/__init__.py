@@ -14,6 +14,7 @@ from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import Fill, FillSettings, SliceReport, TrainingPoint
 from raki.kspace.opposite import OppositeSides
 from raki.kspace.sampling import find_sampling
+from raki.kspace.scattered import ScatteredFills
 from raki.planning import Kernel, Method, Sampling, find_method, methods
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Method",
     "OppositeSides",
     "Sampling",
+    "ScatteredFills",
     "SliceReport",
     "TrainingPoint",
     "complete",

@@ -15,8 +15,19 @@ from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import FillSettings, TrainingPoint
 from raki.kspace.opposite import OppositeSides
 from raki.kspace.sampling import LinesBySlice, SampledLines, lines_by_slice
+from raki.kspace.scattered import ScatteredFills
 from raki.kspace.uncertainty import UncertaintyMaps
-from raki.planning import Method, PointSampling, Sampling, SlicePlan, find_method, methods, plans_of
+from raki.planning import (
+    FOR_SCATTERED,
+    AnySampling,
+    Method,
+    PointSampling,
+    ScatteredSampling,
+    SlicePlan,
+    find_method,
+    methods,
+    plans_of,
+)
 from raki.scan.fourier import KSpace
 
 
@@ -24,7 +35,7 @@ from raki.scan.fourier import KSpace
 class FillReport:
     """How the k-space of a scan was filled: what a report says about it."""
 
-    sampling: Sampling | PointSampling
+    sampling: AnySampling
     training_curve: tuple[TrainingPoint, ...]
     """Mean over the slices; empty where nothing was trained."""
     cross_validation: CrossValidation | None
@@ -33,6 +44,8 @@ class FillReport:
     """Of each slice, where they were asked for and lines were missing; only of `raki`."""
     weights: tuple[KernelWeights, ...]
     """Of each slice, where they were asked for and lines were missing; only of methods with a linear kernel."""
+    scattered: ScatteredFills | None
+    """Where points lie on no lattice, how they were filled; None where they do, or nothing was to be filled."""
     opposite: OppositeSides | None
     """Where one side of k-space wasn't measured (partial Fourier), how it was filled; None where none is missing, or
     nothing was to be filled."""
@@ -152,7 +165,7 @@ def complete_slices(
         plans=plans,
         echo=echo,
         n_slices=n_images // n_frames,
-        method=wanted if sampling.acceleration > 1 else find_method("zero_filled"),
+        method=_that_fills(wanted, sampling),
         wanted=wanted,
         settings=settings,
         firsts=Firsts(n_frames - 1),
@@ -160,6 +173,8 @@ def complete_slices(
     reports = scan.fill(n_images, progress or (lambda _fraction: None))
     opposite = [report.opposite for report in reports if report.opposite is not None]
     sides = OppositeSides.of(opposite) if opposite else None
+    scattered = [report.scattered for report in reports if report.scattered is not None]
+    at_random = ScatteredFills.of(scattered, _different(plans)) if scattered else None
     chosen = [report for report in reports if report.chosen is not None]
     cross_validation = (
         cross_validation_of(chosen, sampling, noise_measured=settings.sigma is not None) if chosen else None
@@ -170,9 +185,11 @@ def complete_slices(
         cross_validation=cross_validation,
         maps=tuple(report.maps for report in reports if report.maps is not None),
         weights=tuple(report.weights for report in reports if report.weights is not None),
+        scattered=at_random,
         opposite=sides,
         notes=(
             *_notes(scan.method, wanted, plans, cross_validation),
+            *(at_random.notes() if at_random else ()),
             *about_frames(reports, n_images // n_frames),
             *(sides.notes() if sides else ()),
         ),
@@ -191,8 +208,26 @@ def mean_curve(curves: Sequence[tuple[TrainingPoint, ...]]) -> tuple[TrainingPoi
     )
 
 
-def _require_fills(method: Method, sampling: Sampling | PointSampling) -> None:
-    """Raises UnsupportedScan where a method knows lines only, and points are missing."""
+def _that_fills(wanted: Method, sampling: AnySampling) -> Method:
+    """The method, or what it does where points lie on no lattice; zeros, where nothing is missing."""
+    if isinstance(sampling, ScatteredSampling):
+        return FOR_SCATTERED.get(wanted.name, wanted)
+    return wanted if sampling.acceleration > 1 else find_method("zero_filled")
+
+
+def _different(plans: Sequence[SlicePlan]) -> list[ScatteredSampling]:
+    """The samplings of the frames, each once."""
+    found = {id(plan.sampling): plan.sampling for plan in plans}
+    return [each for each in found.values() if isinstance(each, ScatteredSampling)]
+
+
+def _require_fills(method: Method, sampling: AnySampling) -> None:
+    """Raises UnsupportedScan where a method knows lines only and points are missing, or lattices only."""
+    if isinstance(sampling, ScatteredSampling) and method.name not in (*FOR_SCATTERED, "zero_filled"):
+        raise UnsupportedScan(
+            f"{method.name} fills regular undersampling, and this scan skips points at random: choose one of "
+            f"{', '.join(FOR_SCATTERED)}"
+        )
     if isinstance(sampling, PointSampling) and sampling.acceleration > 1 and not method.fills_points:
         able = [name for name, each in methods().items() if each.fills_points]
         raise UnsupportedScan(

@@ -8,7 +8,7 @@ from statistics import mean, median, median_low
 from raki.coils import NoiseLevel
 from raki.kspace.method import SliceReport
 from raki.kspace.raki import LINEAR, PLAIN_GRAPPA, SPARSE
-from raki.planning import HIGH_ACCELERATION, PointSampling, Sampling, off_centre_warning
+from raki.planning import HIGH_ACCELERATION, AnySampling, Sampling, off_centre_warning
 
 # Where warnings begin: beyond these nothing was measured (benchmarks/README.md has R of 2 to 6, 16 ACS lines and more).
 FEW_ACS_LINES = 16
@@ -54,7 +54,7 @@ class CrossValidation:
 
 
 def cross_validation_of(
-    slices: Sequence[SliceReport], sampling: Sampling | PointSampling, *, noise_measured: bool
+    slices: Sequence[SliceReport], sampling: AnySampling, *, noise_measured: bool
 ) -> CrossValidation:
     """That of a scan from the reports on its slices, each of which has chosen a rung."""
     choices = Counter(str(report.chosen) for report in slices)
@@ -92,7 +92,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return mean(known) if known else None
 
 
-def _warnings_of_sampling(sampling: Sampling | PointSampling, n_coils: int, n_acs_lines: int) -> list[str]:
+def _warnings_of_sampling(sampling: AnySampling, n_coils: int, n_acs_lines: int) -> list[str]:
     acceleration = sampling.acceleration
     found = []
     if n_acs_lines < FEW_ACS_LINES:
@@ -126,7 +126,7 @@ def _warnings_of_choice(choices: Mapping[str, int], kept: float | None) -> list[
     return found
 
 
-def _about_centre(brightest_lines: Sequence[int], sampling: Sampling | PointSampling) -> Iterator[str]:
+def _about_centre(brightest_lines: Sequence[int], sampling: AnySampling) -> Iterator[str]:
     if brightest_lines and isinstance(sampling, Sampling):
         yield from off_centre_warning(sampling, median_low(brightest_lines))
 

@@ -15,7 +15,7 @@ from raki.kspace.linear_fit import LinearFilling
 from raki.kspace.measured import Filling, MeasuredSlice, measured_slice
 from raki.kspace.method import Calibration, FillSettings, SliceReport
 from raki.kspace.mistakes import energies_of_mistakes
-from raki.planning import PointSampling, Sampling
+from raki.planning import AnySampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 # Fewer frames are calibrated one by one.
@@ -48,11 +48,11 @@ class FrameCalibration:
         cls, filling: Filling, linear: LinearFilling, measured: MeasuredSlice, scale: float, report: SliceReport
     ) -> "FrameCalibration":
         """That of a frame, `measured` in units of `scale`."""
-        told = energies_of_mistakes(linear.filled(measured), measured.sampling, linear)
+        told = energies_of_mistakes(linear.filled(measured), measured.lattice, linear)
         return cls(filling=filling, linear=linear, scale=scale, sigma=measured.sigma, mistakes=told, report=report)
 
     def fill(
-        self, kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling | PointSampling, settings: FillSettings
+        self, kspace: SliceKSpace, acs: SliceAcs, sampling: AnySampling, settings: FillSettings
     ) -> tuple[SliceKSpace, SliceReport] | None:
         """A later frame of the slice, filled on the CPU; None where the calibration errs more.
 
@@ -62,7 +62,7 @@ class FrameCalibration:
         measured = measured_slice(
             kspace / self.scale, acs / self.scale, sampling, sigma=self.sigma, device=settings.device
         )
-        told = energies_of_mistakes(self.linear.filled(measured), sampling, self.linear)
+        told = energies_of_mistakes(self.linear.filled(measured), measured.lattice, self.linear)
         if self.mistakes is None or told is None or self.mistakes[0] > WORTH_NOTHING * self.mistakes[1]:
             return None
         brightness = told[1] / self.mistakes[1]

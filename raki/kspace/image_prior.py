@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from raki.coils import espirit
-from raki.kspace.linear_fit import LinearFilling
-from raki.kspace.measured import MeasuredSlice
+from raki.kspace.measured import LinearlyFilling, MeasuredSlice
 from raki.kspace.mistakes import noise_to_explain_mistakes, white_noise
 from raki.kspace.sparsity import CombinedImage, shrunk
 from raki.scan.fourier import COLUMNS, PLANES, CoilImages, SliceKSpace, to_image, to_kspace
@@ -38,7 +37,7 @@ FLOOR_UNSEEN = 0.03
 class CoilModel:
     """What is known of a slice once it was filled linearly."""
 
-    linear: LinearFilling
+    linear: LinearlyFilling
     sensitivities: Complex64[Tensor, "coil pe ro"]
     """Of unit norm over the coils in each pixel."""
     sigma: float
@@ -49,12 +48,18 @@ class CoilModel:
     """Energy over the coils of that noise, as far as the sensitivities don't show it."""
 
 
-def coil_model(measured: MeasuredSlice, filled: SliceKSpace, linear: LinearFilling, seed: int) -> CoilModel:
+def coil_model(
+    measured: MeasuredSlice, filled: SliceKSpace, linear: LinearlyFilling, seed: int, *, sigma: float | None = None
+) -> CoilModel:
     """Sensitivities and noise of a slice that `linear` filled.
+
+    Args:
+        sigma: noise that explains the mistakes of `linear`; by default that which explains its mistakes on a lattice.
 
     Uecker et al. 2014, Magn Reson Med 71:990-1001, doi:10.1002/mrm.24751 (the sensitivities).
     """
-    sigma = noise_to_explain_mistakes(measured, filled, linear, seed)
+    if sigma is None:
+        sigma = noise_to_explain_mistakes(measured, filled, linear, seed)
     n_pe, n_ro = filled.shape[1:]
     maps = espirit(filled, shape=(n_pe, n_ro), crop=0.0, sigma=sigma).maps
     noise = white_noise(measured, sigma, torch.Generator().manual_seed(seed))

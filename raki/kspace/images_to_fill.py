@@ -15,7 +15,7 @@ from raki.kspace.frames import Firsts
 from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.opposite import fill_opposite
 from raki.kspace.others import filled_by
-from raki.planning import Method, PointSampling, Sampling, SlicePlan, find_method, slice_kernel
+from raki.planning import AnySampling, Method, Sampling, SlicePlan, find_method, slice_kernel
 from raki.plugins import kept_off_stdout
 from raki.scan.arrays import LineMask, PointMask
 
@@ -158,8 +158,8 @@ def _slice_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(n_threads)
 
 
-def _find_acs(measured: Tensor, sampling: Sampling | PointSampling, acs: Tensor | None) -> Tensor:
-    if isinstance(sampling, PointSampling):
+def _find_acs(measured: Tensor, sampling: AnySampling, acs: Tensor | None) -> Tensor:
+    if not isinstance(sampling, Sampling):
         found = measured[:, *sampling.acs_block()] if acs is None else acs
         if obstacle := next(find_method("grappa").obstacles(sampling, *found.shape[1:]), None):
             raise NoCalibration(

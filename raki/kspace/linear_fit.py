@@ -15,7 +15,7 @@ from raki.kspace.convolution import fill_linearly
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.patches import Examples, Sources, Targets, magnitude
 from raki.kspace.points import fill_points
-from raki.planning import Cell, Kernel, PointSampling, Sampling
+from raki.planning import AnySampling, Cell, Kernel, PointSampling, Sampling
 from raki.scan.fourier import SliceKSpace
 
 
@@ -52,10 +52,11 @@ class LinearFilling:
     kernel: Kernel
     fit: LinearFit
 
-    def fill(self, kspace: SliceKSpace, sampling: Sampling | PointSampling) -> SliceKSpace:
+    def fill(self, kspace: SliceKSpace, sampling: AnySampling) -> SliceKSpace:
         """The gaps of a zero-filled k-space filled; acquired samples inside a gap are overwritten."""
         if isinstance(sampling, PointSampling):
             return fill_points(kspace, sampling, self.kernel, self.fit.coefficients)
+        assert isinstance(sampling, Sampling)
         return fill_linearly(kspace, sampling, self.kernel, self.fit.coefficients)
 
     def filled(self, measured: MeasuredSlice) -> SliceKSpace:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.coils import NoiseLevel, estimate_noise
-from raki.planning import PointSampling, Sampling
+from raki.planning import AnySampling, PointSampling, Sampling, ScatteredSampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 
@@ -24,11 +24,17 @@ class MeasuredSlice:
     """Acquired samples; whole lines where it has one column."""
     acs_inside: bool
     """Whether `acs` is a part of `kspace`, and not a scan of its own."""
-    sampling: Sampling | PointSampling
+    sampling: AnySampling
     sigma: float
     """Standard deviation of the noise of a complex sample."""
     noise_level: NoiseLevel | None = None
     """How it was estimated; None where it is known."""
+
+    @property
+    def lattice(self) -> Sampling | PointSampling:
+        """The same sampling, of a slice whose lines or points lie on a lattice."""
+        assert not isinstance(self.sampling, ScatteredSampling)
+        return self.sampling
 
     def keeping_known(self, filled: SliceKSpace) -> SliceKSpace:
         """`filled` with acquired lines as they came."""
@@ -44,10 +50,19 @@ class Filling(Protocol):
         ...
 
 
+@runtime_checkable
+class LinearlyFilling(Filling, Protocol):
+    """Whatever fills a slice linearly in what was acquired."""
+
+    def fill(self, kspace: SliceKSpace, sampling: AnySampling) -> SliceKSpace:
+        """The gaps of a zero-filled k-space filled; acquired samples inside a gap may be overwritten."""
+        ...
+
+
 def measured_slice(
     kspace: SliceKSpace,
     acs: SliceAcs,
-    sampling: Sampling | PointSampling,
+    sampling: AnySampling,
     *,
     sigma: float | None,
     device: torch.device,

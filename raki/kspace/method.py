@@ -9,8 +9,9 @@ import torch
 from raki.coils import NoiseLevel
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.opposite import OppositeSide
+from raki.kspace.scattered import ScatteredFill
 from raki.kspace.uncertainty import UncertaintyMaps
-from raki.planning import PointSampling, Sampling
+from raki.planning import AnySampling, Sampling
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 
@@ -66,6 +67,8 @@ class SliceReport:
     """Whether the slice was filled by what an earlier frame of it was calibrated to."""
     opposite: OppositeSide | None = None
     """Where one side of k-space wasn't measured (partial Fourier), what became of it."""
+    scattered: ScatteredFill | None = None
+    """Where points lie on no lattice, how they were filled."""
     n_coils: int = 0
     n_acs_lines: int = 0
     brightest_line: int | None = None
@@ -77,7 +80,7 @@ class Calibration(Protocol):
     """What a frame of a slice was calibrated to."""
 
     def fill(
-        self, kspace: SliceKSpace, acs: SliceAcs, sampling: Sampling | PointSampling, settings: FillSettings
+        self, kspace: SliceKSpace, acs: SliceAcs, sampling: AnySampling, settings: FillSettings
     ) -> tuple[SliceKSpace, SliceReport] | None:
         """Fills a later frame, of the same R; None where the calibration doesn't hold of it."""
         ...

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Complex64
 from torch import Tensor
 
-from raki.kspace.linear_fit import LinearFilling
-from raki.kspace.measured import MeasuredSlice
+from raki.kspace.measured import LinearlyFilling, MeasuredSlice
 from raki.planning import PointSampling, Sampling
 from raki.scan.fourier import SliceKSpace
 
@@ -19,7 +18,7 @@ from raki.scan.fourier import SliceKSpace
 LEAST_PROBE = 1e-4
 
 
-def mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearFilling) -> SliceKSpace:
+def mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearlyFilling) -> SliceKSpace:
     """Errors in predicting acquired lines outside the ACS from a lattice half a gap farther; zero elsewhere.
 
     None at the lines beyond that lattice.
@@ -28,14 +27,16 @@ def mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: L
     return torch.where(judged, filling.fill(filled, sampling.farther()) - filled, 0)
 
 
-def relative_mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearFilling) -> float | None:
+def relative_mistakes(
+    filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearlyFilling
+) -> float | None:
     """Energy of the mistakes over that of the acquired lines outside the ACS; None where no signal can be predicted."""
     found = energies_of_mistakes(filled, sampling, filling)
     return None if found is None else found[0] / found[1]
 
 
 def energies_of_mistakes(
-    filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearFilling
+    filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearlyFilling
 ) -> tuple[float, float] | None:
     """Energy of the mistakes, and of the acquired lines outside the ACS; None where no signal can be predicted."""
     outside = torch.from_numpy(sampling.points_outside_acs()).to(filled.device)
@@ -45,7 +46,9 @@ def energies_of_mistakes(
     return _energy(mistakes(filled, sampling, filling)), energy
 
 
-def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearFilling, seed: int) -> float:
+def noise_to_explain_mistakes(
+    measured: MeasuredSlice, filled: SliceKSpace, filling: LinearlyFilling, seed: int
+) -> float:
     """The standard deviation of noise on a complex sample that would cause mistakes of the energy that is found.
 
     It holds what the filling can't explain as well as noise, and needs no estimate of it. `measured.sigma` where
@@ -53,8 +56,8 @@ def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, fill
     """
     level = max(measured.sigma, LEAST_PROBE * float(filled.abs().square().mean().sqrt()))
     noise = white_noise(measured, level, torch.Generator().manual_seed(seed))
-    by_noise = _energy(mistakes(filling.filled(replace(measured, kspace=noise)), measured.sampling, filling))
-    found = _energy(mistakes(filled, measured.sampling, filling))
+    by_noise = _energy(mistakes(filling.filled(replace(measured, kspace=noise)), measured.lattice, filling))
+    found = _energy(mistakes(filled, measured.lattice, filling))
     return level * (found / by_noise) ** 0.5 if by_noise > 0 else measured.sigma
 
 

@@ -9,7 +9,7 @@ import torch
 from raki.errors import BrokenPlugin, RakiError
 from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
 from raki.kspace.uncertainty import UncertaintyMaps
-from raki.planning import Method, PointSampling, Sampling, origin_of
+from raki.planning import FOR_SCATTERED, AnySampling, Method, origin_of
 from raki.scan.fourier import SliceAcs, SliceKSpace
 
 
@@ -17,7 +17,7 @@ def filled_by(
     method: Method,
     kspace: SliceKSpace,
     acs: SliceAcs,
-    sampling: Sampling | PointSampling,
+    sampling: AnySampling,
     settings: FillSettings,
 ) -> tuple[SliceKSpace, SliceReport]:
     """The slice filled by a method, raki's own or another package's, which has copies and can't change what is there.
@@ -25,8 +25,7 @@ def filled_by(
     Raises:
         BrokenPlugin: a method of another package failed, or gave something else than a filled slice.
     """
-    origin = origin_of(method.name)
-    if origin.is_ours:
+    if method in FOR_SCATTERED.values() or origin_of(method.name).is_ours:
         return method.fill(kspace, acs, sampling, settings)
     try:
         answer = method.fill(kspace.clone(), acs.clone(), sampling, settings)

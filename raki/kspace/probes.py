@@ -16,7 +16,7 @@ from raki.coils import Image, root_sum_of_squares
 from raki.kspace.image_prior import CoilModel
 from raki.kspace.measured import MeasuredSlice
 from raki.kspace.sparsity import CombinedImage
-from raki.planning import PointSampling, Sampling
+from raki.planning import AnySampling
 from raki.scan.fourier import SliceKSpace, to_image, to_kspace
 
 N_PROBES = 64
@@ -68,7 +68,7 @@ class Probes:
         return torch.where(weights > LEAST_NEAR, mean, values.mean())
 
 
-def put_probes(filled: SliceKSpace, model: CoilModel, sampling: Sampling | PointSampling, *, seed: int) -> Probes:
+def put_probes(filled: SliceKSpace, model: CoilModel, sampling: AnySampling, *, seed: int) -> Probes:
     """Points of one pixel, in phase with what is around them, seen by the coils as their sensitivities say.
 
     At most N_PROBES, spread at random over the object; none where the image is dark throughout.
@@ -94,7 +94,7 @@ def put_probes(filled: SliceKSpace, model: CoilModel, sampling: Sampling | Point
     return Probes(places=places[seen], kspace=kspace, response=response[seen])
 
 
-def _spread(candidates: Int64[Tensor, "candidate 2"], sampling: Sampling | PointSampling) -> Int64[Tensor, "probe 2"]:
+def _spread(candidates: Int64[Tensor, "candidate 2"], sampling: AnySampling) -> Int64[Tensor, "probe 2"]:
     """The first of the candidates that keep their distance, also from the fold-over of each other."""
     chosen: list[tuple[int, int]] = []
     for row, column in candidates[: 8 * N_PROBES].tolist():

@@ -98,7 +98,7 @@ def climbed(
     measured: MeasuredSlice, *, seed: int, strengths: tuple[float, ...] = STRENGTHS
 ) -> tuple[Rung, SliceReport]:
     """The highest rung that the slice approves of, and why; everything in the units of the slice."""
-    grappa = calibrated_grappa(measured.acs, measured.sampling.gap)
+    grappa = calibrated_grappa(measured.acs, measured.lattice.gap)
     filled_by_grappa = grappa.filled(measured)
     linear, filled, errors = _better_linear(measured, grappa, filled_by_grappa, seed)
     model = coil_model(measured, filled, linear, seed)
@@ -174,8 +174,8 @@ def _better_linear(
     self_made = self_calibrated(measured, grappa, self_calibrating_kernel(measured), seed=seed)
     filled = self_made.filled(measured)
     found = {
-        PLAIN_GRAPPA: relative_mistakes(filled_by_grappa, measured.sampling, grappa),
-        LINEAR: relative_mistakes(filled, measured.sampling, self_made),
+        PLAIN_GRAPPA: relative_mistakes(filled_by_grappa, measured.lattice, grappa),
+        LINEAR: relative_mistakes(filled, measured.lattice, self_made),
     }
     errors = {name: error for name, error in found.items() if error is not None}
     if errors and errors[PLAIN_GRAPPA] < errors[LINEAR]:

@@ -27,11 +27,11 @@ from torch.nn.functional import avg_pool2d
 
 from raki.coils import root_sum_of_squares
 from raki.kspace.linear_fit import LinearFilling
-from raki.kspace.measured import Filling, MeasuredSlice
+from raki.kspace.measured import Filling, LinearlyFilling, MeasuredSlice
 from raki.kspace.mistakes import LEAST_PROBE, white_noise
 from raki.kspace.patches import sources_at
 from raki.kspace.probes import Probes
-from raki.planning import PointSampling
+from raki.planning import Sampling
 from raki.scan.fourier import CoilImages, SliceKSpace, to_image
 
 SliceImage = Float32[Tensor, "pe ro"]
@@ -95,7 +95,7 @@ def assess(
     filled: SliceKSpace,
     measured: MeasuredSlice,
     filling: Filling,
-    linear: LinearFilling,
+    linear: LinearlyFilling,
     survival: Survival,
     *,
     sigma: float,
@@ -148,7 +148,7 @@ def _noise(
     filled: SliceKSpace,
     measured: MeasuredSlice,
     filling: Filling,
-    linear: LinearFilling,
+    linear: LinearlyFilling,
     signal: CoilImages,
     *,
     sigma: float,
@@ -184,12 +184,12 @@ def _faded(filled: SliceKSpace, survival: Survival) -> SliceImage:
     return survival.lost / survival.kept.clamp(min=LEAST_SURVIVAL) * seen
 
 
-def _border_errors(filled: SliceKSpace, measured: MeasuredSlice, linear: LinearFilling) -> Iterator[SliceKSpace]:
+def _border_errors(filled: SliceKSpace, measured: MeasuredSlice, linear: LinearlyFilling) -> Iterator[SliceKSpace]:
     """Mistakes in predicting from one side as many lines as were filled beyond either end of the lattice.
 
-    None of a lattice of points, whose border is a small part of them.
+    None of points of two directions, whose border is a small part of them.
     """
-    if isinstance(measured.sampling, PointSampling):
+    if not isinstance(measured.sampling, Sampling) or not isinstance(linear, LinearFilling):
         return
     lattice, gaps = measured.sampling.lattice_lines(), measured.sampling.gaps()
     if len(lattice) < 2:

@@ -27,6 +27,9 @@ from raki.scan.arrays import PointMask
 SLAB_MIDDLE_MM = 16.0
 # Of the whole k-space: as slices, transformed along the slab in double precision, and that shifted.
 COPIES_AT_WORK = 6
+# Random points at the border keep three times the distance of those about the centre.
+DISTANCE_GROWTH = 2.0
+BISECTIONS = 10
 
 
 def simulate_volume(
@@ -41,6 +44,8 @@ def simulate_volume(
     n_acs: int = 24,
     elliptical: bool = False,
     partial_fourier: tuple[float, float] = (1.0, 1.0),
+    at_random: bool = False,
+    n_frames: int = 1,
     n_slices: int | None = None,
     n_slabs: int = 1,
     overlap: int = 0,
@@ -58,6 +63,9 @@ def simulate_volume(
         n_acs: lines and partitions of the fully sampled block in the centre, as many as there are at most.
         elliptical: whether the corners are left out.
         partial_fourier: of each direction, the part that is acquired.
+        at_random: whether points lie at random (Poisson disc, denser about the centre) instead of on a lattice, as many
+            as the accelerations say; `shift` is of lattices alone.
+        n_frames: repetitions of the same, each with its own noise, and with its own points where these are random.
         n_slices: of the image, about the middle of the slab; by default all (no slice oversampling).
         n_slabs: that are excited in turn, from the feet to the head; the middle one of them has the middle of the head.
         overlap: partitions that neighbouring slabs have in common.
@@ -69,9 +77,14 @@ def simulate_volume(
     require_known_ending(path)
     rng = np.random.default_rng(seed)
     mixing = noise_level * noise_mixing(n_coils, rng)
-    acquired, calibrates = sampled_points(
-        (matrix, n_partitions), acceleration, shift, n_acs, elliptical=elliptical, partial_fourier=partial_fourier
-    )
+    shape = matrix, n_partitions
+
+    def points(frame: int) -> tuple[PointMask, np.ndarray]:
+        if at_random:
+            rate = acceleration[0] * acceleration[1]
+            return scattered_points(shape, rate, n_acs, elliptical=elliptical, seed=(seed, frame))
+        return sampled_points(shape, acceleration, shift, n_acs, elliptical=elliptical, partial_fourier=partial_fourier)
+
     header = scan_header(n_slabs, n_coils, matrix, acceleration[0])
     _as_volume(header.encoding[0], n_partitions, partition_mm, acceleration[1], n_slices or n_partitions)
 
@@ -79,12 +92,14 @@ def simulate_volume(
         if noise_level > 0:
             yield noise_acquisitions(mixing, 2 * matrix, rng)
         for slab, middle_mm in enumerate(slab_middles_mm(n_slabs, (n_partitions - overlap) * partition_mm)):
-            for heads, samples in of_slab(middle_mm):
-                heads["idx"]["slice"] = slab
-                yield heads, samples
+            kspace = volume_kspace(n_partitions, partition_mm, n_coils, matrix, seed, middle_mm)
+            for frame in range(n_frames):
+                for heads, samples in of_volume(kspace, *points(frame)):
+                    heads["idx"]["slice"], heads["idx"]["repetition"] = slab, frame
+                    heads["position"][:, 2] = middle_mm
+                    yield heads, samples
 
-    def of_slab(middle_mm: float) -> Iterator[Batch]:
-        kspace = volume_kspace(n_partitions, partition_mm, n_coils, matrix, seed, middle_mm)
+    def of_volume(kspace: np.ndarray, acquired: PointMask, calibrates: np.ndarray) -> Iterator[Batch]:
         for partition in np.flatnonzero(acquired.any(axis=0)):
             here = np.flatnonzero(acquired[:, partition])
             samples = kspace[partition][:, here]
@@ -92,7 +107,6 @@ def simulate_volume(
             heads = axial_heads(len(here), n_coils, samples.shape[-1])
             heads["flags"] = calibrates[here, partition]
             heads["sample_time_us"] = DWELL_TIME_US
-            heads["position"][:, 2] = middle_mm
             heads["idx"]["kspace_encode_step_1"], heads["idx"]["kspace_encode_step_2"] = here, partition
             yield heads, (samples + noise).astype(np.complex64).transpose(1, 0, 2)
 
@@ -144,16 +158,61 @@ def sampled_points(
     on_lattice &= columns >= round((1 - partial_fourier[1]) * shape[1])
     if elliptical:
         on_lattice &= ((rows - middle[0]) / (shape[0] / 2)) ** 2 + ((columns - middle[1]) / (shape[1] / 2)) ** 2 <= 1
-    block = np.zeros(shape, bool)
-    sides = [
-        slice(at - min(n_acs, n) // 2, at - min(n_acs, n) // 2 + min(n_acs, n))
-        for at, n in zip(middle, shape, strict=True)
-    ]
-    block[tuple(sides)] = True
+    block = _central_block(shape, n_acs)
     flags = np.zeros(shape, np.uint64)
     flags[block & on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
     flags[block & ~on_lattice] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
     return block | on_lattice, flags
+
+
+def scattered_points(
+    shape: tuple[int, int],
+    acceleration: float | int,
+    n_acs: int,
+    *,
+    elliptical: bool = False,
+    seed: int | tuple[int, ...] = 0,
+) -> tuple[PointMask, np.ndarray]:
+    """Points at random that keep their distance, which grows with that from the centre, and the fully sampled block.
+
+    One in `acceleration` of the plane, or of the ellipse in it, the block among them; flags as of `sampled_points`.
+
+    Bridson 2007, ACM SIGGRAPH sketches, doi:10.1145/1278780.1278807 (Poisson disc).
+    """
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    from_centre = np.hypot((rows - shape[0] // 2) / (shape[0] / 2), (columns - shape[1] // 2) / (shape[1] / 2))
+    area = from_centre <= 1 if elliptical else np.ones(shape, bool)
+    block = _central_block(shape, n_acs)
+    order = np.random.default_rng(seed).permutation(np.argwhere(area & ~block)).tolist()
+    wanted = int(area.sum() / acceleration)
+    least, most = 0.0, 2.0 * acceleration
+    for _ in range(BISECTIONS):
+        distance = (least + most) / 2
+        acquired = block | _thrown(order, distance * (1 + DISTANCE_GROWTH * from_centre))
+        least, most = (distance, most) if acquired.sum() > wanted else (least, distance)
+    flags = np.zeros(shape, np.uint64)
+    flags[block] = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+    return acquired, flags
+
+
+def _thrown(order: list[list[int]], distances: np.ndarray) -> PointMask:
+    """The points, in this order, that are farther from all before them than their own distance."""
+    acquired = np.zeros(distances.shape, bool)
+    for row, column in order:
+        distance = float(distances[row, column])
+        reach = int(distance)
+        top, left = max(0, row - reach), max(0, column - reach)
+        near = np.argwhere(acquired[top : row + reach + 1, left : column + reach + 1])
+        apart = np.hypot(near[:, 0] + top - row, near[:, 1] + left - column)
+        acquired[row, column] = bool((apart > distance).all())
+    return acquired
+
+
+def _central_block(shape: tuple[int, int], n_acs: int) -> PointMask:
+    block = np.zeros(shape, bool)
+    sides = [slice(n // 2 - min(n_acs, n) // 2, n // 2 - min(n_acs, n) // 2 + min(n_acs, n)) for n in shape]
+    block[tuple(sides)] = True
+    return block
 
 
 def _as_volume(

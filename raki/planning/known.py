@@ -9,6 +9,7 @@ from raki.planning.kernel import ADVISED_ACS_LINES, Kernel, kernel_obstacle, sli
 from raki.planning.method import Method, loaded_when_called
 from raki.planning.points import PointSampling
 from raki.planning.sampling import Sampling
+from raki.planning.scattered import AnySampling, ScatteredSampling, scattered_obstacle
 
 # What the published networks see through their layers. RAKI and residual RAKI: the acquired line before the gap, and
 # the two after it. Iterative RAKI: two acquired lines on either side of the gap, after a GRAPPA.
@@ -19,6 +20,8 @@ N_EXTENDED_LINES = 65
 # Of a plane of two phase-encode directions: two acquired points of each of two lines.
 NARROWEST_OF_POINTS = Kernel(n_pe=2, n_ro=2)
 
+NO_LATTICE = "fills every R-th line, as 2-D scans have them; this scan skips points at random, on no lattice"
+
 
 def extended_lines(sampling: Sampling) -> tuple[int, int]:
     """What iterative RAKI trains on, first and one past the last of the 65 central lines, or as many of them as lie
@@ -28,18 +31,19 @@ def extended_lines(sampling: Sampling) -> tuple[int, int]:
     return max(first, lattice[0]), min(first + N_EXTENDED_LINES, lattice[-1] + 1)
 
 
-def _nothing(_sampling: Sampling | PointSampling, _n_lines: int, _n_ro: int) -> Iterator[str]:
+def _nothing(_sampling: AnySampling, _n_lines: int, _n_ro: int) -> Iterator[str]:
     return iter(())
 
 
-def _kernels(*kernels: Kernel) -> Callable[[Sampling | PointSampling, int, int], Iterator[str]]:
+def _kernels(*kernels: Kernel) -> Callable[[AnySampling, int, int], Iterator[str]]:
     return partial(_obstacles, kernels)
 
 
-def _obstacles(
-    kernels: tuple[Kernel, ...], sampling: Sampling | PointSampling, n_lines: int, n_ro: int
-) -> Iterator[str]:
+def _obstacles(kernels: tuple[Kernel, ...], sampling: AnySampling, n_lines: int, n_ro: int) -> Iterator[str]:
     """Too few lines for the least kernel, which all begin with, or for those of the method."""
+    if isinstance(sampling, ScatteredSampling):
+        yield from (NO_LATTICE,) if kernels else scattered_obstacle(n_lines, n_ro)
+        return
     if isinstance(sampling, PointSampling):
         yield from point_obstacle(kernels, sampling, n_lines, n_ro)
         return
@@ -62,9 +66,13 @@ def point_obstacle(kernels: tuple[Kernel, ...], sampling: PointSampling, n_lines
         )
 
 
-def _obstacles_of_iraki(sampling: Sampling | PointSampling, n_lines: int, n_ro: int) -> Iterator[str]:
+def _obstacles_of_spirit(_sampling: AnySampling, n_lines: int, n_points: int) -> Iterator[str]:
+    return scattered_obstacle(n_lines, n_points)
+
+
+def _obstacles_of_iraki(sampling: AnySampling, n_lines: int, n_ro: int) -> Iterator[str]:
     yield from _obstacles((IRAKI_GRAPPA_KERNEL,), sampling, n_lines, n_ro)
-    if isinstance(sampling, PointSampling):
+    if not isinstance(sampling, Sampling):
         return
     first, stop = extended_lines(sampling)
     needed = IRAKI_FIELD.n_lines_needed(sampling.acceleration)
@@ -128,3 +136,22 @@ IRAKI = Method(
     obstacles=_obstacles_of_iraki,
     seconds_a_slice=1000.0,
 )
+# What fills points on no lattice, whichever of raki's own methods is chosen: none is registered.
+SPIRIT = Method(
+    name="spirit",
+    label="SPIRiT",
+    fill=loaded_when_called("raki.kspace.fill_scattered:fill_by_spirit"),
+    fills_points=True,
+    obstacles=_obstacles_of_spirit,
+    seconds_a_slice=4.0,
+)
+SPIRIT_SPARSE = Method(
+    name="spirit_sparse",
+    label="SPIRiT with joint sparsity",
+    fill=loaded_when_called("raki.kspace.fill_scattered:fill_by_spirit_sparse"),
+    fills_points=True,
+    obstacles=_obstacles_of_spirit,
+    seconds_a_slice=12.0,
+)
+FOR_SCATTERED = {"grappa": SPIRIT, "raki_linear": SPIRIT, "raki": SPIRIT_SPARSE}
+"""What each of raki's own methods does where points lie on no lattice."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from raki.planning.points import PointSampling
-from raki.planning.sampling import Sampling
+from raki.planning.scattered import AnySampling
 
 Fill = Callable[..., tuple[Any, Any]]
 """Fills one slice: `raki.kspace.Fill`, whose types would load torch here."""
@@ -21,7 +20,7 @@ class Method:
     label: str
     """As a report calls it: "GRAPPA"."""
     fill: Fill
-    obstacles: Callable[[Sampling | PointSampling, int, int], Iterator[str]]
+    obstacles: Callable[[AnySampling, int, int], Iterator[str]]
     """What keeps it from filling a sampling with so many ACS lines of so many samples, as ends of a sentence."""
     fills_points: bool = False
     """Whether it fills planes of two phase-encode directions too, in which points are skipped and not lines (3-D)."""

@@ -8,11 +8,14 @@ import numpy as np
 from raki.errors import UnsupportedScan
 from raki.planning.points import PointSampling, find_point_sampling
 from raki.planning.sampling import Sampling, find_sampling
-from raki.scan.arrays import LineMask, LinesByImage, PointMask
+from raki.planning.scattered import MOST_R, AnySampling, ScatteredSampling, find_scattered_sampling
+from raki.scan.arrays import LineMask, LinesByImage, PointMask, PointsByFrame
 from raki.scan.pattern import MOST_ACCELERATION, find_pattern, lattice_and_acs, without_losses
 
 # Of a slice that is sampled more densely than the others: so many of its lines serve as its calibration block.
 MOST_DENSE_ACS = 32
+# Where no point of a lattice is missing, the hull of its points has no more than so many for each.
+SPARSE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +25,9 @@ class SlicePlan:
     acquired: LineMask | PointMask
     """They are put back at the end, whatever was filled."""
     regular: LineMask | PointMask
-    """The lines that a method works on: acquired ones of one regular pattern, and those of it that were lost."""
-    sampling: Sampling | PointSampling
+    """The lines that a method works on: acquired ones of one regular pattern, and those of it that were lost; of a
+    plane all acquired points."""
+    sampling: AnySampling
     """Of the regular lines, or of the points of a plane of two phase-encode directions."""
     first: tuple[LineMask, Sampling] | None = None
     """Where lines of the pattern were lost: fewer lines, regular too, from which these are filled beforehand."""
@@ -34,13 +38,64 @@ class SlicePlan:
         return self.regular & ~self.acquired
 
 
-def plans_of_planes(acquired: PointMask, n_planes: int) -> Sequence[SlicePlan]:
-    """A plan for each readout position of a 3-D scan, all alike.
+def plans_of_planes(acquired: PointMask | PointsByFrame, n_planes: int) -> Sequence[SlicePlan]:
+    """A plan for each readout position of each frame of a 3-D scan; within a frame all are alike.
+
+    Args:
+        acquired: of all frames, or of each.
+        n_planes: of all frames together; those of the first come first.
 
     Raises:
-        UnsupportedScan: no point was acquired, or they aren't one lattice with one block.
+        UnsupportedScan: no point was acquired; or a frame has too few by itself.
     """
-    return [SlicePlan(acquired=acquired, regular=acquired, sampling=find_point_sampling(acquired))] * n_planes
+    by_frame = acquired[None] if acquired.ndim == 2 else acquired
+    plans = [SlicePlan(acquired=each, regular=each, sampling=sampling) for each, sampling in _of_planes(by_frame)]
+    return [plan for plan in plans for _ in range(n_planes // len(plans))]
+
+
+def find_plane_sampling(acquired: PointMask | PointsByFrame) -> PointSampling | ScatteredSampling:
+    """The lattice of the points of the first frame, or the area where they, or those of another frame, lie on none.
+
+    Raises:
+        UnsupportedScan: as `plans_of_planes`.
+    """
+    sampling = plans_of_planes(acquired, 1 if acquired.ndim == 2 else len(acquired))[0].sampling
+    assert not isinstance(sampling, Sampling)
+    return sampling
+
+
+def _of_planes(by_frame: PointsByFrame) -> list[tuple[PointMask, PointSampling | ScatteredSampling]]:
+    """Lattices where each frame has one, of the same cell; else all frames are filled as if none had."""
+    alike = (by_frame == by_frame[0]).all()
+    masks = by_frame[:1] if alike else by_frame
+    try:
+        lattices = [find_point_sampling(each) for each in masks]
+    except UnsupportedScan:
+        lattices = []
+    if lattices and all(each.cell == lattices[0].cell for each in lattices) and not any(map(_is_sparse, lattices)):
+        return list(zip(masks, lattices, strict=True))
+    for number, each in enumerate(masks):
+        if not each.any():
+            raise UnsupportedScan(
+                "no phase-encode point was acquired: every sample is zero; check the file or the mask"
+                if alike
+                else f"frame {number} of {len(masks)} has no phase-encode point; leave it out"
+            )
+    scattered = [find_scattered_sampling(each) for each in masks]
+    for number, sampling in enumerate(scattered):
+        if sampling.net_acceleration > MOST_R:
+            of_frame = "" if alike else f" of frame {number}"
+            raise UnsupportedScan(
+                f"{sampling.n_acquired} of {int(sampling.meant.sum())} points{of_frame} were acquired, at no regular "
+                f"places: R={sampling.net_acceleration:.1f}; raki fills such planes up to R={MOST_R:g}, each frame "
+                "from its own points, and shares none between frames (no view sharing)"
+            )
+    return list(zip(masks, scattered, strict=True))
+
+
+def _is_sparse(lattice: PointSampling) -> bool:
+    """Whether points lie so far apart that each is an area of its own, in which none is missing."""
+    return lattice.acceleration == 1 and find_scattered_sampling(lattice.acquired).net_acceleration > SPARSE
 
 
 def plans_of(sampled: LineMask | LinesByImage, n_slices: int) -> Sequence[SlicePlan]:

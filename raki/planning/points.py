@@ -201,12 +201,16 @@ def find_point_sampling(acquired: PointMask) -> PointSampling:
     if regular is None:
         raise UnsupportedScan(
             f"{int(acquired.sum())} of {acquired.size} points of the two phase-encode directions were acquired, but "
-            "not on one lattice with one calibration block; raki fills regular undersampling, and none at random as "
-            "for compressed sensing"
+            "not on one lattice with one calibration block"
         )
     cell, offset, meant = regular
     largest = max(blocks, key=_n_points, default=None) if cell.acceleration > 1 else None
     return PointSampling(acquired=acquired, cell=cell, offset=offset, block=largest, meant=meant)
+
+
+def largest_block(acquired: PointMask) -> Block | None:
+    """The largest fully sampled rectangle about the centre: first and one past the last line, then of its points."""
+    return max(_central_blocks(acquired), key=_n_points, default=None)
 
 
 def fitting(mask: PointMask, offsets: Offsets) -> Int[np.ndarray, "place 2"]:

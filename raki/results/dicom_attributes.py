@@ -60,12 +60,12 @@ def series_attributes(reconstruction: Reconstruction, who: Identity, *, scan_key
     series.SeriesInstanceUID = UID(derived_uid("series", scan_key, *asked))
     series.FrameOfReferenceUID = UID(derived_uid("frame", *(study or [scan_key]), scan.header_xml, repr(scan.geometry)))
     series.SeriesNumber = 1
-    series.SeriesDescription = f"{method_label(method)} R={scan.acceleration}"
+    series.SeriesDescription = f"{method_label(method, scattered=scan.is_scattered)} R={scan.rate}"
     series.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
     series.BurnedInAnnotation = "NO"
     series.LossyImageCompression = "00"
     series.DerivationDescription = (
-        f"RAKI {version('raki-mri')}, {method}, R={scan.acceleration}, coils combined by "
+        f"RAKI {version('raki-mri')}, {method}, R={scan.rate}, coils combined by "
         f"{reconstruction.combination}, seed {reconstruction.seed}. {RESEARCH_ONLY}"
     )
     series.ContributingEquipmentSequence = Sequence([equipment()])

@@ -116,7 +116,7 @@ def write_results(
 def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[str, Any], source: Source) -> list[Path]:
     image, nifti, preview = (folder / name for name in ("image.h5", "image.nii.gz", "preview.png"))
     scan, geometry, result = reconstruction.scan, reconstruction.scan.geometry, reconstruction.result
-    made_by = f"raki {facts['software']['raki']}, {reconstruction.method}, R={scan.acceleration}"
+    made_by = f"raki {facts['software']['raki']}, {reconstruction.method}, R={scan.rate}"
     write_ismrmrd_image(
         result,
         image,
@@ -136,7 +136,7 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
     dicoms = write_dicom_volume(reconstruction, folder / "image.dcm", source_sha256=source.sha256)
     maps = _write_maps(reconstruction, folder, made_by=made_by, image_unit=short_unit)
     write_preview(
-        {method_label(method): volume for method, volume in reconstruction.images.items()},
+        {method_label(method, scattered=scan.is_scattered): volume for method, volume in reconstruction.images.items()},
         preview,
         geometry=geometry,
         frames=scan.frames,
@@ -165,7 +165,8 @@ def _caption(reconstruction: Reconstruction) -> str:
     n_rows, n_columns = scan.geometry.matrix
     slices = "1 slice" if scan.n_slices == 1 else f"middle of {scan.n_slices} slices"
     frames = f", {frames_in_words(scan.frames)}" if len(scan.frames) > 1 else ""
+    what = "lines" if scan.points is None else "points"
     return (
-        f"{slices}{frames}, {scan.n_coils} coils, {n_rows} x {n_columns} pixels, R = {scan.acceleration}, "
-        f"{100 * scan.acquired_part:.0f} % of the {'points' if scan.cell else 'lines'} acquired. Research use only."
+        f"{slices}{frames}, {scan.n_coils} coils, {n_rows} x {n_columns} pixels, R = {scan.rate}, "
+        f"{100 * scan.acquired_part:.0f} % of the {what} acquired. Research use only."
     )

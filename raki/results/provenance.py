@@ -37,6 +37,12 @@ Keys, all always there; `null` where nothing is known:
     partial_fourier      null, or n_slices_by_filling of the side of k-space that wasn't measured (virtual_coils, pocs,
                          zeros), missing_part (of k-space, 0 to 1) and held_out_error (energy of the error in predicting
                          acquired lines from those opposite, over their own; null where nothing was filled)
+    scattered            null, or of a 3-D scan whose points lie on no lattice n_by_filling (planes filled by spirit,
+                         spirit_sparse, zeros), held_out_error and linear_held_out_error (energy of the error in
+                         predicting withheld acquired points, over their own; null where none were), structure_kept (of
+                         what SPIRiT alone shows), kernel_side, n_coils that were computed with and lost_energy of the
+                         others, net_accelerations [least, most, of the frames], n_frames_apart (with points of their
+                         own), area (part of the plane that was filled), warnings
     g_factor             null, or median and percentile_99 inside the object, on images spread over the scan
     notes                sentences: what was decided while the scan was read, what it lacks, choices made for it; all
                          remarks of `raki inspect` among them
@@ -57,7 +63,7 @@ import numpy as np
 import torch
 
 from raki.images import Reconstruction, ScanSummary, TakenApart, object_mask
-from raki.kspace import CrossValidation, OppositeSides
+from raki.kspace import CrossValidation, OppositeSides, ScatteredFills
 from raki.options import Chosen
 from raki.planning import origin_of
 from raki.results.image_files import evenly_spaced
@@ -98,6 +104,7 @@ def provenance(
         "training": _training(reconstruction),
         "partial_fourier": None if reconstruction.opposite is None else _opposite(reconstruction.opposite),
         "taken_apart": None if reconstruction.apart is None else _taken_apart(reconstruction.apart),
+        "scattered": None if reconstruction.scattered is None else _scattered(reconstruction.scattered),
         "verdict": None if reconstruction.cross_validation is None else _verdict(reconstruction.cross_validation),
         "g_factor": _g_factor(reconstruction),
         "notes": list(notes_of(reconstruction)),
@@ -184,6 +191,22 @@ def _opposite(sides: OppositeSides) -> dict[str, Any]:
         "n_slices_by_filling": dict(sides.n_slices_by_filling),
         "missing_part": round(sides.missing_part, 4),
         "held_out_error": _finite(sides.held_out_error),
+    }
+
+
+def _scattered(fills: ScatteredFills) -> dict[str, Any]:
+    return {
+        "n_by_filling": dict(fills.n_by_filling),
+        "held_out_error": _finite(fills.held_out_error),
+        "linear_held_out_error": _finite(fills.linear_held_out_error),
+        "structure_kept": _finite(fills.structure_kept),
+        "kernel_side": fills.kernel_side,
+        "n_coils": fills.n_coils,
+        "lost_energy": _finite(fills.lost_energy),
+        "net_accelerations": [round(rate, 3) for rate in fills.net_accelerations],
+        "n_frames_apart": fills.n_frames_apart,
+        "area": round(fills.area, 4),
+        "warnings": list(fills.warnings()),
     }
 
 

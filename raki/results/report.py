@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from raki.images import Reconstruction, ScanSummary
 from raki.kspace import methods
+from raki.planning import FOR_SCATTERED
 from raki.results.charts import mask_paths, plane_paths, training_chart
 from raki.results.display import View
 from raki.results.pictures import map_pictures, pictures
@@ -38,8 +39,10 @@ _CONVENTIONS = {
 }
 
 
-def method_label(method: str) -> str:
-    """How a method is called in a text."""
+def method_label(method: str, *, scattered: bool = False) -> str:
+    """How a method is called in a text; what it does of points on no lattice, where a scan has those."""
+    if scattered and method in FOR_SCATTERED:
+        return FOR_SCATTERED[method].label
     return methods()[method].label if method in methods() else method
 
 
@@ -94,7 +97,11 @@ def render_report(reconstruction: Reconstruction, facts: Mapping[str, Any], *, s
         mask=_mask(scan, is_filled=len(images) > 1),
         is_filled=len(images) > 1,
         chart=training_chart(reconstruction.training_curve),
-        timings=_timings(facts["seconds"], mapped=reconstruction.method if maps else None),
+        timings=_timings(
+            facts["seconds"],
+            mapped=reconstruction.method if maps else None,
+            scattered=reconstruction.scan.is_scattered,
+        ),
         notes=[note for note in facts["notes"] if note not in first],
         options=_options(facts["options"]),
         facts=facts,
@@ -114,7 +121,8 @@ def _images(reconstruction: Reconstruction) -> dict[str, Volume]:
         with_zeros = reconstruction.images["zero_filled"]
         one_sided = {} if reconstruction.opposite is None else {method_label("zero_filled"): with_zeros}
         return {**one_sided, ALL_LINES: reconstruction.result}
-    return {method_label(method): volume for method, volume in reconstruction.images.items()}
+    is_scattered = reconstruction.scan.is_scattered
+    return {method_label(name, scattered=is_scattered): volume for name, volume in reconstruction.images.items()}
 
 
 def _labels(shown: Viewer, *, is_overlay: bool) -> list[tuple[str, str]]:
@@ -126,8 +134,12 @@ def _first(reconstruction: Reconstruction) -> list[str]:
     validation = reconstruction.cross_validation
     leaks = reconstruction.apart.warnings if reconstruction.apart else ()
     one_sided = reconstruction.opposite.notes() if reconstruction.opposite else ()
-    warnings = validation.warnings if validation else ()
+    warnings = [*(validation.warnings if validation else ()), *_about_scattered(reconstruction)]
     return list(dict.fromkeys([*leaks, *warnings, *one_sided, *reconstruction.scan.remarks]))
+
+
+def _about_scattered(reconstruction: Reconstruction) -> Iterable[str]:
+    return reconstruction.scattered.warnings() if reconstruction.scattered else ()
 
 
 def _how_shown(shown: Viewer, scan: ScanSummary) -> list[str]:
@@ -172,9 +184,10 @@ def _outcome(reconstruction: Reconstruction) -> str:
         return f"{acquired}; the others are left at zero."
     if scan.acceleration == 1:
         return f"{acquired} and none between them is missing: nothing had to be filled in."
+    label = method_label(method, scattered=reconstruction.scan.is_scattered)
     mapped = " and mapped how far to trust them" if reconstruction.maps else ""
     return (
-        f"{acquired}, R = {_acceleration(scan)}. {method_label(method)} filled in those between them{mapped} in "
+        f"{acquired}, R = {_acceleration(scan)}. {label} filled in those between them{mapped} in "
         f"{_duration(reconstruction.seconds[method])}, learning from this scan alone."
     )
 
@@ -207,7 +220,7 @@ def _scan_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:
 def _acceleration(scan: ScanSummary) -> str:
     """R; of both phase-encode directions in a 3-D scan."""
     if scan.cell is None or scan.acceleration == 1:
-        return f"{scan.acceleration}"
+        return f"{scan.rate} (points on no lattice)" if scan.is_scattered else scan.rate
     return f"{scan.cell[0]} \N{MULTIPLICATION SIGN} {scan.cell[1]}"
 
 
@@ -243,7 +256,8 @@ def _measured_detail(scan: ScanSummary) -> str:
 def _net_acceleration(scan: ScanSummary) -> str:
     if scan.acceleration == 1:
         return ""
-    what = "lines of the acquired range over acquired lines" if scan.cell is None else "points meant over acquired ones"
+    of_lines = scan.points is None
+    what = "lines of the acquired range over acquired lines" if of_lines else "points meant over acquired ones"
     return f"{scan.net_acceleration:.2f} ({what})"
 
 
@@ -289,12 +303,12 @@ def _options(options: Mapping[str, Mapping[str, Any]] | None) -> str:
     return "; ".join(f"{', '.join(said)} ({who})" for who, said in by_whom.items())
 
 
-def _timings(seconds: Mapping[str, float], *, mapped: str | None) -> list[tuple[str, str, float]]:
+def _timings(seconds: Mapping[str, float], *, mapped: str | None, scattered: bool) -> list[tuple[str, str, float]]:
     """Stage, duration, share of the longest in percent; the time of the method `mapped` is that of its maps too."""
     longest = max(seconds.values()) or 1.0
     rows = []
     for stage, taken in seconds.items():
-        label = method_label(stage) if stage in methods() else stage.replace("_", " ").capitalize()
+        label = method_label(stage, scattered=scattered) if stage in methods() else stage.replace("_", " ").capitalize()
         rows.append((f"{label} and maps" if stage == mapped else label, _duration(taken), 100 * taken / longest))
     return rows
 

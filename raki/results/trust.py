@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raki.images import Reconstruction, TakenApart
-from raki.kspace import CrossValidation
+from raki.kspace import CrossValidation, ScatteredFills
+from raki.kspace.scattered import FILLINGS
 from raki.kspace.separation import SEPARATIONS
 
 
@@ -60,6 +61,8 @@ def trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | N
     """What was measured, in words; nothing where no method was chosen and no slices were taken apart."""
     validation = reconstruction.cross_validation
     apart = [] if reconstruction.apart is None else _apart(reconstruction.apart)
+    if reconstruction.scattered is not None:
+        return [*_scattered(reconstruction.scattered), *_g_factor(g_factor)]
     if validation is None:
         return apart
     errors = (validation.held_out_error, validation.grappa_held_out_error)
@@ -73,10 +76,28 @@ def trust_rows(reconstruction: Reconstruction, g_factor: Mapping[str, float] | N
         ("Error of the linear kernel in predicting acquired lines", held_out),
         ("Noise of one sample", f"{validation.noise_sigma:.3g} (standard deviation), {source}"),
     ]
+    return [*rows, *_g_factor(g_factor)]
+
+
+def _g_factor(g_factor: Mapping[str, float] | None) -> list[tuple[str, str]]:
     if g_factor is None:
-        return rows
+        return []
     amplified = f"{g_factor['median']:.2f} in the median, 99 % of pixels below {g_factor['percentile_99']:.2f}"
-    return [*rows, ("g-factor inside the object", amplified)]
+    return [("g-factor inside the object", amplified)]
+
+
+def _scattered(fills: ScatteredFills) -> list[tuple[str, str]]:
+    total = sum(fills.n_by_filling.values())
+    rows = [
+        (f"Planes filled by {FILLINGS[way]}", f"{number} of {total}")
+        for way, number in sorted(fills.n_by_filling.items())
+    ]
+    if fills.held_out_error is not None and fills.linear_held_out_error is not None:
+        told = f"{_percent(fills.held_out_error)} of their energy; SPIRiT alone {_percent(fills.linear_held_out_error)}"
+        rows.append(("Error in predicting acquired points that were withheld", told))
+    if fills.structure_kept is not None:
+        rows.append(("Shown of what SPIRiT shows of a structure of one pixel", _percent(fills.structure_kept)))
+    return [*rows, ("Filled part of the plane of both phase-encode directions", _percent(fills.area))]
 
 
 def _apart(apart: TakenApart) -> list[tuple[str, str]]:

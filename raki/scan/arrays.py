@@ -12,5 +12,6 @@ NoiseScan = Complex64[np.ndarray, "coil sample"]
 LineMask = Bool[np.ndarray, " pe"]
 PointMask = Bool[np.ndarray, "pe pe2"]
 """Of a plane of two phase-encode directions, in 3-D scans."""
+PointsByFrame = Bool[np.ndarray, "frame pe pe2"]
 LinesByImage = Bool[np.ndarray, "image pe"]
 Volume = Float32[np.ndarray, "slice row column"]

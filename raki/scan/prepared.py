@@ -17,6 +17,8 @@
                  common_ghosts, axes "group part", and reversed_lines, bool, axes "pe": `raki.scan.SliceGhosts`; left
                  out where lines have one direction
     sampled_by_image  bool, axes "image pe": which of these lines each image has; left out where all have all
+    sampled_by_frame  bool, axes "frame pe pe2", of a 3-D scan: which of these points each frame has; zeros stand for
+                 the others in kspace; left out where all have all
     noise        complex64, axes "coil sample"; left out where none was recorded
     geometry     a group whose attributes are the fields of `raki.scan.scan.Geometry`, lengths in mm, patient axes LPS
     header_xml   the ISMRMRD header as read, UTF-8, a byte a number
@@ -101,6 +103,7 @@ def _read(file: h5py.File) -> Scan:
         kspace=_stored(file["kspace"], sampled),
         sampled=sampled,
         sampled_by_image=file["sampled_by_image"][:] if "sampled_by_image" in file else None,
+        sampled_by_frame=file["sampled_by_frame"][:] if "sampled_by_frame" in file else None,
         acs_lines=None if acs_lines is None else (int(acs_lines[0]), int(acs_lines[1])),
         acs=_stored(file["acs"], np.ones(file["acs"].shape[2], bool)) if "acs" in file else None,
         noise=file["noise"][:] if "noise" in file else None,
@@ -128,6 +131,7 @@ def _require_agreement(scan: Scan) -> None:
     agree = (
         (sampled_axes := scan.sampled.ndim) == (2 if scan.slab else 1),
         sampled_axes == 1 or (scan.sampled_by_image is None and scan.acs_lines is None),
+        _points_agree(scan),
         scan.slab is None or (n_images == len(scan.frames) * scan.slab.n_slabs * scan.geometry.matrix[1]),
         scan.slab is None or (0 < scan.slab.n_slices <= scan.slab.n_encoded and scan.slab.n_slabs > 0),
         n_images > 0 and n_images % len(scan.frames) == 0,
@@ -143,6 +147,16 @@ def _require_agreement(scan: Scan) -> None:
     )
     if not all(agree):
         raise ValueError("parts of the prepared scan contradict each other")
+
+
+def _points_agree(scan: Scan) -> bool:
+    """Whether the points of the frames, where they differ, are those of the scan."""
+    of_frames = scan.sampled_by_frame
+    if of_frames is None:
+        return True
+    if scan.slab is None or of_frames.dtype != bool or of_frames.shape != (len(scan.frames), *scan.sampled.shape):
+        return False
+    return bool(of_frames.any(axis=(1, 2)).all() and (of_frames.any(axis=0) == scan.sampled).all())
 
 
 def _attribute(of: h5py.Group | h5py.Dataset, name: str) -> Any:
@@ -231,10 +245,7 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
         file.attrs["acs_lines"] = scan.acs_lines
     if scan.echo is not None:
         file.attrs["echo"] = scan.echo
-    file["frames"] = [[getattr(frame, name) for name in COUNTERS] for frame in scan.frames]
-    file["frames"].attrs["counters"] = _fixed(" ".join(COUNTERS))
-    if scan.frame_step_s is not None:
-        file["frames"].attrs["step_s"] = scan.frame_step_s
+    _write_frames(file, scan)
     file["sampled"] = scan.sampled
     file["sampled"].attrs["axes"] = _fixed("pe pe2" if scan.slab else "pe")
     if scan.slab:
@@ -244,6 +255,9 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
     if scan.sampled_by_image is not None:
         file["sampled_by_image"] = scan.sampled_by_image
         file["sampled_by_image"].attrs["axes"] = _fixed("image pe")
+    if scan.sampled_by_frame is not None:
+        file["sampled_by_frame"] = scan.sampled_by_frame
+        file["sampled_by_frame"].attrs["axes"] = _fixed("frame pe pe2")
     if scan.noise is not None:
         noise = file.create_dataset("noise", data=scan.noise, chunks=scan.noise.shape, fletcher32=True)
         noise.attrs["axes"] = _fixed("coil sample")
@@ -255,6 +269,13 @@ def _write_rest(file: h5py.File, scan: Scan) -> None:
         file["places"].attrs["fields"] = _fixed(" ".join(PLACE))
     for name, text in (("header_xml", scan.header_xml), ("remarks", json.dumps(scan.remarks))):
         file[name] = np.frombuffer(text.encode(), np.uint8)
+
+
+def _write_frames(file: h5py.File, scan: Scan) -> None:
+    file["frames"] = [[getattr(frame, name) for name in COUNTERS] for frame in scan.frames]
+    file["frames"].attrs["counters"] = _fixed(" ".join(COUNTERS))
+    if scan.frame_step_s is not None:
+        file["frames"].attrs["step_s"] = scan.frame_step_s
 
 
 def _write_groups(file: h5py.File, groups: SliceGroups) -> None:

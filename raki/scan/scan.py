@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from raki.scan.arrays import LineMask, LinesByImage, NoiseScan, PointMask
+from raki.scan.arrays import LineMask, LinesByImage, NoiseScan, PointMask, PointsByFrame
 from raki.scan.frames import ONE_FRAME, Frame
 from raki.scan.geometry import Geometry
 from raki.scan.multiband import SliceGroups
@@ -48,6 +48,9 @@ class Scan:
     sampled: LineMask | PointMask
     sampled_by_image: LinesByImage | None = None
     """Which lines were acquired of each image, where that differs; None where it is `sampled` for all."""
+    sampled_by_frame: PointsByFrame | None = None
+    """Of a 3-D scan: which points were acquired of each frame, where that differs; None where it is `sampled` for all.
+    What a frame lacks of `sampled` is zero in its planes."""
     acs_lines: tuple[int, int] | None
     acs: AcsSlices | None = None
     """Fully sampled lines about the centre that were acquired apart from the image, readout and coils the same;
@@ -83,7 +86,9 @@ class Scan:
         return self.slab.n_slabs * self.slab.n_slices if self.slab else len(self.kspace) // len(self.frames)
 
     def lines_of(self, image: int) -> LineMask | PointMask:
-        """The lines that were acquired of an image."""
+        """The lines that were acquired of an image, or points of a plane."""
+        if self.sampled_by_frame is not None:
+            return self.sampled_by_frame[image * len(self.frames) // len(self.kspace)]
         return self.sampled if self.sampled_by_image is None else self.sampled_by_image[image]
 
     def in_memory(self) -> "Scan":

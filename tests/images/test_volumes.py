@@ -6,7 +6,7 @@ import torch
 from typer.testing import CliRunner
 
 from raki.cli import app
-from raki.errors import UnsupportedScan
+from raki.errors import NoCalibration, UnsupportedScan
 from raki.export import write_scan
 from raki.formats import read_scan
 from raki.images import reconstruct
@@ -130,13 +130,13 @@ def test_methods_are_not_compared_on_it(raw):
         compare(preprocess(read_scan(raw)), acceleration=2, n_acs_lines=12, device="cpu")
 
 
-def test_points_at_random_are_refused_before_anything_is_filled(raw, tmp_path):
+def test_points_at_random_with_a_small_block_are_refused_before_anything_is_filled(raw, tmp_path):
     scan = preprocess(read_scan(raw)).in_memory()
     sampled = np.random.default_rng(0).random(scan.sampled.shape) < 0.3
     sampled[N // 2 - 4 : N // 2 + 4, 2:8] = True
     other = type(scan)(**{**vars(scan), "sampled": sampled})
     write_prepared(other, tmp_path / "random.h5")
-    with open_prepared(tmp_path / "random.h5") as prepared, pytest.raises(UnsupportedScan, match="compressed sensing"):
+    with open_prepared(tmp_path / "random.h5") as prepared, pytest.raises(NoCalibration, match="8 x 8 points"):
         reconstruct(prepared, device="cpu")
 
 

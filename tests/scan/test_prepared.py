@@ -156,6 +156,7 @@ CONTRADICTIONS = {
         file.__delitem__("noise"),
         file.move("fewer", "noise"),
     ),
+    "points of frames of a 2-D scan": lambda file: file.__setitem__("sampled_by_frame", np.ones((1, 1, 1), bool)),
     "lines of images by another mask": lambda file: file.__setitem__("sampled_by_image", np.ones((1, 1), bool)),
     "calibration lines of other coils": lambda file: file.__setitem__("acs", np.ones((1, 1, 1, 1), np.complex64)),
 }

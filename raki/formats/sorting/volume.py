@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ismrmrd import xsd
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.sorting.lines import frames_of, number_of_coils
@@ -13,13 +13,15 @@ from raki.formats.sorting.placement import image_geometry
 from raki.formats.sorting.places import first_samples
 from raki.formats.sorting.slabs import in_one_row, slabs_of
 from raki.scan import Frame, Geometry, Slab
-from raki.scan.arrays import PointMask
+from raki.scan.arrays import PointMask, PointsByFrame
 from raki.scan.header import centre_line, centre_partition, field_of_view_mm, matrix_size
 
 # Far more than any interpolation.
 MOST_SLICES_PER_PARTITION = 8
 # The centre of k-space over other partitions, in energy. Of the simulated head it is 40 and more, of slices 1 to 2.
 LEAST_CONTRAST = 3.0
+# A last frame with less of the points that the others have in the median was stopped.
+STOPPED = 0.75
 
 OfEachLine = Int[np.ndarray, " line"]
 
@@ -54,6 +56,9 @@ class VolumeLayout:
     frames: tuple[Frame, ...]
     image: Points
     sampled: PointMask
+    """Of any frame."""
+    sampled_by_frame: PointsByFrame | None
+    """Where frames differ."""
     acs: Points | None
     """Calibration points that were acquired apart from the image."""
     block: tuple[int, int, int, int]
@@ -78,7 +83,7 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
         encoding: the part of the ISMRMRD header that the image lines refer to.
 
     Raises:
-        UnsupportedScan: frames that sample different points, or a calibration scan that is no block.
+        UnsupportedScan: a calibration scan that is no block.
         DamagedScan: points or samples outside the encoded matrix, the centre of k-space missing.
     """
     is_image = ~has_flag(heads, *NOT_IMAGE)
@@ -93,17 +98,20 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
         acs, block = _calibration(heads, np.flatnonzero(apart), slabs, encoding)
     firsts = [image[int(np.argmax(slab_of == number))] for number in range(len(slabs))]
     geometry, slab, about_slabs = _geometry(heads[firsts], encoding)
+    by_frame = found.n_recorded[:: len(slabs)] > 0
+    sampled = np.asarray(by_frame.any(axis=0))
     return VolumeLayout(
         n_coils=number_of_coils(heads[is_image]),
         n_ro=matrix_size(encoding.encodedSpace)[0],
         frames=frames,
         image=found,
-        sampled=found.n_recorded[0] > 0,
+        sampled=sampled,
+        sampled_by_frame=None if (by_frame == sampled).all() else by_frame,
         acs=acs,
         block=block,
         geometry=geometry,
         slab=slab,
-        remarks=(*about_slabs, *about_frames, *_about_reach(found.n_recorded[0] > 0, encoding)),
+        remarks=(*about_slabs, *about_frames, *_about_reach(sampled, encoding)),
     )
 
 
@@ -165,25 +173,25 @@ def _points(
 
 
 def _whole_frames(frames: tuple[Frame, ...], found: Points) -> tuple[tuple[Frame, ...], Points, tuple[str, ...]]:
-    """Without the last frame where it was stopped; refuses frames, or slabs, that sample different points."""
-    acquired = found.n_recorded > 0
-    n_slabs = len(acquired) // len(frames)
-    same = (acquired == acquired[0]).all(axis=(1, 2)).reshape(len(frames), n_slabs)
+    """Without the last frame where it was stopped; a sentence where frames sample points of their own."""
+    n_frames, n_slabs = len(frames), len(found.n_recorded) // len(frames)
+    acquired = (found.n_recorded > 0).reshape(n_frames, n_slabs, *found.n_recorded.shape[1:])
+    same = (acquired == acquired[0, 0]).all(axis=(1, 2, 3))
     if same.all():
         return frames, found, ()
-    if not same[0].all():
-        raise UnsupportedScan(
-            f"{int((~same[0]).sum())} of {n_slabs} slabs sample other points than the first; raki needs the same of "
-            "each slab of a 3-D scan: split the scan"
+    n_points = acquired.sum(axis=(1, 2, 3))
+    is_part = n_frames > 1 and same[:-1].all() and not (acquired[-1] & ~acquired[0]).any()
+    is_stopped = is_part or (n_frames > 1 and n_points[-1] < STOPPED * np.median(n_points[:-1]))
+    _require_slabs_alike(acquired[: n_frames - is_stopped])
+    if not is_stopped:
+        n_least, n_most = int(n_points.min()) // n_slabs, int(n_points.max()) // n_slabs
+        each = f"{n_most}" if n_least == n_most else f"{n_least} to {n_most}"
+        said = (
+            f"The {n_frames} frames sample points of their own, {each} of {acquired[0, 0].size}: each is filled from "
+            "its own, and none is shared between them."
         )
-    of_last = acquired[-n_slabs:]
-    if not same[:-1].all() or (of_last & ~acquired[0]).any():
-        n_others = int((~same.all(axis=1)).sum())
-        raise UnsupportedScan(
-            f"{n_others} of {len(frames)} frames sample other points than the first; raki needs the same of each "
-            "frame of a 3-D scan: split the scan"
-        )
-    kept = found.volumes < (len(frames) - 1) * n_slabs
+        return frames, found, (said,)
+    kept = found.volumes < (n_frames - 1) * n_slabs
     rest = Points(
         indices=found.indices[kept],
         volumes=found.volumes[kept],
@@ -191,9 +199,18 @@ def _whole_frames(frames: tuple[Frame, ...], found: Points) -> tuple[tuple[Frame
         first_samples=found.first_samples[kept],
         n_recorded=found.n_recorded[:-n_slabs],
     )
-    n_found, n_whole = int(of_last.sum()), n_slabs * int(acquired[0].sum())
-    said = f"The last of {len(frames)} frames was left out: it has {n_found} of {n_whole} lines, the scan was stopped."
+    n_found, n_whole = int(n_points[-1]), int(np.median(n_points[:-1]))
+    said = f"The last of {n_frames} frames was left out: it has {n_found} of {n_whole} lines, the scan was stopped."
     return frames[:-1], rest, (said,)
+
+
+def _require_slabs_alike(acquired: Bool[np.ndarray, "frame slab pe pe2"]) -> None:
+    n_others = int((acquired != acquired[:, :1]).any(axis=(0, 2, 3)).sum())
+    if n_others:
+        raise UnsupportedScan(
+            f"{n_others} of {acquired.shape[1]} slabs sample other points than the first; raki needs the same of each "
+            "slab of a 3-D scan: split the scan"
+        )
 
 
 def _calibration(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raki.errors import PermanentError
-from raki.scan.arrays import LineMask, LinesByImage, PointMask
+from raki.scan.arrays import LineMask, LinesByImage, PointMask, PointsByFrame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +125,9 @@ class Sorted:
     """Samples of a line, the readout oversampling removed."""
     sampled: LineMask | LinesByImage
     """Of each image, where they differ; of a 3-D scan the lines with any acquired point."""
-    points: PointMask | None
-    """Of a 3-D scan: acquired points of both phase-encode directions. Its images are planes of these, and `n_ro` are
+    points: PointMask | PointsByFrame | None
+    """Of a 3-D scan: acquired points of both phase-encode directions, of each frame where they differ. Its
+    images are planes of these, and `n_ro` are
     their points along the partitions."""
     n_separate_acs_lines: int | None
     """None where none were acquired apart from the image."""

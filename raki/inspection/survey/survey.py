@@ -21,7 +21,7 @@ from raki.inspection.survey.placement import placement_of
 from raki.prepare import preprocess
 from raki.sandbox import Allowance, contained
 from raki.scan import Scan
-from raki.scan.arrays import LineMask, LinesByImage
+from raki.scan.arrays import LineMask, LinesByImage, PointMask, PointsByFrame
 from raki.scan.header import parse_header
 
 GRIDS = ("cartesian", "epi")
@@ -103,6 +103,12 @@ def _lines(scan: Scan) -> LineMask | LinesByImage:
     return scan.sampled if scan.sampled_by_image is None else scan.sampled_by_image
 
 
+def _points(scan: Scan) -> PointMask | PointsByFrame | None:
+    if scan.slab is None:
+        return None
+    return scan.sampled if scan.sampled_by_frame is None else scan.sampled_by_frame
+
+
 def _outcome(acquisitions: Acquisitions) -> Sorted | PermanentError:
     """What a reconstruction would start from: the scan as it is prepared, but for the samples of the image."""
     try:
@@ -115,7 +121,7 @@ def _outcome(acquisitions: Acquisitions) -> Sorted | PermanentError:
         n_coils=n_coils,
         n_ro=n_ro,
         sampled=_lines(scan),
-        points=scan.sampled if scan.slab else None,
+        points=_points(scan),
         n_separate_acs_lines=None if scan.acs is None else scan.acs.shape[2],
         n_separate_acs_points=scan.acs.shape[3] if scan.acs is not None and scan.slab else None,
         has_noise=scan.noise is not None,

@@ -117,12 +117,32 @@ def test_frames_come_one_after_the_other_and_a_stopped_one_is_left_out(simulated
     assert "the scan was stopped" in " ".join(scan.remarks)
 
 
-def test_frames_of_other_points_are_refused(simulated):
+def test_frames_of_other_points_keep_their_own(simulated):
     first, other = simulated(acceleration=(2, 1), n_acs=8), simulated(acceleration=(1, 2), n_acs=8)
     heads = np.concatenate([first.heads, other.heads, first.heads])
     heads["idx"]["repetition"] = np.repeat([0, 1, 2], [len(first.heads), len(other.heads), len(first.heads)])
-    with pytest.raises(UnsupportedScan, match="1 of 3 frames sample other points than the first"):
-        sorted_scan(InMemory(first.header_xml, heads, [*first.lines, *other.lines, *first.lines]))
+    scan = sorted_scan(InMemory(first.header_xml, heads, [*first.lines, *other.lines, *first.lines])).in_memory()
+    masks = scan.sampled_by_frame
+    alone = [sorted_scan(each).in_memory() for each in (first, other)]
+    assert (masks == [alone[0].sampled, alone[1].sampled, alone[0].sampled]).all()
+    np.testing.assert_array_equal(scan.sampled, masks.any(axis=0))
+    for frame, (mask, same) in enumerate(zip(masks, [alone[0], alone[1], alone[0]], strict=True)):
+        planes = scan.kspace[frame * N : (frame + 1) * N]
+        np.testing.assert_array_equal(planes[..., mask], same.kspace[..., mask])
+        assert not planes[..., ~mask].any()
+        np.testing.assert_array_equal(scan.lines_of(frame * N), mask)
+    assert "none is shared between them" in " ".join(scan.remarks)
+
+
+def test_a_last_frame_at_random_that_was_stopped_is_left_out(simulated):
+    parts = [simulated(acceleration=(2, 2), n_acs=8, at_random=True, seed=number) for number in range(3)]
+    lengths = [len(parts[0].heads), len(parts[1].heads), 30]
+    heads = np.concatenate([part.heads[:n] for part, n in zip(parts, lengths, strict=True)])
+    heads["idx"]["repetition"] = np.repeat([0, 1, 2], lengths)
+    lines = [line for part, n in zip(parts, lengths, strict=True) for line in part.lines[:n]]
+    scan = sorted_scan(InMemory(parts[0].header_xml, heads, lines))
+    assert len(scan.frames) == len(scan.sampled_by_frame) == 2
+    assert "the scan was stopped" in " ".join(scan.remarks)
 
 
 def test_a_calibration_scan_with_holes_is_refused(simulated):
