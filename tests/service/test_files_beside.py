@@ -7,6 +7,7 @@ import zipfile
 from datetime import timedelta
 from html import unescape
 from io import BytesIO
+from itertools import product
 
 import h5py
 import numpy as np
@@ -42,8 +43,10 @@ def states_of_pairs(site):
     return [scan.state for scan in sorted(found, key=lambda scan: scan.entered_at[State.ARRIVED])]
 
 
-@pytest.mark.parametrize("kind", ["numpy", "bart", "philips"])
-@pytest.mark.parametrize("comes_first", ["lead", "companion", "both"])
+@pytest.mark.parametrize(
+    ("kind", "comes_first"),
+    [*product(["numpy", "bart"], ["lead", "companion", "both"]), ("philips", "companion")],
+)
 def test_a_scan_of_two_files_is_one_scan_whichever_comes_first(site, worker, job, kind, comes_first):
     job._options = Options(method="zero_filled")
     (lead, first), (companion, second) = pair(kind).items()

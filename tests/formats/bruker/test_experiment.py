@@ -461,7 +461,7 @@ def test_lists_of_parameters(tmp_path):
 
 
 @given(st.integers(0, 1), st.integers(0, 10**6), st.binary(min_size=1, max_size=3))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_stands_there_is_read_or_refused(tmp_path, which, at, written):
     made = sound()
     path = made.write(tmp_path)

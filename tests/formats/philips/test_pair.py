@@ -385,7 +385,7 @@ def small_pair():
 
 
 @given(st.integers(0, 10**6), st.binary(min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_stands_there_is_read_or_refused(path, at, put):
     text, data = small_pair()
     at %= len(text)
