@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.costs.course import HOSPITAL, evenly
-from infra.costs.estimate import INSTANCES, Workload, estimate
+from infra.costs.estimate import Workload, estimate
 from infra.costs.prices import PricesError
 from infra.deployment import NEW, PROFILES, Deployment
+from infra.gpus import INSTANCE_TYPES as INSTANCES
 
 CONSOLE = Console()
 

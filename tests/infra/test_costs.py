@@ -22,7 +22,6 @@ from infra.costs.course import HOSPITAL, HOURLY, evenly
 from infra.costs.estimate import (
     GPU_DISK_GB,
     IMPATIENT_MINUTES,
-    INSTANCES,
     PATIENT_MINUTES,
     REPLACED_RAW_DAYS,
     START_COST_MINUTES,
@@ -435,7 +434,7 @@ def test_workers_are_priced_by_their_architecture():
     run_minutes=st.floats(0.5, 120),
     boot_minutes=st.floats(0, 30),
     profile=st.sampled_from(sorted(PROFILES)),
-    instance=st.sampled_from(INSTANCES),
+    instance=st.sampled_from(INSTANCE_TYPES),
 )
 def test_more_scans_never_cost_less_a_month(few, more, gb, run_minutes, boot_minutes, profile, instance):
     def of(scans_per_day):
