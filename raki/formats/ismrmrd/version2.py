@@ -92,7 +92,8 @@ def translated(header: Any) -> str:
 def _read(header_xml: str, items: Iterable[Any]) -> Mrd2:
     from mrd import StreamItem  # noqa: PLC0415
 
-    heads, kept, remarks, n_others = [], list[np.ndarray](), (), 0
+    heads, kept, n_others = list[np.ndarray](), list[np.ndarray](), 0
+    remarks: tuple[str, ...] = ()
     try:
         for item in items:
             if not isinstance(item, StreamItem.Acquisition):
