@@ -1,7 +1,8 @@
 """Fill the lines that the scanner skipped: k-space with gaps in; filled k-space and a report on it out.
 
 Each way to fill them is a `Method`, an entry point in the group `raki.methods`; which there are, and what each needs,
-is told by `raki.planning`. Slices that were excited at once are taken apart before, by `raki.kspace.separation`; where
+is told by `raki.planning`. What is said of planes whose points lie on no lattice, which SPIRiT fills, is
+`raki.kspace.scattered`. Slices that were excited at once are taken apart before, by `raki.kspace.separation`; where
 they are read back and forth (EPI), `raki.kspace.common_ghost` finds what their navigators don't tell.
 """
 
