@@ -11,6 +11,7 @@ maps); Lustig et al. 2007, Magn Reson Med 58:1182-1195, doi:10.1002/mrm.21391 (s
 
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,14 +43,23 @@ def l1(weight: float, *, n_axes: int = 2) -> tuple[str, ...]:
 def bart_kspace(
     measured: Complex64[np.ndarray, "coil *pe ro"], regularisation: tuple[str, ...]
 ) -> Complex64[np.ndarray, "coil *pe ro"]:
-    """The k-space of the coil images that BART's maps and image say; acquired samples aren't put back.
+    """As `every_bart_kspace`, with one regularisation."""
+    return next(every_bart_kspace(measured, [regularisation]))
+
+
+def every_bart_kspace(
+    measured: Complex64[np.ndarray, "coil *pe ro"], regularisations: Iterable[tuple[str, ...]]
+) -> Iterator[Complex64[np.ndarray, "coil *pe ro"]]:
+    """The k-space of the coil images that BART's maps and image say, for each way to regularise the image.
+
+    Acquired samples aren't put back.
 
     One set of maps by `bart ecalib` with its defaults from the fully sampled centre, which it finds by itself. Its crop
     leaves what lies outside the object black: without it, errors inside are larger.
 
     Args:
         measured: zero-filled, with a fully sampled centre; of a slice, or of a volume with partitions before its lines.
-        regularisation: options of `bart pics`, as `l1` and `l2` give them.
+        regularisations: options of `bart pics`, as `l1` and `l2` give them.
 
     Raises:
         subprocess.CalledProcessError: BART refused.
@@ -59,11 +69,12 @@ def bart_kspace(
         kspace, maps, image = (Path(folder) / name for name in ("kspace", "maps", "image"))
         _write_cfl(kspace, measured / scale)
         _bart("ecalib", "-m1", kspace, maps)
-        _bart("pics", "-S", f"-i{N_ITERATIONS}", *regularisation, kspace, maps, image)
-        coil_images = _read_cfl(maps, measured.shape) * _read_cfl(image, measured.shape[1:])
-    axes = tuple(range(1, measured.ndim))
-    spectra = np.fft.fftn(np.fft.ifftshift(scale * coil_images, axes=axes), axes=axes, norm="ortho")
-    return np.fft.fftshift(spectra, axes=axes).astype(np.complex64)
+        for regularisation in regularisations:
+            _bart("pics", "-S", f"-i{N_ITERATIONS}", *regularisation, kspace, maps, image)
+            coil_images = _read_cfl(maps, measured.shape) * _read_cfl(image, measured.shape[1:])
+            axes = tuple(range(1, measured.ndim))
+            spectra = np.fft.fftn(np.fft.ifftshift(scale * coil_images, axes=axes), axes=axes, norm="ortho")
+            yield np.fft.fftshift(spectra, axes=axes).astype(np.complex64)
 
 
 def _bart(*arguments: str | Path) -> None:

@@ -17,7 +17,7 @@ import typer
 from jaxtyping import Complex64, Float64
 from rich.table import Table
 
-from benchmarks.bart import L1_WEIGHTS, bart_kspace, l1, why_no_bart
+from benchmarks.bart import L1_WEIGHTS, every_bart_kspace, l1, why_no_bart
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from raki.coils import root_sum_of_squares
 from raki.images.metrics import nmse, object_mask
@@ -163,7 +163,8 @@ def _measure(name: str, full: Kspace, lattice: Lattice, n_acs: int, *, with_bart
     if with_bart:
         as_bart = measured.transpose(0, 3, 2, 1)
         errors["tuned_bart"] = min(
-            error(bart_kspace(as_bart, l1(weight, n_axes=3)).transpose(0, 3, 2, 1)) for weight in L1_WEIGHTS
+            error(found.transpose(0, 3, 2, 1))
+            for found in every_bart_kspace(as_bart, [l1(weight, n_axes=3) for weight in L1_WEIGHTS])
         )
     return VolumeMeasurement(scan=name, lattice=lattice, errors=errors)
 

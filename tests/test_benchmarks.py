@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from benchmarks import bart, multiband_epi, opponents, peers, speed
+from benchmarks import bart, multiband_epi, opponents, peers, speed, volumes
 from benchmarks.__main__ import app
 from benchmarks.burst import idle_share
 from benchmarks.filling import TunedFill, settled
@@ -27,6 +27,8 @@ from raki.errors import UnsupportedScan
 from raki.images.metrics import nmse, object_mask
 from raki.kspace.sampling import find_sampling
 from raki.phantom.phantom import phantom_planes
+from raki.phantom.volume import sampled_points
+from raki.planning import find_point_sampling
 from raki.scan.fourier import to_image
 
 
@@ -364,3 +366,18 @@ def test_slices_read_back_and_forth_are_taken_apart_in_both_ways(monkeypatch):
     assert different.errors["dual"] < 0.3 * different.errors["mean"]
     assert different.ghosts["dual"] < different.ghosts["mean"]
     assert multiband_epi.epi_table([same, different]).row_count == 2
+
+
+def test_the_yardstick_of_volumes_fills_a_volume_that_its_kernels_can_fill(monkeypatch):
+    """The best setting is far better than zeros, and a kernel along the readout no worse than none."""
+    monkeypatch.setattr(volumes, "MATRIX", 16)
+    monkeypatch.setattr(volumes, "N_PARTITIONS", 12)
+    monkeypatch.setattr(volumes, "KERNELS", ((2, 2, 1), (2, 2, 3)))
+    full = volumes.noisy_volume("head", 6, snr=200.0, seed=0)
+    acquired, _ = sampled_points((16, 12), (2, 1), 0, 10)
+    measured = (full * acquired).astype(np.complex64)
+    filled = list(volumes.every_grappa(measured, find_point_sampling(acquired)))
+    off = [np.linalg.norm(np.where(acquired, measured, each) - full) for each in filled]
+    assert len(off) == 2 * len(volumes.RIDGES)
+    assert min(off) < 0.3 * np.linalg.norm(measured - full)
+    assert min(off[5:]) < 1.05 * min(off[:5])
