@@ -379,5 +379,5 @@ def test_the_yardstick_of_volumes_fills_a_volume_that_its_kernels_can_fill(monke
     filled = list(volumes.every_grappa(measured, find_point_sampling(acquired)))
     off = [np.linalg.norm(np.where(acquired, measured, each) - full) for each in filled]
     assert len(off) == 2 * len(volumes.RIDGES)
-    assert min(off) < 0.3 * np.linalg.norm(measured - full)
+    assert min(off) < 0.5 * np.linalg.norm(measured - full)
     assert min(off[5:]) < 1.05 * min(off[:5])
