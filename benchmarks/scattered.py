@@ -29,7 +29,7 @@ from raki.scan.profiles import to_profiles
 
 RATES = (4, 6)
 # On slices of these the few constants were chosen.
-LOOKED_AT = ("brain16_pulseq", "phantom8_ge_7slices")
+LOOKED_AT = ("brain16", "phantom8_ge_7slices", "phantom16_cloudmr", "phantom32_pulseq")
 OBJECTS = (("vessels", 8), ("disks", 12))
 N_ACS = {True: 24, False: 16}
 """Points of the block along a side, in planes of 96 and more points, and in smaller ones."""

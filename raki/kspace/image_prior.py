@@ -81,6 +81,9 @@ class SparseFilling:
     model: CoilModel
     strength: float
     """The threshold in units of the noise."""
+    trust: float = TRUST_IN_FILLING
+    """Weight of a linearly filled sample beside an acquired one."""
+    n_steps: int = N_STEPS
 
     def filled(self, measured: MeasuredSlice) -> SliceKSpace:
         """The slice with its gaps filled, acquired lines as they came."""
@@ -90,7 +93,7 @@ class SparseFilling:
         """`filled`, if `filled` is the slice as the linear filling fills it.
 
         Minimises ‖w(y - F S z)‖² + a penalty on the details of z by accelerated proximal steps, where w² is 1 for
-        acquired samples and TRUST_IN_FILLING for linearly filled ones, which y holds. Where these are lines, whole
+        acquired samples and `trust` for linearly filled ones, which y holds. Where these are lines, whole
         along the readout, transforms run along phase-encode only.
 
         Beck and Teboulle 2009, SIAM J Imaging Sci 2:183-202, doi:10.1137/080716542; Lustig et al. 2007, Magn Reson Med
@@ -100,7 +103,7 @@ class SparseFilling:
         combined = _combined(self.model.sensitivities, images)
         outside = self._kept_outside(images - self.model.sensitivities * combined, combined)
         shown = images - outside
-        weights = _weights(measured)
+        weights = _weights(measured, self.trust)
         to = COLUMNS if weights.shape[1] == 1 else PLANES
         maps, weights = to.corner(self.model.sensitivities), to.corner(weights)
         phase = to.corner(_smooth_phase(_combined(self.model.sensitivities, shown)))
@@ -108,7 +111,7 @@ class SparseFilling:
         threshold = self.strength * self.model.sigma
         image = extrapolated = to.corner(combined)
         momentum = 1.0
-        for _ in range(N_STEPS):
+        for _ in range(self.n_steps):
             errors = (wanted - to.kspace(maps * extrapolated)).mul_(weights)
             moved = extrapolated + _combined(maps, to.image(errors))
             before, image = image, shrunk(moved, threshold, phase)
@@ -134,10 +137,10 @@ class SparseFilling:
         return outside * standing_out.maximum(seen * as_strong).clamp(min=0)
 
 
-def _weights(measured: MeasuredSlice) -> Float32[Tensor, "pe _"]:
-    """1 for acquired samples, TRUST_IN_FILLING for filled ones, 0 for those never meant to be acquired."""
+def _weights(measured: MeasuredSlice, trust: float) -> Float32[Tensor, "pe _"]:
+    """1 for acquired samples, `trust` for filled ones, 0 for those never meant to be acquired."""
     meant = torch.from_numpy(measured.sampling.meant_points()).to(measured.kspace.device)
-    weights = torch.where(meant, TRUST_IN_FILLING, 0.0)
+    weights = torch.where(meant, trust, 0.0)
     weights[measured.known] = 1
     return weights
 
