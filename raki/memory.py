@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from raki.errors import TooLarge
-from raki.images import Keep, Progress, Reconstruction, reconstruct_as
+from raki.images import Keep, Progress, Reconstruction, StoredModel, reconstruct_as
 from raki.inspection.memory import Extent
 from raki.options import Chosen
 from raki.sandbox import memory_limit
@@ -72,6 +72,7 @@ def reconstruct_within(
     progress: Progress,
     reconstruct: Callable[..., Reconstruction] = reconstruct_as,
     *,
+    model: StoredModel | None = None,
     keep: Keep | None = None,
 ) -> Reconstruction:
     """Reconstructs with as many slices at once as fit; where the GPU's memory doesn't do, on the processor.
@@ -85,10 +86,10 @@ def reconstruct_within(
         LOG.info("fewer slices at a time", extra={"n_at_once": fitting})
     torch.set_num_threads(fitting)
     try:
-        return reconstruct(chosen, scan, keep=keep, progress=progress)
+        return reconstruct(chosen, scan, model=model, keep=keep, progress=progress)
     except torch.OutOfMemoryError:
         LOG.warning("the GPU's memory doesn't do; once more on the processor")
         torch.cuda.empty_cache()
     finally:
         torch.set_num_threads(n_threads)
-    return reconstruct(chosen, scan, device="cpu", keep=keep, progress=progress)
+    return reconstruct(chosen, scan, device="cpu", model=model, keep=keep, progress=progress)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raki.images.apart import TakenApart
-from raki.kspace import CrossValidation, KernelWeights, OppositeSides, TrainingPoint
+from raki.kspace import CrossValidation, KernelWeights, OppositeSides, StoredUse, StoredWeights, TrainingPoint
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, PointMask, Volume
 
@@ -68,6 +68,52 @@ class ScanSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredModel:
+    """Weights of an earlier scan, by the name of their model, brought to the images of a scan."""
+
+    name: str
+    version: str | None
+    """None of weights that are no model."""
+    digest: str
+    """SHA-256 of its description, which has that of the weights; or of the weights alone."""
+    weights: StoredWeights
+    is_judged: bool = True
+    """Whether what can be calibrated is, and the better weights taken."""
+    remarks: tuple[str, ...] = ()
+    """Where the scan is other than what the weights are for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelUse:
+    """Which model there was, and what became of it."""
+
+    name: str
+    version: str | None
+    digest: str
+    uses: tuple[StoredUse | None, ...]
+    """Of each image, or readout position; None where there were no weights for it."""
+    remarks: tuple[str, ...]
+
+    @property
+    def n_used(self) -> int:
+        """Images that its weights filled."""
+        return sum(use is not None and use.is_used for use in self.uses)
+
+    @property
+    def title(self) -> str:
+        """How it is called in a text."""
+        return f"{self.name}@{self.version}" if self.version else self.name
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the report; how well the weights did is in those of the filling."""
+        return (
+            f"The model {self.title} (sha256:{self.digest[:12]}) filled {self.n_used} of {len(self.uses)} "
+            f"images by weights of another scan; the others were calibrated on this one.",
+            *self.remarks,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reconstruction:
     """Magnitude images by the methods in `COMPARED_WITH` and, as the last of `images`, by `method`.
 
@@ -97,6 +143,8 @@ class Reconstruction:
     training_curve: tuple[TrainingPoint, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    model: ModelUse | None = None
+    """The model that was asked for, of weights of an earlier scan; None where none was."""
     opposite: OppositeSides | None = None
     """How the side of k-space was filled that wasn't measured (partial Fourier); None where none is missing, or
     nothing was to be filled."""

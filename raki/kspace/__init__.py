@@ -11,9 +11,10 @@ from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import CrossValidation
 from raki.kspace.ghosts import GroupGhosts
 from raki.kspace.linear_fit import KernelWeights
-from raki.kspace.method import Fill, FillSettings, SliceReport, TrainingPoint
+from raki.kspace.method import Fill, FillSettings, SliceReport, StoredUse, TrainingPoint
 from raki.kspace.opposite import OppositeSides
 from raki.kspace.sampling import find_sampling
+from raki.kspace.stored import StoredWeights
 from raki.planning import Kernel, Method, Sampling, find_method, methods
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "OppositeSides",
     "Sampling",
     "SliceReport",
+    "StoredUse",
+    "StoredWeights",
     "TrainingPoint",
     "complete",
     "complete_kspace",

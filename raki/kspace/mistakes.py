@@ -45,6 +45,13 @@ def energies_of_mistakes(
     return _energy(mistakes(filled, sampling, filling)), energy
 
 
+def lattice_error(measured: MeasuredSlice, filling: LinearFilling) -> float | None:
+    """`relative_mistakes` of what the filling makes of the lattice alone: the same whether there is an ACS or none."""
+    bare = measured.sampling.without_acs()
+    lattice = torch.from_numpy(bare.known_points()).to(measured.kspace.device)
+    return relative_mistakes(filling.fill(torch.where(lattice, measured.kspace, 0), bare), bare, filling)
+
+
 def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearFilling, seed: int) -> float:
     """The standard deviation of noise on a complex sample that would cause mistakes of the energy that is found.
 
