@@ -25,6 +25,7 @@ _REFERENCE = re.compile(
     r"(?:@(?P<version>[0-9]{1,6}(?:\.[0-9]{1,6}){0,2}))?"
     r"(?:@sha256:(?P<digest>[0-9a-f]{64}))?"
 )
+NO_MODEL = "none"
 MISMATCHES = ("refuse", "own")
 """What becomes of a scan that a model isn't for: it is refused, or reconstructed by its own calibration."""
 
@@ -63,9 +64,9 @@ class Options:
     kspace: bool = False
     """Whether the filled k-space of all coils stands beside the images."""
 
-    model: str = ""
+    model: str = NO_MODEL
     """The name of a model (`raki.models`), whose weights fill what can't be calibrated, or what they fill better; its
-    version and digest may follow. Empty: none. Its method goes before `method`."""
+    version and digest may follow. `NO_MODEL`: none. Its method goes before `method`."""
     mismatch: str = "refuse"
     """One of `MISMATCHES`."""
 
@@ -93,8 +94,8 @@ def needed_instead(option: str, value: object) -> str | None:
     if option in SWITCHES:
         return None if isinstance(value, bool) else "true or false is needed"
     if option == "model":
-        is_one = isinstance(value, str) and (value == "" or reference(value) is not None)
-        return None if is_one else "NAME, NAME@VERSION or NAME@sha256:DIGEST of a model is needed"
+        is_one = isinstance(value, str) and reference(value) is not None
+        return None if is_one else f"NAME, NAME@VERSION or NAME@sha256:DIGEST of a model, or {NO_MODEL}, is needed"
     if option == "mismatch":
         return None if value in MISMATCHES else f"one of {', '.join(MISMATCHES)} is needed"
     choices = method_names() if option == "method" else COMBINATIONS

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from raki.commands.operating import NotInstalled
 from raki.wording import plain
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def list_models(store: StoreFolder = None, as_json: AsJson = False) -> None:
             steps = " x ".join(str(step) for step in made_for.lattice[:2])
             name = f"{document.name}@{document.version}"
             n_images = str(made_for.n_slices * made_for.n_frames)
-            table.add_row(
-                name, document.architecture.name, str(made_for.n_coils), steps, n_images, each.digest[:12]
-            )
+            table.add_row(name, document.architecture.name, str(made_for.n_coils), steps, n_images, each.digest[:12])
         else:
             table.add_row(plain(each.sentence), "", "", "", "", "", style="red")
     Console().print(table)
@@ -122,11 +121,12 @@ def push(
     kept = store_of(store).find(name)
     kept.weights()
     if target.startswith("s3://"):
-        from raki.service.model_objects import upload
-
         bucket, prefix = _bucket_and_prefix(target)
         key = f"{prefix}{kept.document.name}/{kept.document.version}/"
-        upload(_s3(profile), bucket, key, kept.folder)
+        s3 = _s3(profile)
+        from raki.service.model_objects import upload
+
+        upload(s3, bucket, key, kept.folder)
         typer.echo(f"s3://{bucket}/{key}")
     else:
         typer.echo(Store(root=Path(target)).add(kept.folder).folder)
@@ -177,7 +177,6 @@ def _facts(kept: "Kept") -> dict[str, str | int]:
 def _downloaded(source: str, scratch: Path, profile: str | None) -> Path:
     from raki.errors import NoSuchModel
     from raki.options import reference
-    from raki.service.model_objects import download, newest
 
     address, _, name = source.rpartition("/")
     said = reference(name)
@@ -185,6 +184,8 @@ def _downloaded(source: str, scratch: Path, profile: str | None) -> Path:
         raise NoSuchModel(f"{source!r} is no address of a model; s3://BUCKET/PREFIX/NAME or NAME@VERSION is needed")
     bucket, prefix = _bucket_and_prefix(address)
     s3 = _s3(profile)
+    from raki.service.model_objects import download, newest
+
     version = said[1] or newest(s3, bucket, f"{prefix}{said[0]}/")
     if version is None:
         raise NoSuchModel(f"the bucket {bucket} has no model {said[0]} under {prefix or 'its root'!r}")
@@ -200,13 +201,11 @@ def _bucket_and_prefix(address: str) -> tuple[str, str]:
     return bucket, f"{prefix}/" if prefix else ""
 
 
-def _s3(profile: str | None) -> object:
-    from raki.commands.operating import NotInstalled
-
+def _s3(profile: str | None) -> Any:
     try:
-        import boto3
+        from raki.service.model_objects import client
     except ModuleNotFoundError:
         raise NotInstalled(
             "models in buckets need the package boto3, which pip install 'raki-mri[service]' installs"
         ) from None
-    return boto3.Session(profile_name=profile).client("s3")
+    return client(profile)

@@ -11,6 +11,7 @@ from rich.table import Table
 from raki.commands.models import StoreFolder, store_of
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
 from raki.commands.targets import require_device
+from raki.options import NO_MODEL
 
 
 def reproduce(
@@ -30,6 +31,11 @@ def reproduce(
 
     earlier = read_result(result)
     chosen = earlier.chosen
+    if earlier.facts.get("model") and chosen.options.model == NO_MODEL:
+        raise NotReproduced(
+            "the result was made with weights of a file, which has no name to find it by; make a model of them first "
+            "(raki models promote)"
+        )
     where = device or ("cpu" if earlier.facts.get("device") == "cpu" else None)
     require_device(where)
     changed = earlier.changed_files()

@@ -51,6 +51,8 @@ class StoredUse:
     """From what the weights make of the lattice alone."""
     error_then: float | None
     """The same in the scan that they come from."""
+    noise: float | None = None
+    """What of `error` the noise of this slice makes."""
     judged: float | None = None
     """Outside the ACS, where the slice could be calibrated by itself too;"""
     own_judged: float | None = None

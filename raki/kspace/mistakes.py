@@ -52,6 +52,17 @@ def lattice_error(measured: MeasuredSlice, filling: LinearFilling) -> float | No
     return relative_mistakes(filling.fill(torch.where(lattice, measured.kspace, 0), bare), bare, filling)
 
 
+def lattice_noise(measured: MeasuredSlice, filling: LinearFilling, seed: int) -> float | None:
+    """How much of `lattice_error` noise of the slice's level makes, whatever the filling is worth."""
+    bare = measured.sampling.without_acs()
+    lattice = torch.from_numpy(bare.known_points()).to(measured.kspace.device)
+    energy = _energy(torch.where(lattice, measured.kspace, 0))
+    if energy == 0:
+        return None
+    noise = white_noise(replace(measured, known=lattice), measured.sigma, torch.Generator().manual_seed(seed))
+    return _energy(mistakes(filling.fill(noise, bare), bare, filling)) / energy
+
+
 def noise_to_explain_mistakes(measured: MeasuredSlice, filled: SliceKSpace, filling: LinearFilling, seed: int) -> float:
     """The standard deviation of noise on a complex sample that would cause mistakes of the energy that is found.
 

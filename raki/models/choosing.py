@@ -7,7 +7,7 @@ from raki.errors import WrongOptions
 from raki.images import StoredModel
 from raki.models.model import Settings, open_model
 from raki.models.store import Store
-from raki.options import Chosen
+from raki.options import NO_MODEL, Chosen
 from raki.scan import Scan
 
 BY_MODEL = "model"
@@ -35,7 +35,7 @@ def chosen_model(chosen: Chosen, scan: Scan, *, store: Store | None = None, path
         WrongOptions: a scan's own options ask for another method, or for fewer coils.
     """
     options = chosen.options
-    if not options.model and path is None:
+    if options.model == NO_MODEL and path is None:
         return Brought(chosen=chosen, model=None)
     settings = Settings(seed=options.seed, mismatch=options.mismatch)
     model = open_model(path or options.model, settings, store=store)
@@ -45,7 +45,7 @@ def chosen_model(chosen: Chosen, scan: Scan, *, store: Store | None = None, path
             raise WrongOptions(
                 f"{name} is {said!r} and the model {model.title} is of {wanted!r}; leave {name} out, or the model"
             )
-    pinned = f"{model.label}@{model.document.version}@sha256:{model.digest}" if model.document else ""
+    pinned = f"{model.label}@{model.document.version}@sha256:{model.digest}" if model.document else NO_MODEL
     return Brought(
         chosen=Chosen(
             options=replace(options, method=model.method, coils=0, model=pinned),

@@ -176,7 +176,9 @@ def _planes(
 def _by_number(wanted: MadeFor, found: MadeFor) -> tuple[tuple[int | None, ...], list[Mismatch]]:
     n_images = len(found.positions)
     if wanted.n_slices != found.n_slices:
-        text = f"The model has {wanted.n_slices} slices and the scan {found.n_slices}, and nothing tells where they lie."
+        text = (
+            f"The model has {wanted.n_slices} slices and the scan {found.n_slices}, and nothing tells where they lie."
+        )
         return (None,) * n_images, [_decisive(text)]
     return tuple(image % wanted.n_slices for image in range(n_images)), [_trusted()]
 
@@ -198,9 +200,7 @@ def _same_place(position: Position, stored: Sequence[Position], number: int) -> 
 
 
 def _is_same(one: Position, other: Position) -> bool:
-    axes = [
-        (each.read_direction, each.phase_direction, each.slice_direction) for each in (one, other)
-    ]
+    axes = [(each.read_direction, each.phase_direction, each.slice_direction) for each in (one, other)]
     return _distance_mm(one, other) <= SAME_PLACE_MM and bool(np.allclose(*axes, rtol=0, atol=SAME_AXES))
 
 
@@ -212,8 +212,8 @@ def _about_acs(found: MadeFor) -> tuple[str, ...]:
     if found.n_acs_lines == 0:
         return ("The scan has no calibration lines: what the weights don't fill can't be filled.",)
     return (
-        f"The scan has {found.n_acs_lines} calibration lines: where it can be calibrated on them, the weights fill only "
-        "what they predict better.",
+        f"The scan has {found.n_acs_lines} calibration lines: where it can be calibrated on them, the weights fill "
+        "only what they predict better.",
     )
 
 

@@ -195,9 +195,7 @@ def make(method: str = "raki", settings: Mapping[str, Any] | Settings | None = N
 def open_model(weights: str | Path, settings: Settings, *, store: Store | None = None) -> Model:
     """A model of the method that its weights are of. Arguments and errors as of `Model.set_weights`."""
     document, stored, digest, label = _read(weights, store)
-    return Model(
-        method=stored.method, settings=settings, document=document, stored=stored, digest=digest, label=label
-    )
+    return Model(method=stored.method, settings=settings, document=document, stored=stored, digest=digest, label=label)
 
 
 def _read(weights: str | Path, store: Store | None) -> tuple[ModelFile | None, StoredScan, str, str]:

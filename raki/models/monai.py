@@ -1,7 +1,7 @@
 """A model written as a bundle for MONAI: `configs/metadata.json`, the card, the weights, and no code.
 
-MONAI Bundle Specification, "metadata.json" and "Layout". What a bundle says of inputs and outputs is told in its terms; its
-config, which would name what MONAI is to run, is left out: raki fills with these weights, and MONAI has no such layer.
+MONAI Bundle Specification, "metadata.json File". What goes in and comes out is told in its terms; a config, which would
+name what MONAI is to run, is left out: raki fills with these weights, and MONAI has no such layer.
 """
 
 import json
@@ -30,7 +30,11 @@ def write_bundle(model: Kept, folder: Path) -> list[Path]:
         (folder / where).mkdir()
     metadata = folder / "configs/metadata.json"
     metadata.write_text(json.dumps(_metadata(model), indent=2) + "\n", encoding="utf-8")
-    copied = {WEIGHTS: folder / "models/model.safetensors", CARD: folder / f"docs/{CARD}", DOCUMENT: folder / f"docs/{DOCUMENT}"}
+    copied = {
+        WEIGHTS: folder / "models/model.safetensors",
+        CARD: folder / "docs/README.md",
+        DOCUMENT: folder / "docs/model.json",
+    }
     for name, place in copied.items():
         shutil.copyfile(model.folder / name, place)
     return [metadata, *copied.values()]

@@ -24,6 +24,7 @@ from raki.models.document import (
     digest_of,
 )
 from raki.models.store import Kept, Store, weights_of
+from raki.options import NO_MODEL
 from raki.results.reproduction import read_result
 from raki.results.weights import StoredScan
 
@@ -64,6 +65,8 @@ def promote(
         DamagedResult: the folder isn't as raki wrote it.
         BadModel: there are no weights or none that fill, the name is none, or the version is taken.
     """
+    if name == NO_MODEL:
+        raise BadModel(f"{name!r} is the word for no model; choose another name")
     earlier = read_result(result)
     store = store or Store.default()
     weights = earlier.folder / WEIGHTS
@@ -92,8 +95,8 @@ def promote(
             raise BadModel(f"no model can be made of that ({_first(error)})") from None
         (folder / CARD).write_text(card(document), encoding="utf-8")
         files = {file: digest_of(folder / file) for file in (WEIGHTS, CARD)}
-        whole = ModelFile.model_validate_json(json.dumps({**document.model_dump(mode="json", by_alias=True), "files": files}))
-        (folder / DOCUMENT).write_bytes(whole.to_bytes())
+        facts = {**document.model_dump(mode="json", by_alias=True), "files": files}
+        (folder / DOCUMENT).write_bytes(ModelFile.model_validate_json(json.dumps(facts)).to_bytes())
         return store.add(folder)
 
 

@@ -35,11 +35,12 @@ Keys, all always there; `null` where nothing is known:
                          and grappa_held_out_error (energy of the error in predicting acquired lines, over their own;
                          null where not measured), noise_measured, noise_sigma (of a complex sample, in units of the
                          k-space), warnings
-    model                null, or of the model that was asked for name, version, digest (SHA-256 of its model.json, which
-                         has that of its weights; of weights that are no model, theirs), n_used (images that its
+    model                null, or of the model that was asked for name, version, digest (SHA-256 of its model.json,
+                         which has that of its weights; of weights that are no model, theirs), n_used (images that its
                          weights filled), n_images, mismatches, and images: of each null, or used, error (energy of the
                          error in predicting acquired lines from the lattice alone), error_then (the same in the scan of
-                         the weights), judged and own_judged (outside the ACS, by them and by the scan's own)
+                         the weights), noise (what of it noise makes), judged and own_judged (outside the ACS, by
+                         them and by the scan's own)
     partial_fourier      null, or n_slices_by_filling of the side of k-space that wasn't measured (virtual_coils, pocs,
                          zeros), missing_part (of k-space, 0 to 1) and held_out_error (energy of the error in predicting
                          acquired lines from those opposite, over their own; null where nothing was filled)
@@ -229,6 +230,7 @@ def _use(use: StoredUse) -> dict[str, Any]:
         "used": use.is_used,
         "error": _finite(use.error),
         "error_then": _finite(use.error_then),
+        "noise": _finite(use.noise),
         "judged": _finite(use.judged),
         "own_judged": _finite(use.own_judged),
     }

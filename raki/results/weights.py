@@ -90,9 +90,17 @@ def read_weights(path: Path) -> tuple[dict[str, Weights], dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             head = json.loads((file.metadata() or {})["raki"])
-            return {name: file.get_tensor(name) for name in file.keys()}, head  # noqa: SIM118 -- no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- no mapping
     except (SafetensorError, KeyError, ValueError, RecursionError, TypeError) as error:
         raise ValueError(f"{path.name} holds no weights of raki's ({type(error).__name__})") from None
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.complex64 or tensor.ndim != 4:
+            raise ValueError(
+                f"the tensor {name[:40]} is {tensor.dtype} of {tensor.ndim} axes; complex64 of 4 is needed"
+            )
+    if not isinstance(head, dict):
+        raise ValueError(f"{path.name} has no facts in its head")
+    return tensors, head
 
 
 def read_stored(path: Path) -> StoredScan:
@@ -125,8 +133,8 @@ def _read(name: str, array: np.ndarray, facts: Mapping[str, Any], made_for: Made
     kernel = Kernel(n_pe=_size(facts["kernel"][0]), n_ro=_size(facts["kernel"][1]))
     gap = gap_of(made_for)
     shape = (n_coils, kernel.n_pe * kernel.n_ro, n_coils, made_for.acceleration - 1)
-    if array.shape != shape or array.dtype != np.complex64:
-        raise ValueError(f"the tensor {name} is {array.dtype} of shape {array.shape}; complex64 of {shape} is needed")
+    if array.shape != shape:
+        raise ValueError(f"the tensor {name} is of shape {array.shape}; {shape} is needed")
     if not np.isfinite(array).all():
         raise ValueError(f"the tensor {name} holds values that are no numbers")
     strength, error = facts["strength"], facts["lattice_error"]

@@ -1,8 +1,10 @@
 """Models in a bucket: `PREFIX/NAME/VERSION/` with the same three files as in a folder. What they hold is checked by
 `raki.models`, which reads them from the folder that they come to."""
 
+import hashlib
 from pathlib import Path
 
+import boto3
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,6 +15,11 @@ FILES = ("weights.safetensors", "README.md", "model.json")
 LARGEST_BYTES = 4 << 30
 """Of one file: more are no weights of kernels."""
 ABSENT = ("404", "NoSuchKey", "NotFound")
+
+
+def client(profile: str | None) -> BaseClient:
+    """S3, by the account and region of the environment, or of a profile."""
+    return boto3.Session(profile_name=profile).client("s3")
 
 
 def versions(s3: BaseClient, bucket: str, prefix: str) -> list[str]:
@@ -47,6 +54,31 @@ def download(s3: BaseClient, bucket: str, prefix: str, folder: Path) -> None:
             s3.download_file(bucket, prefix + name, str(folder / name))
         except (ClientError, BotoCoreError) as error:
             raise _named(error, bucket, prefix + name) from None
+
+
+def place_of(address: str) -> tuple[str, str]:
+    """Bucket and prefix, with its slash, of s3://BUCKET/PREFIX."""
+    bucket, _, prefix = address.removeprefix("s3://").strip("/").partition("/")
+    return bucket, f"{prefix}/" if prefix else ""
+
+
+def bring(s3: BaseClient, address: str, name: str, version: str | None, digest: str | None, root: Path) -> None:
+    """Brings a model from s3://BUCKET/PREFIX into a store's folder: a version, the newest, or the one of a digest.
+
+    Raises:
+        NoSuchModel: there is none.
+        BadModel, TransientError: as of `download`.
+    """
+    bucket, prefix = place_of(address)
+    own = f"{prefix}{name}/"
+    found = [version] if version else versions(s3, bucket, own)
+    for each in found if digest else found[:1]:
+        folder = root / name / each
+        download(s3, bucket, f"{own}{each}/", folder)
+        if digest is None or hashlib.sha256((folder / "model.json").read_bytes()).hexdigest() == digest:
+            return
+    if not found:
+        raise NoSuchModel(f"there is no model {name} at s3://{bucket}/{prefix}: push it first, or name another")
 
 
 def upload(s3: BaseClient, bucket: str, prefix: str, folder: Path) -> None:

@@ -34,6 +34,9 @@ DEPLOYMENTS = MappingProxyType(
             "weights": "true",
             "quantities": "true",
             "kspace": "true",
+            "model": "head-16ch@2",
+            "mismatch": "own",
+            "models": "s3://site-models/raki",
         },
         "Scratch": {"profile": "research", "scratch": "fsx-scratch", "fsx_gib": "2400"},
         "Persistent": {
