@@ -21,7 +21,7 @@ from raki.scan.fourier import SliceAcs, SliceKSpace
 
 # Of the error of predicting acquired lines, less what noise makes of it, over that in the scan of the weights. Of a
 # phantom of 8 coils and heads of 16, R of 2 to 4: in the same place, with another contrast and up to three times the
-# noise, all 36 cases pass, 0.25 to 0.83 of what is let pass; of other slices one in 15 does (0.92), others have up to 29.
+# noise, all 36 cases pass, at 0.25 to 0.83 of what is let pass; of other slices one in 15 does (0.92; others up to 29).
 MOST_GROWTH = 1.5
 # Less than this of the lines' energy is no error to tell places by.
 LEAST_ERROR = 0.004

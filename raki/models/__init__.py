@@ -1,9 +1,10 @@
 """Models that can be named: weights of a scan, kept in a store, checked, and used for later scans of the same place.
 
-`make`, `set_weights` and `run` are the three steps (`raki.models.model`); `raki.models.store` keeps models, `raki.models.document` says what
-`model.json` holds, `raki.models.matching` whether a scan is one that a model is for, and `raki.models.promotion` makes
-a model of a result. `raki.models.choosing` gives a reconstruction the model that its options name,
-`raki.models.monai` writes one as a bundle for MONAI. Nothing of a model is ever run: it is numbers and facts.
+`make`, `set_weights` and `run` are the three steps (`raki.models.model`). `raki.models.store` keeps models,
+`raki.models.document` says what `model.json` holds, `raki.models.matching` whether a scan is one that a model is for,
+and `raki.models.promotion` makes a model of a result. `raki.models.choosing` gives a reconstruction the model that its
+options name, `raki.models.monai` writes one as a bundle for MONAI. Nothing of a model is ever run: it is numbers and
+facts.
 """
 
 from importlib import import_module

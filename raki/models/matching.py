@@ -11,10 +11,11 @@ import numpy as np
 
 from raki.errors import TooLarge
 from raki.kspace import KernelWeights
-from raki.memory import extent_of, memory_limit, slices_at_once
+from raki.memory import extent_of, slices_at_once
 from raki.planning import default_device, n_cores
 from raki.results.made_for import MadeFor, Position, made_for_scan
 from raki.results.weights import StoredScan
+from raki.sandbox import memory_limit
 from raki.scan import Scan
 
 # Less moves neither object nor sensitivities by a part of a pixel that shows.
@@ -23,9 +24,8 @@ SAME_AXES = 0.005
 """Of a coordinate of a unit vector: a quarter of a degree."""
 SAME_FOV = 0.005
 """Relative: the samples of two scans lie at the same places of k-space."""
-SAME_FIELD = 0.02
-"""Relative: nominal 3 T magnets are 2.89 to 3 T, and are told by their nominal value."""
 SAME_FIELD_T = 0.15
+"""Magnets of 3 T have 2.89 to 3, and headers either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +106,10 @@ def _of_coils(wanted: MadeFor, found: MadeFor) -> list[Mismatch]:
     if wanted.prewhitened != found.prewhitened:
         with_noise, without = ("model", "scan") if wanted.prewhitened else ("scan", "model")
         said.append(f"The {with_noise}'s coils were decorrelated by a noise scan, and the {without}'s were not.")
-    strengths = wanted.field_strength_t, found.field_strength_t
+    theirs, ours = wanted.field_strength_t, found.field_strength_t
     decisive = [Mismatch(sentence=sentence, is_decisive=True) for sentence in said]
-    if strengths[0] and strengths[1] and not np.isclose(*strengths, rtol=SAME_FIELD, atol=SAME_FIELD_T):
-        text = f"The model is for {strengths[0]:.3g} T and the scan was made at {strengths[1]:.3g} T."
+    if theirs and ours and not np.isclose(theirs, ours, rtol=0, atol=SAME_FIELD_T):
+        text = f"The model is for {theirs:.3g} T and the scan was made at {ours:.3g} T."
         return [*decisive, Mismatch(sentence=text, is_decisive=True)]
     unknown = not (wanted.coil_names and found.coil_names)
     text = "The coils' names aren't known on both sides: that they are the same, in this order, is taken on trust."
@@ -200,8 +200,8 @@ def _same_place(position: Position, stored: Sequence[Position], number: int) -> 
 
 
 def _is_same(one: Position, other: Position) -> bool:
-    axes = [(each.read_direction, each.phase_direction, each.slice_direction) for each in (one, other)]
-    return _distance_mm(one, other) <= SAME_PLACE_MM and bool(np.allclose(*axes, rtol=0, atol=SAME_AXES))
+    ours, theirs = ((each.read_direction, each.phase_direction, each.slice_direction) for each in (one, other))
+    return _distance_mm(one, other) <= SAME_PLACE_MM and bool(np.allclose(ours, theirs, rtol=0, atol=SAME_AXES))
 
 
 def _distance_mm(one: Position, other: Position) -> float:

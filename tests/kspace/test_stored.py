@@ -129,7 +129,7 @@ def test_an_image_without_weights_is_calibrated_and_that_is_said(full, calibrate
 
 
 def test_weights_of_another_lattice_fill_nothing(full, calibrated):
-    filled, weights = calibrated["grappa"]
+    _, weights = calibrated["grappa"]
     by_two = full * lines(20, step=2)[:, None]
     own, _ = complete(by_two, "grappa", device="cpu")
     found, _ = complete(by_two, "grappa", device="cpu", stored=lambda index: weights[index])

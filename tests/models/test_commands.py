@@ -1,7 +1,6 @@
 """`raki models` and `--model`: from a result to a model, from a model to an image, and back into words."""
 
 import json
-import os
 
 import pytest
 
@@ -47,7 +46,7 @@ def test_a_result_becomes_a_model_that_another_store_takes(home, run, tmp_path):
 def test_a_model_cannot_be_called_what_is_no_name(home, run, tmp_path, name):
     code, _, said = run("models", "promote", home.result, name, "--store", tmp_path)
     assert (code, said.startswith("BadModel: ")) == (BadModel.exit_code, True)
-    assert os.listdir(tmp_path) == []
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_result_without_weights_makes_no_model(home, run, tmp_path):

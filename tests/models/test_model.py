@@ -215,7 +215,7 @@ def test_the_model_that_options_name_is_pinned_in_what_is_kept_of_them(place, ba
     assert asdict(choose({}).options)["model"] == "none"
     assert chosen_model(choose({}), bare, store=place.store).model is None
     for asked in ({"method": "raki2019"}, {"coils": 4}):
-        with pytest.raises(WrongOptions, match="leave .* out, or the model"):
+        with pytest.raises(WrongOptions, match=r"leave .* out, or the model"):
             chosen_model(choose({OPTIONS_FILE: {"model": "head-6ch", **asked}}), bare, store=place.store)
     of_deployment = choose({"deployment": {"coils": 4, "method": "grappa"}, OPTIONS_FILE: {"model": "head-6ch"}})
     assert chosen_model(of_deployment, bare, store=place.store).chosen.options.coils == 0
