@@ -67,9 +67,9 @@ def models(
     found = list(_measured(scans, steps, slices))
     table = Table("scan", "R", "ACS", "own", "same place", "next slice", "other scan", "raki: same", "raki: next", "s")
     for one in found:
+        missing = ("none", "none", "", "", "refused", "" if one.other is None else "refused")
         errors = (one.own, one.same, one.other, one.foreign, one.taken, one.taken_other)
-        cells = ["none" if error is None else f"{error:.4f}" for error in errors]
-        cells[4:] = ["refused" if error is None else f"{error:.4f}" for error in errors[4:]]
+        cells = [word if error is None else f"{error:.4f}" for word, error in zip(missing, errors, strict=True)]
         seconds = f"{one.own_seconds:.2f} / {one.same_seconds:.2f}"
         table.add_row(one.scan, str(one.acceleration), str(one.n_acs), *cells, seconds)
     CONSOLE.print(table)

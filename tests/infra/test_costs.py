@@ -236,9 +236,9 @@ def test_requests_are_counted_by_parts_of_8_mib():
 
 
 def test_minimal_pays_for_one_nat_gateway():
-    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 44 * 0.30 + 24 * 0.10 + 3 + 0.50 = 19.10
+    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 47 * 0.30 + 24 * 0.10 + 3 + 0.50 = 20
     found = fixed_cost(deployment("minimal"), PRICES, gpu_hour=1.006)
-    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(19.1))
+    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(20.0))
     assert (found.endpoints, found.fsx, found.warm_gpus, found.gateway_host) == (0, 0, 0, 0)
 
 
@@ -387,11 +387,11 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["keys"] == ["2.00"] * 3
     assert row["warm GPUs, on demand"] == ["-", "240.42", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
-    assert row["metrics, alarms, dashboard, logs"] == ["19.10"] * 3
-    # 4200 * 0.205976 = 865.101, and 36.545 + 2 + 19.1; 4200 * 0.179931 = 755.708, and 240.422 + 0.01 + 2 + 19.1;
-    # 865.101, and 168 + 0.01 + 2 + 19.1
+    assert row["metrics, alarms, dashboard, logs"] == ["20.00"] * 3
+    # 4200 * 0.205976 = 865.101, and 36.545 + 2 + 20; 4200 * 0.179931 = 755.708, and 240.422 + 0.01 + 2 + 20;
+    # 865.101, and 168 + 0.01 + 2 + 20
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    assert row["a month"] == ["922.75", f"{1017.240 + in_two_zones:,.2f}", f"{1054.211 + in_two_zones:,.2f}"]
+    assert row["a month"] == ["923.65", f"{1018.140 + in_two_zones:,.2f}", f"{1055.111 + in_two_zones:,.2f}"]
     assert row["a scan, all in all"][0] == "0.2197"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
     assert row["added to each later month's bill"] == ["43.24"] * 3  # 4200 * (0.004752 + 0.005543)

@@ -204,7 +204,7 @@ def test_a_scan_of_another_place_is_calibrated_on_itself_where_that_is_asked_for
     result = made(place, mismatch="own").reconstruct(scan, with_maps=False)
     np.testing.assert_array_equal(result.result, own.result)
     assert (result.model.n_used, result.model.uses) == (0, (None, None))
-    assert any("3 to 70 times the error" in note for note in result.notes)
+    assert any("1.4 to 39 times the error" in note for note in result.notes)
 
 
 def test_the_model_that_options_name_is_pinned_in_what_is_kept_of_them(place, bare):
