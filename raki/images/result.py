@@ -106,9 +106,10 @@ class ModelUse:
 
     def notes(self) -> tuple[str, ...]:
         """Sentences for the report; how well the weights did is in those of the filling."""
+        others = "" if self.n_used == len(self.uses) else "; the others were calibrated on this one"
         return (
-            f"The model {self.title} (sha256:{self.digest[:12]}) filled {self.n_used} of {len(self.uses)} "
-            f"images by weights of another scan; the others were calibrated on this one.",
+            f"The model {self.title} (sha256:{self.digest[:12]}) filled {self.n_used} of {len(self.uses)} images by "
+            f"weights of another scan{others}.",
             *self.remarks,
         )
 

@@ -2,9 +2,9 @@
 
 A kernel says how the coils see the object in one place. Carried to the next slice it is worse than what eight lines of
 the scan itself teach; at the same place, with another contrast, it is about as good, and where a scan has no
-calibration lines it is all there is (benchmarks/README.md). So nothing is taken on trust: the weights predict acquired lines of the scan as
-they did those of their own, or they don't fill it; and where the scan can be calibrated too, they fill it only where
-they predict its acquired lines better than what those were fitted to does.
+calibration lines it is all there is (benchmarks/README.md). So nothing is taken on trust: the weights predict acquired
+lines of the scan as they did those of their own, or they don't fill it; and where the scan can be calibrated too, they
+fill it only where they predict its acquired lines better than what was fitted to those does.
 """
 
 from collections.abc import Callable, Iterator, Sequence

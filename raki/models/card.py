@@ -18,7 +18,7 @@ def _front_matter(document: ModelFile) -> Iterator[str]:
     yield "---"
     yield f"license: {json.dumps(document.license.lower())}"
     yield "library_name: raki"
-    yield f"tags: {json.dumps([*TAGS, document.architecture.name])}"
+    yield f"tags: {json.dumps(list(dict.fromkeys([*TAGS, document.architecture.name])))}"
     yield f"model_name: {json.dumps(document.name)}"
     yield f"version: {json.dumps(document.version)}"
     yield "---"
@@ -38,7 +38,8 @@ def _body(document: ModelFile) -> Iterator[str]:
     yield f"| encoded field of view | {phase_mm:.4g} x {read_mm:.4g} mm (phase-encode x readout) |"
     if made_for.field_strength_t is not None:
         yield f"| field strength | {made_for.field_strength_t:.3g} T |"
-    yield f"| images | {made_for.n_slices} slices, {made_for.n_frames} frames |"
+    frames = "" if made_for.n_frames == 1 else f" in {made_for.n_frames} frames"
+    yield f"| slices | {made_for.n_slices}{frames} |"
     for source in document.made_from:
         yield f"| made from | raw data sha256:{source.raw_sha256[:12]}…, {source.created_utc} |"
     yield f"| software | {', '.join(f'{name} {version}' for name, version in document.software.items())} |"

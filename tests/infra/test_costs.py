@@ -392,7 +392,7 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     # 865.101, and 168 + 0.01 + 2 + 20
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
     assert row["a month"] == ["923.65", f"{1018.140 + in_two_zones:,.2f}", f"{1055.111 + in_two_zones:,.2f}"]
-    assert row["a scan, all in all"][0] == "0.2197"
+    assert row["a scan, all in all"][0] == "0.2199"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
     assert row["added to each later month's bill"] == ["43.24"] * 3  # 4200 * (0.004752 + 0.005543)
 

@@ -47,7 +47,7 @@ def test_another_model_is_never_put_over_one(cloud, bucket, place, tmp_path):  #
 def test_what_was_changed_in_the_bucket_is_not_taken(cloud, bucket, place, tmp_path):  # noqa: F811
     cloud.s3.put_object(Bucket=cloud.bucket, Key="raki/head-6ch/10/weights.safetensors", Body=b"\x80\x04.")
     model_objects.bring(cloud.s3, bucket, "head-6ch", None, None, tmp_path)
-    with pytest.raises(BadModel, match="is not what model.json says"):
+    with pytest.raises(BadModel, match=r"is not what model\.json says"):
         Store(root=tmp_path).find("head-6ch")
 
 
