@@ -14,6 +14,7 @@ from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
 from benchmarks.kinds import kinds
+from benchmarks.models import models
 from benchmarks.multiband import multiband
 from benchmarks.mutation import mutation
 from benchmarks.partial import partial_fourier
@@ -53,6 +54,7 @@ for command in (
     throughput,
     burst,
     kinds,
+    models,
     scaling,
     bill,
     chaos,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from raki import models as models
     from raki.coils import espirit as espirit
     from raki.coils import geometric_compression as geometric_compression
     from raki.coils import root_sum_of_squares as root_sum_of_squares
@@ -55,6 +56,8 @@ __all__ = list(_WHERE)  # the table is the one place
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("raki-mri")
+    if name == "models":  # a folder of its own, as `raki.models.make`
+        return import_module("raki.models")
     if name not in _WHERE:
         raise AttributeError(f"module 'raki' has no attribute {name!r}; it has {', '.join(_WHERE)}")
     return getattr(import_module(_WHERE[name]), name)

@@ -15,6 +15,7 @@ from raki.commands.converting import convert
 from raki.commands.identities import deidentify, reidentify
 from raki.commands.images import reconstruct, simulate
 from raki.commands.inspecting import inspect
+from raki.commands.models import app as models
 from raki.commands.operating import NotInstalled, cancel, logs, retry, show, status, submit
 from raki.commands.raw_files import CONSOLE
 from raki.commands.reproducing import reproduce
@@ -35,6 +36,7 @@ app = typer.Typer(
 COMMANDS = (reconstruct, inspect, compare, convert, deidentify, reidentify, reproduce, send, serve, simulate)
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(models)
 for of_the_operator in (status, show, logs, submit, retry, cancel):
     app.command(rich_help_panel="Operating the service")(of_the_operator)
 
@@ -57,7 +59,7 @@ def about(
 def main() -> None:
     """Entry point: a known error is one sentence and its own exit code, never a traceback."""
     gc.set_threshold(OBJECTS_BETWEEN_SEARCHES)
-    own = {command.__name__ for command in COMMANDS}
+    own = {*(command.__name__ for command in COMMANDS), "models"}
     try:
         if not own.intersection(sys.argv[1:2]):
             add_plugins(own, sys.argv[1:2])

@@ -132,6 +132,24 @@ class BrokenPlugin(PermanentError):
     exit_code = 26
 
 
+class ModelMismatch(PermanentError):
+    """The model that was asked for is for other coils, another lattice or another place than the scan's."""
+
+    exit_code = 27
+
+
+class BadModel(PermanentError):
+    """A model doesn't fit its digest or its schema, lacks tensors, asks for code, or leads out of its folder."""
+
+    exit_code = 28
+
+
+class NoSuchModel(BadModel):
+    """The store has no model, or no version of it, by the name that was asked for."""
+
+    exit_code = 29
+
+
 class TransientError(RakiError):
     """The surroundings failed (a network, a full disk, a busy service); the same scan may well succeed later."""
 

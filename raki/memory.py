@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from raki.errors import TooLarge, UnsupportedScan
-from raki.images import Keep, Progress, Reconstruction, reconstruct_as
+from raki.images import Keep, Progress, Reconstruction, StoredModel, reconstruct_as
 from raki.inspection.memory import Extent
 from raki.options import Chosen
 from raki.planning import PointSampling, ScatteredSampling, find_plane_sampling
@@ -95,6 +95,7 @@ def reconstruct_within(
     progress: Progress,
     reconstruct: Callable[..., Reconstruction] = reconstruct_as,
     *,
+    model: StoredModel | None = None,
     keep: Keep | None = None,
 ) -> Reconstruction:
     """Reconstructs with as many slices at once as fit; where the GPU's memory doesn't do, on the processor.
@@ -108,10 +109,10 @@ def reconstruct_within(
         LOG.info("fewer slices at a time", extra={"n_at_once": fitting})
     torch.set_num_threads(fitting)
     try:
-        return reconstruct(chosen, scan, keep=keep, progress=progress)
+        return reconstruct(chosen, scan, model=model, keep=keep, progress=progress)
     except torch.OutOfMemoryError:
         LOG.warning("the GPU's memory doesn't do; once more on the processor")
         torch.cuda.empty_cache()
     finally:
         torch.set_num_threads(n_threads)
-    return reconstruct(chosen, scan, device="cpu", keep=keep, progress=progress)
+    return reconstruct(chosen, scan, device="cpu", model=model, keep=keep, progress=progress)

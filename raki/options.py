@@ -4,6 +4,7 @@ They have the same names wherever they are set: as a deployment's settings, in a
 line. Standard library only: the worker without torch and the synthesis of a deployment ask here too.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +18,16 @@ Value = str | int | bool
 
 COMBINATIONS = ("rss", "adaptive")
 """How coils become one magnitude image: root sum of squares, or with the sensitivities that the images show."""
+
+# NAME, NAME@VERSION, NAME@sha256:DIGEST or all three. No dot or slash in a name: it is that of a folder.
+_REFERENCE = re.compile(
+    r"(?P<name>[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?)"
+    r"(?:@(?P<version>[0-9]{1,6}(?:\.[0-9]{1,6}){0,2}))?"
+    r"(?:@sha256:(?P<digest>[0-9a-f]{64}))?"
+)
+NO_MODEL = "none"
+MISMATCHES = ("refuse", "own")
+"""What becomes of a scan that a model isn't for: it is refused, or reconstructed by its own calibration."""
 
 # More coils than any receiver has; seeds that every generator of random numbers takes.
 LARGEST = {"coils": 1024, "seed": (1 << 32) - 1}
@@ -53,6 +64,12 @@ class Options:
     kspace: bool = False
     """Whether the filled k-space of all coils stands beside the images."""
 
+    model: str = NO_MODEL
+    """The name of a model (`raki.models`), whose weights fill what can't be calibrated, or what they fill better; its
+    version and digest may follow. `NO_MODEL`: none. Its method goes before `method`."""
+    mismatch: str = "refuse"
+    """One of `MISMATCHES`."""
+
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if wanted := needed_instead(name, value):
@@ -60,6 +77,12 @@ class Options:
 
 
 NAMES = tuple(field.name for field in fields(Options))
+
+
+def reference(text: str) -> tuple[str, str | None, str | None] | None:
+    """Name, version and digest of a model, as far as they are said; None where the text is no name of one."""
+    found = _REFERENCE.fullmatch(text)
+    return None if found is None else (found["name"], found["version"], found["digest"])
 
 
 def needed_instead(option: str, value: object) -> str | None:
@@ -70,6 +93,11 @@ def needed_instead(option: str, value: object) -> str | None:
         return None if fits else f"a whole number from 0 to {LARGEST[option]} is needed"
     if option in SWITCHES:
         return None if isinstance(value, bool) else "true or false is needed"
+    if option == "model":
+        is_one = isinstance(value, str) and reference(value) is not None
+        return None if is_one else f"NAME, NAME@VERSION or NAME@sha256:DIGEST of a model, or {NO_MODEL}, is needed"
+    if option == "mismatch":
+        return None if value in MISMATCHES else f"one of {', '.join(MISMATCHES)} is needed"
     choices = method_names() if option == "method" else COMBINATIONS
     return None if value in choices else f"one of {', '.join(choices)} is needed"
 

@@ -93,7 +93,7 @@ def test_with_little_memory_fewer_slices_are_under_way(monkeypatch):
 def test_what_the_gpu_has_no_memory_for_is_done_on_the_processor(monkeypatch):
     devices, images = [], example_reconstruction()
 
-    def reconstruct(_chosen, _scan, *, progress, keep, device=None):
+    def reconstruct(_chosen, _scan, *, progress, keep, model, device=None):
         assert progress is given
         devices.append(device)
         if device is None:

@@ -14,6 +14,7 @@ from raki.options import (
     COMBINATIONS,
     LARGEST,
     LARGEST_FILE_BYTES,
+    MISMATCHES,
     NAMES,
     Options,
     choose,
@@ -33,6 +34,8 @@ VALUES = st.fixed_dictionaries(
         "weights": st.booleans(),
         "quantities": st.booleans(),
         "kspace": st.booleans(),
+        "model": st.sampled_from(["none", "brain-16ch", "brain-16ch@2", "brain@1.2.3@sha256:" + 64 * "a"]),
+        "mismatch": st.sampled_from(MISMATCHES),
     },
 )
 
@@ -74,6 +77,12 @@ def test_every_method_that_is_registered_may_be_asked_for_and_no_other():
     [
         ("combine = 'sum'", "combine is 'sum'", "one of rss, adaptive"),
         ("combine = ['rss']", "combine is ['rss']", "one of rss, adaptive"),
+        *(
+            (f"model = '{name}'", f"model is '{name}'", "of a model, or none, is needed")
+            for name in ("../brain", "a/b", "brain.pt", ".", "Brain", "brain@", "brain@1@sha256:12", "-a", 70 * "a")
+        ),
+        ("model = 3", "model is 3", "of a model, or none, is needed"),
+        ("mismatch = 'warn'", "mismatch is 'warn'", "one of refuse, own"),
         ("coils = -1", "coils is -1", "from 0 to 1024"),
         ("coils = 8.0", "coils is 8.0", "a whole number"),
         ("seed = true", "seed is true", "a whole number"),

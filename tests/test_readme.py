@@ -112,6 +112,7 @@ RUNS_PYTHON = {
     "README.md": __file__,
     "docs/tutorial.md": "tests/test_tutorial.py",
     "docs/plugins.md": "tests/test_plugins.py",
+    "docs/models.md": "tests/models/test_page.py",
 }
 """The pages that have code in Python, and the test that runs it."""
 

@@ -15,14 +15,16 @@ from botocore.client import BaseClient
 
 from containers import command_line
 from containers.scratch import clear_leftovers, scan_folder
-from raki.errors import TransientError
+from raki.errors import NoSuchModel, TransientError
 from raki.images import Reconstruction
 from raki.memory import is_large, reconstruct_within
+from raki.models import Store
+from raki.models.choosing import chosen_model
 from raki.names import OPTIONS_FILE
-from raki.options import Chosen, Options, choose
+from raki.options import NO_MODEL, Chosen, Options, choose, reference
 from raki.results import FilledKspace, Source, kept_kspace, write_results
 from raki.scan.prepared import open_prepared
-from raki.service import handover
+from raki.service import handover, model_objects
 from raki.service.bookkeeping import Bookkeeping
 from raki.service.cost import HourlyPrices, scan_cost
 from raki.service.lanes import Device, Lane, Lanes
@@ -106,10 +108,14 @@ class Job:
         chosen = choose({"deployment": asdict(self._options), OPTIONS_FILE: asked})
         with scan_folder() as scratch:
             prepared = self._prepared(request, scratch, lane.stage.step)
+            store = self._store(chosen, scratch)
             with open_prepared(prepared) as scan, lane.computing(prepared.stat().st_size):
+                brought = chosen_model(chosen, scan, store=store)
+                chosen = brought.chosen
                 kept = kept_kspace(chosen.options.kspace, scratch, scan, method=chosen.options.method)
                 publish = partial(self._publish, lane.stage, request, record, chosen, scratch / "results", kept)
-                reconstruction = reconstruct_within(chosen, scan, lane.stage.step, keep=kept.take if kept else None)
+                keep = kept.take if kept else None
+                reconstruction = reconstruct_within(chosen, scan, lane.stage.step, model=brought.model, keep=keep)
                 if is_large(reconstruction):
                     lane.is_computed = True
                     publish(reconstruction)
@@ -169,6 +175,24 @@ class Job:
         prepared = scratch / "prepared.h5"
         self._s3.download_file(*place, str(prepared), Callback=progress)
         return prepared
+
+    def _store(self, chosen: Chosen, scratch: Path) -> Store:
+        """A store with the model that is asked for, brought from the deployment's bucket.
+
+        Raises:
+            NoSuchModel: the deployment has none, or not that one.
+        """
+        store = Store(root=scratch / "models")
+        said = reference(chosen.options.model)
+        if chosen.options.model == NO_MODEL or said is None:
+            return store
+        if self._settings.models is None:
+            raise NoSuchModel(
+                f"the model {chosen.options.model} was asked for, and the deployment has no models (raki:models): "
+                "leave model out"
+            )
+        model_objects.bring(self._s3, self._settings.models, *said, scratch / "models")
+        return store
 
     def _let_go(self, record: ScanRecord, request: ReconstructionRequested) -> str | None:
         """Tags the raw scan, which may be archived, and the prepared one, which may go, now that the result is safe.

@@ -21,9 +21,12 @@ STAGES = ("decompressing", "reconstructing")
 STATES = ("arrived", "decompressing", "prepared", "reconstructing", "reconstructed", "delivered", "failed")
 OUTCOMES = ("delivered", "failed", "superseded", "noted")
 FAILURE_CLASSES = (
+    "BadModel",
     "BrokenPlugin",
     "DamagedScan",
+    "ModelMismatch",
     "NoCalibration",
+    "NoSuchModel",
     "NotAScan",
     "OutageTooLong",
     "StoodStill",

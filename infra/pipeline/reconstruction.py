@@ -23,6 +23,7 @@ MEMORY = Size.mebibytes(14_000)
 USER = "10001"
 TRANSIENT_EXIT_CODE = "75"
 NO_PREPARED_FOLDER = "none"
+NO_MODELS = "none"
 _REASONS = batch.JobStateTimeLimitActionsReason
 
 
@@ -99,6 +100,9 @@ class Reconstruction(Construct):
             "LEDGER_TABLE": storage.ledger.table_name,
             "MAPS": "1" if self._deployment.maps else "0",
             "METHOD": self._deployment.method,
+            "MISMATCH": self._deployment.mismatch,
+            "MODEL": self._deployment.model,
+            "MODELS": self._deployment.models or NO_MODELS,
             "PREPARED_FOLDER": f"/fsx{FOLDER}" if self.scratch else NO_PREPARED_FOLDER,
             "KSPACE": "1" if self._deployment.kspace else "0",
             "QUANTITIES": "1" if self._deployment.quantities else "0",

@@ -1,6 +1,6 @@
 """What works on the data: decompression, reconstruction, delivery, sending, and who may do what."""
 
-from aws_cdk import CfnOutput, Fn, Stack
+from aws_cdk import Aws, CfnOutput, Fn, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
@@ -103,6 +103,8 @@ class PipelineStack(Stack):
         self._let_jobs_be_dispatched(storage)
         self._let_jobs_reconstruct(storage)
         self._let_instances_be_renewed(storage)
+        if deployment.models:
+            self._let_jobs_read_models(deployment.models)
         self._let_results_be_shown(storage)
         self._let_lost_scans_be_found(storage)
         if self.sending and storage.send_queue:
@@ -182,6 +184,13 @@ class PipelineStack(Stack):
         arns = [environment.compute_environment_arn for environment in self.reconstruction.environments]
         allow(renew, "batch:UpdateComputeEnvironment", on=arns)
         use_ledger(renew, storage.ledger, "dynamodb:GetItem", "dynamodb:PutItem")
+
+    def _let_jobs_read_models(self, models: str) -> None:
+        """Of a bucket that is named, under its prefix. The development layer's has the data key, as what jobs read."""
+        bucket, _, prefix = models.removeprefix("s3://").partition("/")
+        job, arn = self.reconstruction.job_role, f"arn:{Aws.PARTITION}:s3:::{bucket}"
+        allow(job, "s3:GetObject", on=[f"{arn}/{prefix}/*" if prefix else f"{arn}/*"])
+        allow(job, "s3:ListBucket", on=[arn])
 
     def _let_results_be_shown(self, storage: StorageStack) -> None:
         refresh = self.delivery.refresh.role

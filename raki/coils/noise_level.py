@@ -108,6 +108,8 @@ def estimate_sigma(acs: SliceAcs) -> float:
     Veraart et al. 2016, NeuroImage 142:394-406, doi:10.1016/j.neuroimage.2016.08.016.
     """
     n_coils, n_lines, n_ro = acs.shape
+    if not acs.numel():
+        return 0.0
     side = max(SMALLEST_PATCH, math.ceil((PATCH_FEATURES / n_coils) ** 0.5))
     patches = acs.unfold(-2, min(side, n_lines // 2), 1).unfold(-2, min(side, n_ro // 2), 1)
     rows = patches.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1).to(torch.complex128)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raki.commands.models import StoreFolder, is_path, store_of
 from raki.commands.raw_files import RawFile, prepared_scan, progress_bar
 from raki.commands.targets import Force, require_device, require_folder, require_free, require_room, room_beside
 from raki.names import OPTIONS_FILE
-from raki.options import COMBINATIONS, LARGEST, Options, choose, method_names, read_options
+from raki.options import COMBINATIONS, LARGEST, MISMATCHES, Options, choose, method_names, read_options
 
 if TYPE_CHECKING:
 
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
     class Combination(StrEnum):
         """How the coils become one image."""
 
+    class Unfit(StrEnum):
+        """What becomes of a scan that a model isn't for."""
+
 else:
     Method = StrEnum("Method", {name: name for name in method_names()})
     Combination = StrEnum("Combination", {name: name for name in COMBINATIONS})
+    Unfit = StrEnum("Unfit", {name: name for name in MISMATCHES})
 
 DEFAULTS = Options()
 
@@ -84,6 +89,19 @@ KspaceChoice = Annotated[
         show_default="no kspace",
     ),
 ]
+ModelChoice = Annotated[
+    str | None,
+    typer.Option(
+        help="A model by NAME, NAME@VERSION or NAME@sha256:DIGEST, or a path to its folder or to weights.safetensors.",
+        show_default="none",
+    ),
+]
+MismatchChoice = Annotated[
+    Unfit | None,
+    typer.Option(
+        help="A scan that the model isn't for: refused, or calibrated on its own.", show_default=DEFAULTS.mismatch
+    ),
+]
 SeedChoice = Annotated[
     int | None,
     typer.Option(
@@ -105,6 +123,9 @@ def reconstruct(
     weights: WeightsChoice = None,
     quantities: QuantitiesChoice = None,
     kspace: KspaceChoice = None,
+    model: ModelChoice = None,
+    mismatch: MismatchChoice = None,
+    store: StoreFolder = None,
     dicom: Annotated[bool, typer.Option(help="Write DICOM images too, into the folder `dicom`.")] = False,
     seed: SeedChoice = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; found by itself when left out.")] = None,
@@ -114,6 +135,7 @@ def reconstruct(
     A raki.toml in the scan's archive or folder, or beside the scan, says what is left out here.
     """
     from raki.images import reconstruct_as
+    from raki.models.choosing import chosen_model
     from raki.results import kept_kspace, write_results
 
     asked = {
@@ -124,8 +146,12 @@ def reconstruct(
         "weights": weights,
         "quantities": quantities,
         "kspace": kspace,
+        "mismatch": mismatch and mismatch.value,
         "seed": seed,
     }
+    path = None if model is None or not is_path(model) else Path(model)
+    if model is not None and path is None:
+        asked["model"] = model
     require_folder(output, file)
     require_device(device)
     with progress_bar() as show, prepared_scan(file, show) as (scan, source, own), room_beside(output) as room:
@@ -133,9 +159,15 @@ def reconstruct(
         if coils is not None and coils > n_coils:
             raise typer.BadParameter(f"--coils is {coils} and the scan has {n_coils} coils; ask for 1 to {n_coils}")
         said = {name: value for name, value in asked.items() if value is not None}
-        chosen = choose({OPTIONS_FILE: read_options(own), "command line": said})
+        try:
+            chosen = choose({OPTIONS_FILE: read_options(own), "command line": said})
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        brought = chosen_model(chosen, scan, store=store_of(store), path=path)
+        chosen = brought.chosen
         kept = kept_kspace(chosen.options.kspace, room, scan, method=chosen.options.method)
-        result = reconstruct_as(chosen, scan, device=device, keep=kept.take if kept else None, progress=show)
+        keep = kept.take if kept else None
+        result = reconstruct_as(chosen, scan, device=device, model=brought.model, keep=keep, progress=show)
         show("writing", 0.0)
         written = write_results(
             result,

@@ -16,7 +16,7 @@ from raki.images.apart import taken_apart
 from raki.images.calibration import calibration_of
 from raki.images.mirrored import about_mirrored
 from raki.images.resampling import Grid, as_slices, centre, fit_matrix, image_grid, on_image_matrix
-from raki.images.result import Reconstruction, ScanSummary
+from raki.images.result import ModelUse, Reconstruction, ScanSummary, StoredModel
 from raki.kspace import FillReport, complete_slices, find_method
 from raki.options import COMBINATIONS, Chosen
 from raki.planning import PointSampling, Sampling, ScatteredSampling, SlicePlan, plans_of, plans_of_planes
@@ -45,6 +45,7 @@ def reconstruct(
     with_maps: bool = True,
     with_weights: bool = False,
     with_phase: bool = False,
+    model: StoredModel | None = None,
     keep: Keep | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
@@ -63,6 +64,7 @@ def reconstruct(
         with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
         with_weights: whether the weights of the kernels are kept, of a method that has one.
         with_phase: whether there are phase images too, of the coils' adaptive combination.
+        model: weights of an earlier scan, for images that can't be calibrated, or that they fill better; `raki.models`.
         keep: is handed the k-space that `method` filled of each image, on the CPU, in no certain order and from several
             threads.
 
@@ -102,16 +104,18 @@ def reconstruct(
                 with_maps=with_maps and of_method,
                 with_weights=with_weights and of_method,
                 with_phase=with_phase and of_method,
+                model=model if of_method else None,
                 keep=keep if of_method else None,
                 report=report,
             )
         except NoCalibration:
-            # Zeros need no calibration, and what needs it can't be compared with.
-            if method != "zero_filled" or of_method:
+            # Zeros need no calibration, nor may stored weights, and what needs it can't be compared with.
+            if of_method or (method != "zero_filled" and model is None):
                 raise
             continue
         seconds[name] = perf_counter() - started
         report(name, 1.0)
+    use = _use(model, fill_report)
     return Reconstruction(
         method=method,
         combination=combine,
@@ -122,6 +126,7 @@ def reconstruct(
         weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
         scattered=fill_report.scattered,
+        model=use,
         opposite=fill_report.opposite,
         scan=_summary(scan, fill_report),
         apart=apart,
@@ -131,6 +136,7 @@ def reconstruct(
         notes=(
             *compression_notes,
             *calibration_notes,
+            *(use.notes() if use else ()),
             *(apart.notes() if apart else ()),
             *_combination_notes(combine, fill_report),
             *about_mirrored(images[method], scan.frames),
@@ -145,6 +151,7 @@ def reconstruct_as(
     scan: Scan,
     *,
     device: str | None = None,
+    model: StoredModel | None = None,
     keep: Keep | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
@@ -164,6 +171,7 @@ def reconstruct_as(
         with_maps=options.maps,
         with_weights=options.weights,
         with_phase=options.quantities,
+        model=model,
         keep=keep,
         progress=progress,
     )
@@ -222,6 +230,7 @@ def _filled_images(
     with_maps: bool,
     with_weights: bool,
     with_phase: bool,
+    model: StoredModel | None,
     keep: Keep | None,
     report: Progress,
 ) -> tuple[Volume, Volume | None, FillReport]:
@@ -257,6 +266,8 @@ def _filled_images(
         device=device,
         with_maps=with_maps,
         with_weights=with_weights,
+        stored=model.weights if model else None,
+        is_judged=model.is_judged if model else True,
         progress=lambda fraction: report(method, fraction),
     )
     return as_slices(images, scan), None if phase is None else as_slices(phase, scan), fill_report
@@ -292,6 +303,14 @@ def _maps(filled: FillReport, scan: Scan) -> dict[str, Volume]:
         return as_slices(np.stack([on_image_matrix(getattr(maps, name).numpy(), grid) for maps in filled.maps]), scan)
 
     return {name: on_images(name) for name in ("g_factor", "standard_error", "structure_kept")}
+
+
+def _use(model: StoredModel | None, filled: FillReport) -> ModelUse | None:
+    if model is None:
+        return None
+    return ModelUse(
+        name=model.name, version=model.version, digest=model.digest, uses=filled.stored, remarks=model.remarks
+    )
 
 
 def _require_ready(scan: Scan, method: str, combine: str) -> None:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from raki.images.apart import TakenApart
-from raki.kspace import CrossValidation, KernelWeights, OppositeSides, ScatteredFills, TrainingPoint
+from raki.kspace import (
+    CrossValidation,
+    KernelWeights,
+    OppositeSides,
+    ScatteredFills,
+    StoredUse,
+    StoredWeights,
+    TrainingPoint,
+)
 from raki.scan import Frame, Geometry
 from raki.scan.arrays import LineMask, PointMask, Volume
 
@@ -76,6 +84,53 @@ class ScanSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredModel:
+    """Weights of an earlier scan, by the name of their model, brought to the images of a scan."""
+
+    name: str
+    version: str | None
+    """None of weights that are no model."""
+    digest: str
+    """SHA-256 of its description, which has that of the weights; or of the weights alone."""
+    weights: StoredWeights
+    is_judged: bool = True
+    """Whether what can be calibrated is, and the better weights taken."""
+    remarks: tuple[str, ...] = ()
+    """Where the scan is other than what the weights are for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelUse:
+    """Which model there was, and what became of it."""
+
+    name: str
+    version: str | None
+    digest: str
+    uses: tuple[StoredUse | None, ...]
+    """Of each image, or readout position; None where there were no weights for it."""
+    remarks: tuple[str, ...]
+
+    @property
+    def n_used(self) -> int:
+        """Images that its weights filled."""
+        return sum(use is not None and use.is_used for use in self.uses)
+
+    @property
+    def title(self) -> str:
+        """How it is called in a text."""
+        return f"{self.name}@{self.version}" if self.version else self.name
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the report; how well the weights did is in those of the filling."""
+        others = "" if self.n_used == len(self.uses) else "; the others were calibrated on this one"
+        return (
+            f"The model {self.title} (sha256:{self.digest[:12]}) filled {self.n_used} of {len(self.uses)} images by "
+            f"weights of another scan{others}.",
+            *self.remarks,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reconstruction:
     """Magnitude images by the methods in `COMPARED_WITH` and, as the last of `images`, by `method`.
 
@@ -108,6 +163,8 @@ class Reconstruction:
     scattered: ScatteredFills | None = None
     """How the points of a 3-D scan were filled that lie on no lattice; None where they do, or nothing was to be
     filled."""
+    model: ModelUse | None = None
+    """The model that was asked for, of weights of an earlier scan; None where none was."""
     opposite: OppositeSides | None = None
     """How the side of k-space was filled that wasn't measured (partial Fourier); None where none is missing, or
     nothing was to be filled."""

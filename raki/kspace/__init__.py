@@ -12,10 +12,11 @@ from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import CrossValidation
 from raki.kspace.ghosts import GroupGhosts
 from raki.kspace.linear_fit import KernelWeights
-from raki.kspace.method import Fill, FillSettings, SliceReport, TrainingPoint
+from raki.kspace.method import Fill, FillSettings, SliceReport, StoredUse, TrainingPoint
 from raki.kspace.opposite import OppositeSides
 from raki.kspace.sampling import find_sampling
 from raki.kspace.scattered import ScatteredFills
+from raki.kspace.stored import StoredWeights
 from raki.planning import Kernel, Method, Sampling, find_method, methods
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "Sampling",
     "ScatteredFills",
     "SliceReport",
+    "StoredUse",
+    "StoredWeights",
     "TrainingPoint",
     "complete",
     "complete_kspace",

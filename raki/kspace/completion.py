@@ -12,10 +12,11 @@ from raki.kspace.cross_validation import CrossValidation, cross_validation_of
 from raki.kspace.frames import MANY_FRAMES, Firsts, about_frames
 from raki.kspace.images_to_fill import ImagesToFill, LoadSlice, TakeSlice
 from raki.kspace.linear_fit import KernelWeights
-from raki.kspace.method import FillSettings, TrainingPoint
+from raki.kspace.method import FillSettings, StoredUse, TrainingPoint
 from raki.kspace.opposite import OppositeSides
 from raki.kspace.sampling import LinesBySlice, SampledLines, lines_by_slice
 from raki.kspace.scattered import ScatteredFills
+from raki.kspace.stored import StoredWeights, about_stored
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.planning import (
     FOR_SCATTERED,
@@ -46,6 +47,8 @@ class FillReport:
     """Of each slice, where they were asked for and lines were missing; only of methods with a linear kernel."""
     scattered: ScatteredFills | None
     """Where points lie on no lattice, how they were filled; None where they do, or nothing was to be filled."""
+    stored: tuple[StoredUse | None, ...]
+    """Of each image: what became of the stored weights, where there were such for it."""
     opposite: OppositeSides | None
     """Where one side of k-space wasn't measured (partial Fourier), how it was filled; None where none is missing, or
     nothing was to be filled."""
@@ -64,6 +67,8 @@ def complete(
     device: torch.device | str | None = None,
     with_maps: bool = False,
     with_weights: bool = False,
+    stored: StoredWeights | None = None,
+    is_judged: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[KSpace, FillReport]:
     """Fill the missing lines of the acquired range, and those at the border of k-space within R of its ends.
@@ -87,6 +92,9 @@ def complete(
         with_maps: whether to make maps of noise amplification and uncertainty too (`raki` only); it takes about as long
             again as the filling.
         with_weights: whether to keep the weights of the kernels too, of a method that has one.
+        stored: weights of an earlier scan, `KernelWeights` by the number of the image. They fill an image that can't be
+            calibrated, or that they predict better than its own calibration does; see `raki.kspace.stored`.
+        is_judged: whether an image is calibrated as well, where it can be; else weights that hold are enough.
         progress: called with the fraction of slices done, from 0 to 1.
 
     Raises:
@@ -111,6 +119,8 @@ def complete(
         device=device,
         with_maps=with_maps,
         with_weights=with_weights,
+        stored=stored,
+        is_judged=is_judged,
         progress=progress,
     )
     return result.reshape(kspace.shape), report
@@ -131,6 +141,8 @@ def complete_slices(
     device: torch.device | str | None = None,
     with_maps: bool = False,
     with_weights: bool = False,
+    stored: StoredWeights | None = None,
+    is_judged: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> FillReport:
     """`complete` for a scan of any size: only the slices at work are in memory.
@@ -169,6 +181,8 @@ def complete_slices(
         wanted=wanted,
         settings=settings,
         firsts=Firsts(n_frames - 1),
+        stored=stored if sampling.acceleration > 1 else None,
+        is_judged=is_judged,
     )
     reports = scan.fill(n_images, progress or (lambda _fraction: None))
     opposite = [report.opposite for report in reports if report.opposite is not None]
@@ -186,8 +200,10 @@ def complete_slices(
         maps=tuple(report.maps for report in reports if report.maps is not None),
         weights=tuple(report.weights for report in reports if report.weights is not None),
         scattered=at_random,
+        stored=tuple(report.stored for report in reports),
         opposite=sides,
         notes=(
+            *(about_stored(reports) if scan.stored else ()),
             *_notes(scan.method, wanted, plans, cross_validation),
             *(at_random.notes() if at_random else ()),
             *about_frames(reports, n_images // n_frames),

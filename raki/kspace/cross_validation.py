@@ -63,6 +63,8 @@ def cross_validation_of(
         report.held_out_errors[PLAIN_GRAPPA] for report in slices if PLAIN_GRAPPA in report.held_out_errors
     ]
     kept = _mean(report.structure_kept for report in slices)
+    # Of slices that stored weights filled, nothing was chosen here, nor calibrated.
+    own = [report for report in slices if report.stored is None or not report.stored.is_used]
     return CrossValidation(
         n_slices_by_choice=dict(choices),
         held_out_error=_mean(chosen_errors),
@@ -72,11 +74,11 @@ def cross_validation_of(
         noise_measured=noise_measured,
         noise_sigma=median(report.sigma for report in slices),
         warnings=(
-            *_warnings_of_sampling(sampling, slices[0].n_coils, slices[0].n_acs_lines),
+            *_warnings_of_sampling(sampling, slices[0].n_coils, own[0].n_acs_lines if own else None),
             *(() if noise_measured else (UNMEASURED_NOISE,)),
             *_about_centre([report.brightest_line for report in slices if report.brightest_line is not None], sampling),
             *_about_uncertain_noise([report.noise_level for report in slices if report.noise_level]),
-            *_warnings_of_choice(choices, kept),
+            *_warnings_of_choice(Counter(str(report.chosen) for report in own), kept),
         ),
     )
 
@@ -92,10 +94,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return mean(known) if known else None
 
 
-def _warnings_of_sampling(sampling: AnySampling, n_coils: int, n_acs_lines: int) -> list[str]:
+def _warnings_of_sampling(sampling: AnySampling, n_coils: int, n_acs_lines: int | None) -> list[str]:
     acceleration = sampling.acceleration
     found = []
-    if n_acs_lines < FEW_ACS_LINES:
+    if n_acs_lines is not None and n_acs_lines < FEW_ACS_LINES:
         found.append(
             f"The ACS has only {n_acs_lines} lines for R={acceleration}; calibration is better with {FEW_ACS_LINES} "
             f"or more."

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from raki.errors import DamagedScan, NoCalibration
 from raki.kspace.frames import Firsts
+from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.opposite import fill_opposite
 from raki.kspace.others import filled_by
+from raki.kspace.stored import StoredWeights, fill_by_stored
 from raki.planning import AnySampling, Method, Sampling, SlicePlan, find_method, slice_kernel
 from raki.plugins import kept_off_stdout
 from raki.scan.arrays import LineMask, PointMask
@@ -40,6 +42,10 @@ class ImagesToFill:
     settings: FillSettings
     firsts: Firsts
     """Of many frames: what the first of each slice was calibrated to."""
+    stored: StoredWeights | None = None
+    """Weights of an earlier scan, where there are such."""
+    is_judged: bool = True
+    """Whether an image that can be calibrated is, and the better weights taken."""
 
     def fill(self, n_images: int, progress: Callable[[float], None]) -> list[SliceReport]:
         """Fill every image, as many at a time as there are cores; of many frames those of a slice one after another."""
@@ -93,8 +99,9 @@ class ImagesToFill:
         if separate is not None:
             _check_finite(separate, "ACS")
         whole = _where(plan.regular, self._with_lost_lines(plan, measured, separate))
-        acs = _find_acs(whole, plan.sampling, separate) if plan.sampling.acceleration > 1 else whole
-        filled, report = self._filled(whole, acs, index)
+        weights = self.stored(index) if self.stored else None
+        acs = self._acs(plan, whole, separate, is_needed=weights is None)
+        filled, report = self._filled(whole, acs, index) if weights is None else self._by(weights, whole, acs, index)
         is_inside, of_lines = self.load_acs is None and bool(measured.any()), isinstance(plan.sampling, Sampling)
         return _where(plan.acquired, measured, filled), replace(
             report,
@@ -102,6 +109,28 @@ class ImagesToFill:
             n_acs_lines=acs.shape[-2],
             brightest_line=int(measured.abs().square().sum(dim=(0, 2)).argmax()) if is_inside and of_lines else None,
         )
+
+    def _acs(self, plan: SlicePlan, whole: Tensor, separate: Tensor | None, *, is_needed: bool) -> Tensor:
+        """The lines to calibrate on; empty where there are too few, and none are needed."""
+        if plan.sampling.acceleration == 1:
+            return whole
+        try:
+            return _find_acs(whole, plan.sampling, separate)
+        except NoCalibration:
+            if is_needed:
+                raise
+            return whole[:, :0]
+
+    def _by(self, weights: KernelWeights, whole: Tensor, acs: Tensor, index: int) -> tuple[Tensor, SliceReport]:
+        """By stored weights, or by the method where that is better."""
+        sampling = self.plans[index].sampling
+
+        def own(settings: FillSettings) -> tuple[Tensor, SliceReport]:
+            return filled_by(self.method, whole, acs, sampling, settings)
+
+        settings = replace(self.settings, with_calibration=False)
+        able = own if acs.numel() else None
+        return fill_by_stored(weights, whole, acs, sampling, settings, able, is_judged=self.is_judged)
 
     def _filled(self, whole: Tensor, acs: Tensor, index: int) -> tuple[Tensor, SliceReport]:
         """By the method; or, of many frames, by what the first of the slice was calibrated to, where that holds."""

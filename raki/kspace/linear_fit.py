@@ -46,11 +46,22 @@ class LinearFit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenFit:
+    """What a fit came to, without what it was fitted to: weights that were stored."""
+
+    coefficients: Complex64[Tensor, "feature target"]
+
+    def predict(self, sources: Sources) -> Targets:
+        """Targets of any number of source rows, in units of the k-space."""
+        return sources @ self.coefficients
+
+
+@dataclass(frozen=True, kw_only=True)
 class LinearFilling:
     """A kernel with what it was calibrated to: linear in the acquired samples, the same at every place."""
 
     kernel: Kernel
-    fit: LinearFit
+    fit: LinearFit | GivenFit
 
     def fill(self, kspace: SliceKSpace, sampling: AnySampling) -> SliceKSpace:
         """The gaps of a zero-filled k-space filled; acquired samples inside a gap are overwritten."""
@@ -70,6 +81,9 @@ class KernelWeights:
 
     filled_by: str
     """The method, or of a method that chooses the rung, that filled the slice."""
+    kernel: Kernel
+    gap: int | Cell
+    """R of skipped lines; the unit cell of skipped points."""
     sources: Int[np.ndarray, "source 2"]
     """Where the neighbours lie, from the acquired sample before the gap: in lines, and in samples of the readout; in a
     plane of a 3-D scan in lines and partitions."""
@@ -78,18 +92,64 @@ class KernelWeights:
     coefficients: Complex64[Tensor, "feature target"]
     """On the CPU. A feature is a coil and a source, a target a coil and a missing sample; the last runs fastest.
     Dimensionless: they are the same in every unit of the k-space."""
+    strength: float | None = None
+    """Of the joint sparsity that followed, its threshold in units of the noise; None where none did."""
+    lattice_error: float | None = None
+    """Energy of its error in predicting acquired lines, from what it makes of the lattice alone, over their own; None
+    where none could be. It tells where else the weights hold."""
 
     @classmethod
-    def of(cls, filling: LinearFilling, gap: int | Cell, filled_by: str) -> "KernelWeights":
+    def of(
+        cls,
+        filling: LinearFilling,
+        gap: int | Cell,
+        filled_by: str,
+        *,
+        strength: float | None = None,
+        lattice_error: float | None = None,
+    ) -> "KernelWeights":
         """Those of a filling, without what it was calibrated from. `gap` is that of its sampling."""
-        kernel, coefficients = filling.kernel, filling.fit.coefficients.cpu()
+        return cls.given(
+            filling.fit.coefficients.cpu(),
+            kernel=filling.kernel,
+            gap=gap,
+            filled_by=filled_by,
+            strength=strength,
+            lattice_error=lattice_error,
+        )
+
+    @classmethod
+    def given(
+        cls,
+        coefficients: Complex64[Tensor, "feature target"],
+        *,
+        kernel: Kernel,
+        gap: int | Cell,
+        filled_by: str,
+        strength: float | None,
+        lattice_error: float | None,
+    ) -> "KernelWeights":
+        """Those that were stored."""
         if isinstance(gap, Cell):
             sources, targets = gap.taps(kernel), gap.targets()
         else:
             lines = gap * (kernel.first_tap() + np.arange(kernel.n_pe))
             sources = np.array([(line, sample - kernel.n_ro // 2) for line in lines for sample in range(kernel.n_ro)])
             targets = np.array([(line, 0) for line in range(1, gap)])
-        return cls(filled_by=filled_by, sources=sources, targets=targets, coefficients=coefficients)
+        return cls(
+            filled_by=filled_by,
+            kernel=kernel,
+            gap=gap,
+            sources=sources,
+            targets=targets,
+            coefficients=coefficients,
+            strength=strength,
+            lattice_error=lattice_error,
+        )
+
+    def filling(self, device: torch.device) -> LinearFilling:
+        """What fills as it did when these were stored, on a device."""
+        return LinearFilling(kernel=self.kernel, fit=GivenFit(coefficients=self.coefficients.to(device)))
 
 
 @dataclass(frozen=True, kw_only=True)

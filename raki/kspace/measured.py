@@ -86,5 +86,5 @@ def measured_slice(
 
 def unit_scale(*parts: Complex64[Tensor, "coil _ _"]) -> float:
     """A power of two near the peak of all parts: dividing by it costs no accuracy, and keeps squares in range."""
-    peak = max(float(part.abs().max()) for part in parts)
+    peak = max(float(part.abs().max()) for part in parts if part.numel())
     return 2.0 ** math.floor(math.log2(peak)) if peak > 0 else 1.0

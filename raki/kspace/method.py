@@ -42,6 +42,25 @@ class TrainingPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredUse:
+    """What became of the stored weights that there were for a slice. Errors are energies in predicting acquired lines,
+    over their own; None where none could be predicted."""
+
+    is_used: bool
+    """Whether they filled it."""
+    error: float | None
+    """From what the weights make of the lattice alone."""
+    error_then: float | None
+    """The same in the scan that they come from."""
+    noise: float | None = None
+    """What of `error` the noise of this slice makes."""
+    judged: float | None = None
+    """Outside the ACS, where the slice could be calibrated by itself too;"""
+    own_judged: float | None = None
+    """and by what that calibration came to."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SliceReport:
     """What is known of how one slice was filled, besides its samples: little, however many slices there are."""
 
@@ -65,6 +84,8 @@ class SliceReport:
     """For later frames of the slice, where it was asked for; of a method that has one."""
     is_reused: bool = False
     """Whether the slice was filled by what an earlier frame of it was calibrated to."""
+    stored: StoredUse | None = None
+    """Where there were stored weights for the slice, what became of them."""
     opposite: OppositeSide | None = None
     """Where one side of k-space wasn't measured (partial Fourier), what became of it."""
     scattered: ScatteredFill | None = None

@@ -46,6 +46,24 @@ def energies_of_mistakes(
     return _energy(mistakes(filled, sampling, filling)), energy
 
 
+def lattice_error(measured: MeasuredSlice, filling: LinearlyFilling) -> float | None:
+    """`relative_mistakes` of what the filling makes of the lattice alone: the same whether there is an ACS or none."""
+    bare = measured.lattice.without_acs()
+    lattice = torch.from_numpy(bare.known_points()).to(measured.kspace.device)
+    return relative_mistakes(filling.fill(torch.where(lattice, measured.kspace, 0), bare), bare, filling)
+
+
+def lattice_noise(measured: MeasuredSlice, filling: LinearlyFilling, seed: int) -> float | None:
+    """How much of `lattice_error` noise of the slice's level makes, whatever the filling is worth."""
+    bare = measured.lattice.without_acs()
+    lattice = torch.from_numpy(bare.known_points()).to(measured.kspace.device)
+    energy = _energy(torch.where(lattice, measured.kspace, 0))
+    if energy == 0:
+        return None
+    noise = white_noise(replace(measured, known=lattice), measured.sigma, torch.Generator().manual_seed(seed))
+    return _energy(mistakes(filling.fill(noise, bare), bare, filling)) / energy
+
+
 def noise_to_explain_mistakes(
     measured: MeasuredSlice, filled: SliceKSpace, filling: LinearlyFilling, seed: int
 ) -> float:

@@ -17,7 +17,7 @@ from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
 from raki.kspace.linear_fit import KernelWeights, LinearFilling
 from raki.kspace.measured import Filling, MeasuredSlice, measured_slice, unit_scale
 from raki.kspace.method import FillSettings, SliceReport
-from raki.kspace.mistakes import relative_mistakes
+from raki.kspace.mistakes import lattice_error, relative_mistakes
 from raki.kspace.probes import Probes, put_probes
 from raki.kspace.self_calibration import self_calibrated, self_calibrating_kernel
 from raki.kspace.uncertainty import UncertaintyMaps, assess, survival_of
@@ -83,9 +83,9 @@ def _fill(
     measured = measured_slice(kspace / scale, acs / scale, sampling, sigma=sigma, device=settings.device)
     rung, report = climbed(measured, seed=settings.seed, strengths=strengths)
     if settings.with_maps:
-        report = replace(report, maps=_maps(rung, measured, scale, settings.seed))
+        report = replace(report, maps=maps_of(rung, measured, scale, settings.seed))
     if settings.with_weights:
-        report = replace(report, weights=KernelWeights.of(rung.linear, sampling.gap, rung.name))
+        report = replace(report, weights=_weights(rung, measured))
     estimated = measured.noise_level.scaled(scale) if measured.noise_level else None
     report = replace(report, sigma=measured.sigma * scale, noise_level=estimated)
     if settings.with_calibration:
@@ -119,9 +119,19 @@ def climbed(
     return chosen, SliceReport(
         chosen=chosen.name,
         held_out_errors=errors,
-        structure_kept=_mean(chosen.kept),
-        structure_kept_by_grappa=_mean(lowest.kept),
+        structure_kept=mean_kept(chosen.kept),
+        structure_kept_by_grappa=mean_kept(lowest.kept),
     )
+
+
+def rung_of(measured: MeasuredSlice, linear: LinearFilling, name: str, strength: float | None, *, seed: int) -> Rung:
+    """The rung that a linear filling, and joint sparsity of a given strength upon it, make: nothing is chosen."""
+    filled = linear.filled(measured)
+    model = coil_model(measured, filled, linear, seed)
+    probes = put_probes(filled, model, measured.sampling, seed=seed)
+    probed = probes.put_into(measured)
+    rung = _linear_rung(name, linear, filled, probes=probes, probed=probed, sigma=model.sigma)
+    return rung if strength is None else _sparse_rung(rung, model, measured, probed, strength)
 
 
 def _linear_rung(
@@ -183,11 +193,19 @@ def _better_linear(
     return self_made, filled, errors
 
 
-def _mean(kept: Float32[Tensor, " probe"]) -> float | None:
+def mean_kept(kept: Float32[Tensor, " probe"]) -> float | None:
+    """The mean part of a small structure that is shown, 0 to 1; None where no probe tells."""
     return float(kept.clamp(min=0, max=1).mean()) if len(kept) else None
 
 
-def _maps(rung: Rung, measured: MeasuredSlice, scale: float, seed: int) -> UncertaintyMaps:
+def _weights(rung: Rung, measured: MeasuredSlice) -> KernelWeights:
+    strength = rung.filling.strength if isinstance(rung.filling, SparseFilling) else None
+    error = lattice_error(measured, rung.linear)
+    return KernelWeights.of(rung.linear, measured.lattice.gap, rung.name, strength=strength, lattice_error=error)
+
+
+def maps_of(rung: Rung, measured: MeasuredSlice, scale: float, seed: int) -> UncertaintyMaps:
+    """Of the noise and errors of a rung, in units of the k-space; the slice is in units of `scale`."""
     # In the units of the fit, where no square leaves the range of float32.
     n_pe, n_ro = measured.kspace.shape[1:]
     survival = survival_of(rung.probes, rung.kept, (n_pe, n_ro))

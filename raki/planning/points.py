@@ -151,6 +151,11 @@ class PointSampling:
         height, width = 2 * self.cell.n_pe + 1, 2 * self.cell.n_pe2 + 1
         return self.points_outside_acs() & ~_grown_beyond(~self.meant, height, width)
 
+    def without_acs(self) -> "PointSampling":
+        """The lattice alone."""
+        lattice = self.acquired & on_lattice(self.acquired.shape, self.cell, self.offset)
+        return PointSampling(acquired=lattice, cell=self.cell, offset=self.offset, block=None, meant=self.meant)
+
     def farther(self) -> "PointSampling":
         """The lattice half a cell farther: seen from its points the acquired ones are what is missing."""
         row, column = self.offset[0] + self.cell.n_pe // 2, self.offset[1]

@@ -92,6 +92,10 @@ class Sampling:
         judged[: lattice[0] + 1] = judged[lattice[-1] :] = False
         return judged
 
+    def without_acs(self) -> "Sampling":
+        """The lattice alone."""
+        return replace(self, acs_lines=None)
+
     def farther(self) -> "Sampling":
         """The lattice half a gap farther: seen from its lines the acquired ones are what is missing."""
         return shifted(self, self.acceleration // 2)

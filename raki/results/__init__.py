@@ -3,7 +3,8 @@
 `raki.results.dicom` writes DICOM and `raki.results.reidentification` puts a patient back into it;
 `raki.results.comparison` scores methods on a full scan, `raki.results.notebook` shows images in a notebook,
 `raki.results.reproduction` tells whether a result comes out again. `raki.results.image_files` makes images for
-programs, `raki.results.provenance` says what made them, `raki.results.sending` sends them to a picture archive. What
+programs, `raki.results.weights` what fills them again and `raki.results.made_for` what that is for,
+`raki.results.provenance` says what made them, `raki.results.sending` sends them to a picture archive. What
 is named here is loaded when it is used: names are put back without torch.
 """
 

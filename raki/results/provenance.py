@@ -9,7 +9,8 @@ Keys, all always there; `null` where nothing is known:
     method, seed, device
     method_from          package and version that bring the method: raki-mri, or whoever adds it as a plug-in
     options              null, or method, combine, coils (0: all), seed and maps as they were asked for, each with its
-                         value and set_by: default, deployment, raki.toml or command line
+                         value and set_by: default, deployment, raki.toml or command line, or model
+                         for what the model brings
     scan                 n_slices (of one frame), frames (contrast, phase, repetition and set of each), frame_step_s
                          (null where nothing tells), n_coils, n_phase_encode, n_readout, n_acquired_lines,
                          encoded_lines [first, one past the last; none beyond was meant to be acquired], acceleration,
@@ -34,6 +35,12 @@ Keys, all always there; `null` where nothing is known:
                          and grappa_held_out_error (energy of the error in predicting acquired lines, over their own;
                          null where not measured), noise_measured, noise_sigma (of a complex sample, in units of the
                          k-space), warnings
+    model                null, or of the model that was asked for name, version, digest (SHA-256 of its model.json,
+                         which has that of its weights; of weights that are no model, theirs), n_used (images that its
+                         weights filled), n_images, mismatches, and images: of each null, or used, error (energy of the
+                         error in predicting acquired lines from the lattice alone), error_then (the same in the scan of
+                         the weights), noise (what of it noise makes), judged and own_judged (outside the ACS, by
+                         them and by the scan's own)
     partial_fourier      null, or n_slices_by_filling of the side of k-space that wasn't measured (virtual_coils, pocs,
                          zeros), missing_part (of k-space, 0 to 1) and held_out_error (energy of the error in predicting
                          acquired lines from those opposite, over their own; null where nothing was filled)
@@ -62,8 +69,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from raki.images import Reconstruction, ScanSummary, TakenApart, object_mask
-from raki.kspace import CrossValidation, OppositeSides, ScatteredFills
+from raki.images import ModelUse, Reconstruction, ScanSummary, TakenApart, object_mask
+from raki.kspace import CrossValidation, OppositeSides, ScatteredFills, StoredUse
 from raki.options import Chosen
 from raki.planning import origin_of
 from raki.results.image_files import evenly_spaced
@@ -102,6 +109,7 @@ def provenance(
         "n_virtual_coils": reconstruction.n_virtual_coils,
         "seconds": {stage: round(seconds, 3) for stage, seconds in {**stage_seconds, **reconstruction.seconds}.items()},
         "training": _training(reconstruction),
+        "model": None if reconstruction.model is None else _model(reconstruction.model),
         "partial_fourier": None if reconstruction.opposite is None else _opposite(reconstruction.opposite),
         "taken_apart": None if reconstruction.apart is None else _taken_apart(reconstruction.apart),
         "scattered": None if reconstruction.scattered is None else _scattered(reconstruction.scattered),
@@ -225,6 +233,29 @@ def _taken_apart(apart: TakenApart) -> dict[str, Any]:
         "agreement": _finite(apart.agreement),
         "other_sign": apart.other_sign,
         "warnings": list(apart.warnings),
+    }
+
+
+def _model(model: ModelUse) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.version,
+        "digest": model.digest,
+        "n_used": model.n_used,
+        "n_images": len(model.uses),
+        "mismatches": list(model.remarks),
+        "images": [None if use is None else _use(use) for use in model.uses],
+    }
+
+
+def _use(use: StoredUse) -> dict[str, Any]:
+    return {
+        "used": use.is_used,
+        "error": _finite(use.error),
+        "error_then": _finite(use.error_then),
+        "noise": _finite(use.noise),
+        "judged": _finite(use.judged),
+        "own_judged": _finite(use.own_judged),
     }
 
 

@@ -135,7 +135,8 @@ def _first(reconstruction: Reconstruction) -> list[str]:
     leaks = reconstruction.apart.warnings if reconstruction.apart else ()
     one_sided = reconstruction.opposite.notes() if reconstruction.opposite else ()
     warnings = [*(validation.warnings if validation else ()), *_about_scattered(reconstruction)]
-    return list(dict.fromkeys([*leaks, *warnings, *one_sided, *reconstruction.scan.remarks]))
+    by_model = reconstruction.model.notes() if reconstruction.model else ()
+    return list(dict.fromkeys([*by_model, *leaks, *warnings, *one_sided, *reconstruction.scan.remarks]))
 
 
 def _about_scattered(reconstruction: Reconstruction) -> Iterable[str]:
@@ -188,8 +189,15 @@ def _outcome(reconstruction: Reconstruction) -> str:
     mapped = " and mapped how far to trust them" if reconstruction.maps else ""
     return (
         f"{acquired}, R = {_acceleration(scan)}. {label} filled in those between them{mapped} in "
-        f"{_duration(reconstruction.seconds[method])}, learning from this scan alone."
+        f"{_duration(reconstruction.seconds[method])}, {_learnt_from(reconstruction)}."
     )
+
+
+def _learnt_from(reconstruction: Reconstruction) -> str:
+    model = reconstruction.model
+    if model is None or not model.n_used:
+        return "learning from this scan alone"
+    return f"{model.n_used} of {len(model.uses)} images by weights of another scan, of the model {model.title}"
 
 
 def _scan_rows(reconstruction: Reconstruction) -> list[tuple[str, str]]:

@@ -40,6 +40,8 @@ class ReconstructSettings:
     hourly_usd: str
     """What an hour of the machines costs, in JSON; see `raki.service.cost`."""
     ledger_table: str
+    models: str | None
+    """Where models are, as s3://BUCKET/PREFIX; None where the deployment has none."""
     prepared_folder: str | None
     """Where FSx for Lustre shows the prepared bucket; None where scratch is the instance's own disk."""
     raw_bucket: str

@@ -83,6 +83,8 @@ def test_a_scans_own_options_count_where_the_command_line_leaves_them_open(run, 
         "weights": (False, "default"),
         "quantities": (False, "default"),
         "kspace": (False, "default"),
+        "model": ("none", "default"),
+        "mismatch": ("refuse", "default"),
     }
     facts = json.loads((out / "provenance.json").read_text())
     assert (facts["method"], facts["seed"], facts["n_virtual_coils"]) == ("grappa", 7, None)

@@ -249,9 +249,9 @@ def test_requests_are_counted_by_parts_of_8_mib():
 
 
 def test_minimal_pays_for_one_nat_gateway():
-    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 51 * 0.30 + 34 * 0.10 + 3 + 0.50 = 22.20
+    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 52 * 0.30 + 34 * 0.10 + 3 + 0.50 = 22.50
     found = fixed_cost(deployment("minimal"), PRICES, gpu_hour=1.006)
-    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(22.2))
+    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(22.5))
     assert (found.endpoints, found.fsx, found.warm_gpus, found.gateway_host) == (0, 0, 0, 0)
 
 
@@ -485,11 +485,11 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["keys"] == ["2.00"] * 3
     assert row["warm GPUs, on demand"] == ["-", "243.04", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
-    assert row["metrics, alarms, dashboard, logs"] == ["22.20"] * 3
-    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 22.2; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 22.2;
-    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 22.2
+    assert row["metrics, alarms, dashboard, logs"] == ["22.50"] * 3
+    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 22.5; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 22.5;
+    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 22.5
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    months = [1133.39, 1124.35 + in_two_zones, 1182.16 + in_two_zones]
+    months = [1133.69, 1124.65 + in_two_zones, 1182.46 + in_two_zones]
     assert [float(month.replace(",", "")) for month in row["a month"]] == pytest.approx(months, rel=1e-4)
     assert row["an hour at most, all machines"] == ["3.87", "10.32", "20.64"]  # 3, 8, 16 GPUs; 6, 16, 32 workers
     assert row["a scan, all in all"][0] == "0.2699"

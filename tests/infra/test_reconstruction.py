@@ -40,6 +40,9 @@ DEPLOYMENTS = MappingProxyType(
             "weights": "true",
             "quantities": "true",
             "kspace": "true",
+            "model": "head-16ch@2",
+            "mismatch": "own",
+            "models": "s3://site-models/raki",
         },
         "Scratch": {"profile": "research", "scratch": "fsx-scratch", "fsx_gib": "2400"},
         "Persistent": {
@@ -316,8 +319,9 @@ def test_a_job_reconstructs_as_the_deployment_says(nvme, scratch):
         return from_environment(Options, {entry["Name"]: str(entry["Value"]) for entry in entries})
 
     assert told(nvme) == Options(
-        method="rraki", combine="adaptive", coils=12, seed=7, maps=False, weights=True, quantities=True, kspace=True
-    )
+        method="rraki", combine="adaptive", coils=12, seed=7, maps=False, weights=True, quantities=True, kspace=True,
+        model="head-16ch@2", mismatch="own",
+    )  # fmt: skip
     assert told(scratch) == Options()
 
 

@@ -106,8 +106,10 @@ def test_options_and_who_set_them_stand_in_provenance_and_report(tmp_path):
         "quantities": {"value": False, "set_by": "default"},
         "kspace": {"value": False, "set_by": "default"},
         "weights": {"value": False, "set_by": "default"},
+        "model": {"value": "none", "set_by": "default"},
+        "mismatch": {"value": "refuse", "set_by": "default"},
     }
-    by_default = "combine rss, coils 0, weights no, quantities no, kspace no (default)"
+    by_default = "combine rss, coils 0, weights no, quantities no, kspace no, model none, mismatch refuse (default)"
     assert f"method raki, seed 3 (raki.toml); {by_default}; maps no (deployment)" in report.read_text()
     *_, report, provenance_json = write_results(example_reconstruction(), tmp_path, source=SOURCE)
     assert strict_json(provenance_json.read_text())["options"] is None

@@ -85,7 +85,7 @@ def test_a_file_says_which_rung_filled_each_image_and_the_same_weights_are_the_s
     (again,) = write_weights(a_result(weights), tmp_path / "two.safetensors")
     head = read_weights(path)[1]
     assert path.read_bytes() == again.read_bytes()
-    assert (head["schema"], head["method"]) == ("raki.weights/1", "raki")
+    assert (head["schema"], head["method"]) == ("raki.weights/2", "raki")
     assert {facts["filled_by"] for facts in head["kernels"].values()} <= {"grappa", "raki_linear", "raki"}
 
 

@@ -145,6 +145,7 @@ def job(site, reconstruct_queue, tmp_path, monkeypatch, request):
     settings = ReconstructSettings(
         hourly_usd=HOURLY_USD,
         ledger_table=site.bucket,
+        models=None,
         prepared_folder=getattr(request, "param", str(tmp_path / "fsx")),
         raw_bucket=site.bucket,
         reconstruct_dead_letters_url=site.dead_letters_url,

@@ -169,6 +169,8 @@ OF_THE_DEPLOYMENT = {
     "weights": (False, "deployment"),
     "quantities": (False, "deployment"),
     "kspace": (False, "deployment"),
+    "model": ("none", "deployment"),
+    "mismatch": ("refuse", "deployment"),
 }
 
 

@@ -125,6 +125,7 @@ class Rounds:
             ReconstructSettings(
                 hourly_usd=HOURLY_USD,
                 ledger_table=site.bucket,
+                models=None,
                 prepared_folder=None,
                 raw_bucket=site.bucket,
                 reconstruct_dead_letters_url=site.dead_letters_url,

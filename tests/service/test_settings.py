@@ -11,6 +11,7 @@ from raki.service.settings import DecompressSettings, ReconstructSettings, Refre
 RECONSTRUCT = {
     "HOURLY_USD": "{}",
     "LEDGER_TABLE": "l",
+    "MODELS": "none",
     "RAW_BUCKET": "r",
     "RECONSTRUCT_DEAD_LETTERS_URL": "https://d",
     "RECONSTRUCT_QUEUE_URL": "https://q",

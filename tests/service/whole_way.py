@@ -109,6 +109,7 @@ class WholeWay:
         settings = ReconstructSettings(
             hourly_usd=HOURLY_USD,
             ledger_table=self.table,
+            models=None,
             prepared_folder=None,
             raw_bucket=self.raw,
             reconstruct_dead_letters_url=self.dead,
