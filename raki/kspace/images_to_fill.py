@@ -17,7 +17,7 @@ from raki.kspace.method import FillSettings, SliceReport
 from raki.kspace.opposite import fill_opposite
 from raki.kspace.others import filled_by
 from raki.kspace.stored import StoredWeights, fill_by_stored
-from raki.planning import AnySampling, Method, Sampling, SlicePlan, find_method, slice_kernel
+from raki.planning import AnySampling, Method, Sampling, ScatteredSampling, SlicePlan, find_method, slice_kernel
 from raki.plugins import kept_off_stdout
 from raki.scan.arrays import LineMask, PointMask
 
@@ -99,7 +99,8 @@ class ImagesToFill:
         if separate is not None:
             _check_finite(separate, "ACS")
         whole = _where(plan.regular, self._with_lost_lines(plan, measured, separate))
-        weights = self.stored(index) if self.stored else None
+        is_scattered = isinstance(plan.sampling, ScatteredSampling)
+        weights = self.stored(index) if self.stored and not is_scattered else None
         acs = self._acs(plan, whole, separate, is_needed=weights is None)
         filled, report = self._filled(whole, acs, index) if weights is None else self._by(weights, whole, acs, index)
         is_inside, of_lines = self.load_acs is None and bool(measured.any()), isinstance(plan.sampling, Sampling)
@@ -124,6 +125,7 @@ class ImagesToFill:
     def _by(self, weights: KernelWeights, whole: Tensor, acs: Tensor, index: int) -> tuple[Tensor, SliceReport]:
         """By stored weights, or by the method where that is better."""
         sampling = self.plans[index].sampling
+        assert not isinstance(sampling, ScatteredSampling)
 
         def own(settings: FillSettings) -> tuple[Tensor, SliceReport]:
             return filled_by(self.method, whole, acs, sampling, settings)
