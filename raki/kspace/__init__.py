@@ -8,7 +8,7 @@ they are read back and forth (EPI), `raki.kspace.common_ghost` finds what their 
 from raki.kspace.arrays import complete_kspace
 from raki.kspace.caipi import GroupAcs
 from raki.kspace.completion import FillReport, complete, complete_slices
-from raki.kspace.cross_validation import CrossValidation
+from raki.kspace.cross_validation import CrossValidation, SliceChoice
 from raki.kspace.ghosts import GroupGhosts
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import Fill, FillSettings, SliceReport, TrainingPoint
@@ -28,6 +28,7 @@ __all__ = [
     "Method",
     "OppositeSides",
     "Sampling",
+    "SliceChoice",
     "SliceReport",
     "TrainingPoint",
     "complete",
