@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from raki.catalogue.labels import import_labels as import_labels
     from raki.catalogue.staging import Staging as Staging
     from raki.catalogue.streaming import CohortStream as CohortStream
-    from raki.catalogue.streaming import stream as stream
+    from raki.catalogue.streaming import CohortStream as stream  # noqa: N813
 
 _WHERE = {
     "Catalogue": ("catalogue", "Catalogue"),
@@ -35,7 +35,7 @@ _WHERE = {
     "compact": ("compaction", "compact"),
     "import_labels": ("labels", "import_labels"),
     "open": ("catalogue", "open_catalogue"),
-    "stream": ("streaming", "stream"),
+    "stream": ("streaming", "CohortStream"),
 }
 
 __all__ = list(_WHERE)

@@ -125,7 +125,7 @@ def _holds_any(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> bool
         "SELECT 1 FROM read_parquet(?, hive_partitioning = false) WHERE result_id IN (FROM going) LIMIT 1",
         [[str(file) for file in files]],
     )
-    return found.fetchone() is not None
+    return bool(found.fetchall())
 
 
 def _write_part(connection: duckdb.DuckDBPyConnection, root: Path, month: str, old: list[Path]) -> str | None:

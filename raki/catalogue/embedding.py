@@ -36,7 +36,7 @@ def embedding(image: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "
     return (found / length if length > 1e-9 else np.zeros(N_NUMBERS)).astype(np.float32)
 
 
-def _averaged(values: Float64[np.ndarray, "row column"], axis: int) -> Float64[np.ndarray, "row column"]:
+def _averaged(values: Float64[np.ndarray, "row column"], axis: int) -> Float64[np.ndarray, "mean_row mean_column"]:
     """Means over the parts of N_GRID equal ones along an axis; a pixel on a border counts for both by its share."""
     n_pixels = values.shape[axis]
     zero = np.zeros_like(np.take(values, [0], axis))
@@ -45,7 +45,7 @@ def _averaged(values: Float64[np.ndarray, "row column"], axis: int) -> Float64[n
     low = np.minimum(borders.astype(int), n_pixels - 1)
     share = np.expand_dims(borders - low, tuple(other for other in (0, 1) if other != axis))
     at_borders = (1 - share) * np.take(summed, low, axis) + share * np.take(summed, low + 1, axis)
-    means: Float64[np.ndarray, "row column"] = np.diff(at_borders, axis=axis) * (N_GRID / n_pixels)
+    means: Float64[np.ndarray, "mean_row mean_column"] = np.diff(at_borders, axis=axis) * (N_GRID / n_pixels)
     return means
 
 

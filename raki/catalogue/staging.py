@@ -8,11 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from raki.catalogue.mirror import parts_of
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where files come from."""
 

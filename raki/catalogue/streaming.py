@@ -41,20 +41,39 @@ class _File:
 
 
 class CohortStream(IterableDataset):
-    """Images of a cohort, one after the other; see `stream`."""
+    """The images of a cohort, as torch takes them: an `IterableDataset` of dictionaries.
+
+    Each has its pixels (`image`: float32, axes row, column) or, of the service's prepared bucket, its undersampled
+    k-space (`prepared`: complex64, axes coil, pe, ro), and `scan_id`, `result_id`, `number` and `labels` of the cohort.
+    Files come to the local disk before they are needed, and stay for the next pass as far as the limit allows. A file
+    that is missing, damaged, or other than the catalogue says is named in `damaged` and passed over.
+
+    Args:
+        cohort: from `Catalogue.cohort`, or a Parquet file of `raki catalogue export`, read.
+        place: the folder or `s3://bucket/prefix` of the results, or of prepared scans.
+        local: a folder for copies, of this stream alone.
+        limit_bytes: of all copies together; a group of `mix` files has to fit.
+        prefetch: how many files are brought ahead.
+        mix: of how many files images are mixed with each other.
+        seed: with the number of the pass it decides the order; None: that of the cohort.
+        columns: others of the cohort that each item is to have.
+
+    Raises:
+        ValueError: the cohort lacks a column, or a row says not where its image lies.
+    """
 
     def __init__(
         self,
         cohort: pa.Table,
         place: str | Path,
         *,
-        what: What,
         local: Path,
-        limit_bytes: int,
-        prefetch: int,
-        mix: int,
-        seed: int | None,
-        columns: tuple[str, ...],
+        what: What = "image",
+        limit_bytes: int = 10 << 30,
+        prefetch: int = 4,
+        mix: int = 4,
+        seed: int | None = 0,
+        columns: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         if prefetch < 0 or mix < 1:
@@ -80,7 +99,9 @@ class CohortStream(IterableDataset):
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is, as JSON has it: behind the image that was handed over last."""
-        return {"cohort": self._digest, "epoch": self.epoch, "position": self.position}
+        is_through = self.position == len(self)
+        epoch, position = (self.epoch + 1, 0) if is_through else (self.epoch, self.position)
+        return {"cohort": self._digest, "epoch": epoch, "position": position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from there: the same images in the same order as if nothing had happened.
@@ -193,51 +214,6 @@ class CohortStream(IterableDataset):
             LOG.warning("a file of the cohort is passed over", extra={"key": file.key, "reason": self.damaged[file.key]})
             return None
         return {self._what: torch.from_numpy(pixels), **row}
-
-
-def stream(
-    cohort: pa.Table,
-    place: str | Path,
-    *,
-    local: Path,
-    what: What = "image",
-    limit_bytes: int = 10 << 30,
-    prefetch: int = 4,
-    mix: int = 4,
-    seed: int | None = 0,
-    columns: tuple[str, ...] = (),
-) -> CohortStream:
-    """The images of a cohort, as torch takes them: an `IterableDataset` of dictionaries.
-
-    Each has its pixels (`image`: float32, axes row, column) or, of the service's prepared bucket, its undersampled
-    k-space (`prepared`: complex64, axes coil, pe, ro), and `scan_id`, `result_id`, `number` and `labels` of the cohort.
-    Files come to the local disk before they are needed, and stay for the next pass as far as the limit allows. A file
-    that is missing, damaged, or other than the catalogue says is named in `damaged` and passed over.
-
-    Args:
-        cohort: from `Catalogue.cohort`, or a Parquet file of `raki catalogue export`, read.
-        place: the folder or `s3://bucket/prefix` of the results, or of prepared scans.
-        local: a folder for copies, of this stream alone.
-        limit_bytes: of all copies together; a group of `mix` files has to fit.
-        prefetch: how many files are brought ahead.
-        mix: of how many files images are mixed with each other.
-        seed: with the number of the pass it decides the order; None: that of the cohort.
-        columns: others of the cohort that each item is to have.
-
-    Raises:
-        ValueError: the cohort lacks a column, or a row says not where its image lies.
-    """
-    return CohortStream(
-        cohort,
-        place,
-        what=what,
-        local=local,
-        limit_bytes=limit_bytes,
-        prefetch=prefetch,
-        mix=mix,
-        seed=seed,
-        columns=columns,
-    )
 
 
 def _files_of(cohort: pa.Table, what: What, columns: tuple[str, ...]) -> list[_File]:

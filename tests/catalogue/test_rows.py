@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 from ismrmrd import xsd
+from xsdata.models.datatype import XmlDate
 
-from raki.catalogue.embedding import N_NUMBERS, embedding
+from raki.catalogue.embedding import N_NUMBERS, ORDER, embedding
 from raki.catalogue.rows import read_rows
 from raki.catalogue.schema import COLUMNS, SCHEMA
 from raki.images import reconstruct
@@ -18,7 +19,7 @@ from raki.scan.header import parse_header
 from tests.catalogue.delivered import deliver, example_rows
 from tests.results.example_reconstruction import TILTED
 
-SECRETS = ("Mustermann", "PID-4711", "19700101", "St. Elsewhere", "Dr. Who", "ACC-1", "SERIAL-9", "1.2.3.4.5")
+SECRETS = ("Mustermann", "PID-4711", "1970-01-01", "St. Elsewhere", "Dr. Who", "470011", "SERIAL-9", "1.2.3.4.5")
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +30,12 @@ def written(tmp_path_factory):
     scan = preprocess(read_scan(folder / "scan.h5"))
     header = parse_header(scan.header_xml)
     name, pid, born, place, doctor, accession, serial, uid = SECRETS
-    header.subjectInformation = xsd.subjectInformationType(patientName=name, patientID=pid, patientBirthdate=born)
+    header.subjectInformation = xsd.subjectInformationType(patientName=name, patientID=pid, patientBirthdate=XmlDate.from_string(born))
     header.studyInformation = xsd.studyInformationType(
-        accessionNumber=accession, referringPhysicianName=doctor, studyInstanceUID=uid, studyDescription=name
+        accessionNumber=int(accession), referringPhysicianName=doctor, studyInstanceUID=uid, studyDescription=name
     )
     header.measurementInformation = xsd.measurementInformationType(
-        patientPosition=xsd.measurementInformationTypePatientPosition.HFS, protocolName=f"brain {name}", measurementID=pid
+        patientPosition=header.measurementInformation.patientPosition, protocolName=f"brain {name}", measurementID=pid
     )
     header.acquisitionSystemInformation.institutionName = place
     header.acquisitionSystemInformation.deviceID = serial
@@ -132,8 +133,6 @@ def test_the_embedding_is_the_transform_that_is_documented():
     cosine = np.cos(np.pi * 2 * (np.arange(32) + 0.5) / 32)
     picture = np.repeat(np.expm1(2 + cosine)[:, None], 32, axis=1).astype(np.float32)
     numbers = embedding(picture / np.median(picture))
-    from raki.catalogue.embedding import ORDER
-
     assert ORDER[np.argmax(np.abs(numbers))] == (2, 0)
     assert np.abs(numbers).max() > 0.95
     assert all(number == pytest.approx(0, abs=1e-6) for number, (_, v) in zip(numbers, ORDER, strict=True) if v)
