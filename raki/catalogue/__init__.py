@@ -3,6 +3,8 @@
 `open` gives a `Catalogue` of a folder of results or of a bucket's (`s3://bucket/prefix`): read-only SQL, conditions by
 name, cohorts. `compact` makes Parquet of the rows that lie beside results, `import_labels` adds what people say of
 scans, images and regions, `stream` hands the images of a cohort to a training, staged on the local disk.
+`raki.catalogue.finding` makes a
+question of conditions, `raki.catalogue.errors` is what can be wrong with one.
 `raki.catalogue.schema` says what each column means and `raki.catalogue.embedding` how a picture becomes numbers;
 neither needs what `pip install 'raki-mri[catalogue]'` brings (DuckDB and Arrow), all else does. Nothing heavy is loaded
 until it is used.
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raki.catalogue.catalogue import Catalogue as Catalogue
-    from raki.catalogue.catalogue import open_catalogue as open  # noqa: A004
+    from raki.catalogue.catalogue import open_catalogue as open  # noqa: A004, F401
     from raki.catalogue.compaction import Compacted as Compacted
     from raki.catalogue.compaction import compact as compact
     from raki.catalogue.errors import NoCatalogue as NoCatalogue
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from raki.catalogue.labels import import_labels as import_labels
     from raki.catalogue.staging import Staging as Staging
     from raki.catalogue.streaming import CohortStream as CohortStream
-    from raki.catalogue.streaming import CohortStream as stream  # noqa: N813
+    from raki.catalogue.streaming import CohortStream as stream  # noqa: F401, N813
 
 _WHERE = {
     "Catalogue": ("catalogue", "Catalogue"),

@@ -14,8 +14,8 @@ from raki.catalogue.finding import Wanted
 from raki.catalogue.index import FOLDER, survey
 from raki.catalogue.mirror import local_copy
 from raki.catalogue.rows import LABELS, SLICES, read_rows
-from raki.catalogue.tables import connect, readable_parquet
 from raki.catalogue.schema import OUTSIDE
+from raki.catalogue.tables import connect, readable_parquet
 from raki.wording import plain
 
 
@@ -96,10 +96,10 @@ class Catalogue:
         return None if place is None else self.root / place
 
     def cohort(self, wanted: Wanted | None = None, **conditions: Any) -> pa.Table:
-        """What `find` finds, with what `raki.catalogue.stream` needs beside: where each image lies and what is said of it.
+        """What `find` finds, with what `raki.catalogue.stream` needs: where each image lies and what is said of it.
 
-        Added are `folder` (in the folder of results), `prepared_key` (in the service's prepared bucket, as long as it is
-        kept there) and `labels`: label=value, of the image or its scan, those that hold.
+        Added are `folder` (in the folder of results), `prepared_key` (in the service's prepared bucket, as long as it
+        is kept there) and `labels`: label=value, of the image or its scan, those that hold.
         """
         found = self.find(wanted, **conditions)
         said = self.query("SELECT scan_id, image, label, value FROM labels_now ORDER BY ALL").to_pylist()
@@ -140,8 +140,8 @@ def _prepared_key(scan_id: str) -> str | None:
 def open_catalogue(place: str | Path) -> Catalogue:
     """Opens the catalogue of a folder of results, or of a bucket's (`s3://bucket/prefix`).
 
-    Of a bucket the rows, parts and labels are kept on the local disk and brought up to date: what has not changed is not
-    read again.
+    Of a bucket the rows, parts and labels are kept on the local disk and brought up to date: what has not changed is
+    not read again.
 
     Raises:
         NoCatalogue: there is no such folder or bucket.

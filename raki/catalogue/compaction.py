@@ -68,7 +68,9 @@ def _compact(root: Path) -> Compacted:
         fresh = read_rows(root, found.fresh)
         parts = _write_parts(root, old, fresh, out=found.gone | set(fresh.result_of.values()))
         absorbed = {path: each for path, each in found.index.absorbed.items() if found.standing.get(path) == each.state}
-        absorbed |= {path: Absorbed(state=found.standing[path], result_id=each) for path, each in fresh.result_of.items()}
+        absorbed |= {
+            path: Absorbed(state=found.standing[path], result_id=each) for path, each in fresh.result_of.items()
+        }
         write_index(root, Index(parts=tuple(parts), absorbed=absorbed))
         _remove_others(root, parts)
         bad_labels = _merge_labels(root)

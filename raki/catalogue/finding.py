@@ -38,7 +38,8 @@ class Wanted:
     @classmethod
     def of(cls, conditions: Mapping[str, Any]) -> "Wanted":
         """From keywords: those that aren't fields of this class are columns."""
-        own = {name: value for name, value in conditions.items() if name in cls.__dataclass_fields__ and name != "columns"}
+        fields = cls.__dataclass_fields__.keys() - {"columns"}
+        own = {name: value for name, value in conditions.items() if name in fields}
         rest = {name: str(value) for name, value in conditions.items() if name not in own}
         return cls(columns=rest, **own)
 
@@ -56,8 +57,8 @@ class Wanted:
         if self.label is not None:
             name, _, value = self.label.partition("=")
             conditions.append(
-                "EXISTS (FROM labels_now AS said WHERE said.scan_id = slices.scan_id "
-                "AND (said.image IS NULL OR said.image = slices.image) AND said.label = ? AND (? = '' OR said.value = ?))"
+                "EXISTS (FROM labels_now AS said WHERE said.scan_id = slices.scan_id AND said.label = ? AND "
+                "(said.image IS NULL OR said.image = slices.image) AND (? = '' OR said.value = ?))"
             )
             parameters += [name, value, value]
         chosen, order = "*", "created_utc, result_id, image"
@@ -107,5 +108,7 @@ def _of_number(name: str, what: str) -> tuple[str, list[Any]]:
 def _require_number(name: str) -> str:
     if TYPES.get(name) not in NUMBERS:
         numbers = ", ".join(column for column, kind in TYPES.items() if kind in NUMBERS)
-        raise QueryRefused(f"'{name}' is no column of numbers, by which images could be put in order; there are {numbers}")
+        raise QueryRefused(
+            f"'{name}' is no column of numbers, by which images could be put in order; there are {numbers}"
+        )
     return name

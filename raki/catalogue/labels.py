@@ -147,7 +147,11 @@ def _label(
             raise ValueError("a mask is of an image, and none is named")
         mask = _read_mask(folder, entry["mask"], known[scan_id][image])
         png = _as_png(mask)
-        row |= {"mask_sha256": hashlib.sha256(png).hexdigest(), "mask_n_pixels": int(mask.sum()), "mask_box": _box(mask)}
+        row |= {
+            "mask_sha256": hashlib.sha256(png).hexdigest(),
+            "mask_n_pixels": int(mask.sum()),
+            "mask_box": _box(mask),
+        }
     said = _said_at(entry["made_utc"])
     # Said at a time that the file tells, it is another label at another time; else the same words are the same label.
     told = [row[name] for name in row if name not in ("label_id", "made_utc", "source")]
@@ -188,7 +192,8 @@ def _read_mask(folder: Path, name: str, shape: tuple[int, int]) -> Mask:
                 values = np.asarray(picture.convert("L"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         why = f"; {error}" if isinstance(error, ValueError) else ""
-        raise ValueError(f"the mask {plain(name, 60)} is no PNG or .npy file of {shape[0]} x {shape[1]} pixels{why}") from None
+        wanted = f"a PNG or .npy file of {shape[0]} x {shape[1]} pixels"
+        raise ValueError(f"the mask {plain(name, 60)} is not {wanted}{why}") from None
     if values.shape != shape or values.dtype.kind not in "biu" or not values.any():
         raise ValueError(
             f"the mask {plain(name, 60)} has shape {values.shape} and {np.count_nonzero(values)} pixels; it has to be of "

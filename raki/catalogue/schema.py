@@ -30,7 +30,9 @@ class Column:
 
 SCAN_COLUMNS = (
     Column("result_id", "VARCHAR", "opaque; one a scan in the service, else one a scan and way of reconstructing it"),
-    Column("scan_id", "VARCHAR", "the service's opaque name of the scan, else of the raw file's digest; labels go by it"),
+    Column(
+        "scan_id", "VARCHAR", "the service's opaque name of the scan, else of the raw file's digest; labels go by it"
+    ),
     Column("created_utc", "VARCHAR", "end of the reconstruction, ISO 8601"),
     Column("software", "VARCHAR", "version of raki"),
     Column("raw_sha256", "VARCHAR", "of the raw file"),

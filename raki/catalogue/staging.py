@@ -1,4 +1,4 @@
-"""Files brought to the local disk ahead of their use, never more of them than a limit: those used longest ago go first."""
+"""Files brought to the local disk ahead of their use, within a limit: those used longest ago go first."""
 
 import contextlib
 import hashlib
@@ -167,8 +167,8 @@ class Staging:
             self._forget(unused.pop(0))
         if self.n_bytes + n_bytes > self._limit_bytes:
             raise NoRoom(
-                f"{self.n_bytes + n_bytes} bytes are needed at once and {self._limit_bytes} are allowed; allow more, or mix "
-                "fewer scans"
+                f"{self.n_bytes + n_bytes} bytes are needed at once and {self._limit_bytes} are allowed; allow more, or "
+                "mix fewer scans"
             )
 
     def _forget(self, name: str) -> None:

@@ -211,7 +211,9 @@ class CohortStream(IterableDataset):
             pixels = read[file.key](row["number"])
         except (OSError, ValueError, LookupError, RakiError) as error:
             self.damaged[file.key] = plain(str(error) or type(error).__name__, 200)
-            LOG.warning("a file of the cohort is passed over", extra={"key": file.key, "reason": self.damaged[file.key]})
+            LOG.warning(
+                "a file of the cohort is passed over", extra={"key": file.key, "reason": self.damaged[file.key]}
+            )
             return None
         return {self._what: torch.from_numpy(pixels), **row}
 

@@ -1,7 +1,7 @@
 """The catalogue's tables in a DuckDB that reads its files and nothing else, and writes nothing.
 
-`slices` (a row an image), `scans` (a row a scan), `labels` (all that was ever said) and `labels_now` (what holds of it).
-The files that compaction left are read when they are asked; rows that it hasn't taken in lie in memory.
+`slices` (a row an image), `scans` (a row a scan), `labels` (all that was ever said) and `labels_now` (what holds of
+it). The files that compaction left are read when they are asked; rows that it hasn't taken in lie in memory.
 
 Raasveldt and Mühleisen 2019, SIGMOD, doi:10.1145/3299869.3320212 (DuckDB).
 """

@@ -1,7 +1,7 @@
 """`catalogue.jsonl`: a row for each image of a result, which `raki.catalogue` collects into tables that answer.
 
-A line of JSON each, with the columns of `raki.catalogue.schema`: a format that every reader knows and that nothing needs
-to be installed for; compaction makes Parquet of it. Nothing in it names a patient, a file or a folder: of the header
+A line of JSON each, with the columns of `raki.catalogue.schema`: a format that every reader knows and that nothing
+needs to be installed for; compaction makes Parquet of it. Nothing in it names a patient, a file or a folder: of the header
 stands here what `raki.identity.header` lets through, whether the deployment takes identity out or not.
 """
 
@@ -49,7 +49,11 @@ def catalogue_rows(
     reconstruction: Reconstruction, facts: Mapping[str, Any], *, image_sha256: str
 ) -> Iterator[dict[str, Any]]:
     """A row an image: the columns of `raki.catalogue.schema` in their order, null where nothing is known."""
-    of_scan = {**_of_result(reconstruction, facts, image_sha256), **_of_scan(reconstruction.scan), **_of_header(reconstruction)}
+    of_scan = {
+        **_of_result(reconstruction, facts, image_sha256),
+        **_of_scan(reconstruction.scan),
+        **_of_header(reconstruction),
+    }
     echo_times = of_scan["echo_times_ms"]
     for image, measured in enumerate(_measured(reconstruction)):
         row = {**of_scan, **_place(reconstruction.scan, image), **_choice(reconstruction, image), **measured}

@@ -84,7 +84,9 @@ def put(bucket: str, prefix: str, root: Path, *, folder: str, last: str, before:
         for page in pages
         for each in page.get("Contents", [])
     }
-    files = {key: (found.st_size, found.st_mtime_ns) for key in files_of(root, folder) if (found := (root / key).stat())}
+    files = {
+        key: (found.st_size, found.st_mtime_ns) for key in files_of(root, folder) if (found := (root / key).stat())
+    }
     for key in sorted(files, key=lambda key: (key == last, key)):
         if there.get(key) != files[key]:
             s3.upload_file(str(root / key), bucket, prefix + key, Config=_AS_ONE)

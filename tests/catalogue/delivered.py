@@ -24,7 +24,9 @@ def example_rows(**arguments):
 _OF_EXAMPLE: dict = {}
 
 
-def deliver(root: Path, name: str, *, scan_id: str, n_slices: int = 3, seed: int = 0, with_images: bool = False, **changes):
+def deliver(
+    root: Path, name: str, *, scan_id: str, n_slices: int = 3, seed: int = 0, with_images: bool = False, **changes
+):
     """A result in the folder `name`, in the place of the one that is there."""
     rows = _OF_EXAMPLE.setdefault(n_slices, example_rows(n_slices=n_slices))
     folder = root / name

@@ -1,6 +1,5 @@
 """Questions are answered from the rows that count, and by nothing that could write or read anything else."""
 
-import os
 import shutil
 
 import pytest
@@ -16,7 +15,8 @@ def root(tmp_path):
     """Four results of three images each."""
     for number in range(4):
         deliver(
-            tmp_path / "results", f"site{number % 2}/scan{number}", scan_id=f"scan-{number}", acceleration=2 + number,
+            tmp_path / "results", f"site{number % 2}/scan{number}",
+            scan_id=f"scan-{number}", acceleration=2 + number,
             field_strength_t=(2.89, 1.494)[number % 2], standard_error=0.1 * number, vendor=("SIEMENS", "GE")[number % 2],
         )  # fmt: skip
     return tmp_path / "results"
@@ -76,17 +76,42 @@ def test_a_condition_that_is_none_is_refused(root, conditions, says):
 
 
 HOSTILE = [
-    "INSERT INTO slices SELECT * FROM slices", "DELETE FROM fresh", "DROP VIEW slices", "CREATE TABLE t AS SELECT 1",
-    "SELECT 1; SELECT 2", "COPY slices TO '{out}'", "COPY (SELECT 1) TO '{out}'", "EXPORT DATABASE '{out}'",
-    "ATTACH '{out}' AS x", "SET enable_external_access = true", "RESET lock_configuration", "INSTALL httpfs", "LOAD json",
-    "PRAGMA database_list", "CALL enable_logging()", "EXPLAIN ANALYZE SELECT 1", "PREPARE p AS SELECT 1",
-    "SELECT * FROM read_csv('{secret}')", "SELECT * FROM read_text('{secret}')", "SELECT * FROM '{secret}'",
-    "SELECT * FROM read_blob('{secret}')", "SELECT * FROM read_parquet('{other}')", "SELECT * FROM glob('{root}/*')",
-    "SELECT * FROM sniff_csv('{secret}')", "SELECT * FROM read_json('{secret}')", "SELECT * FROM parquet_schema('{other}')",
-    "SELECT * FROM enable_logging(storage = 'file', storage_path = '{out}')", "SELECT * FROM read_text('{root}/../secret.txt')",
-    "WITH x AS (INSERT INTO fresh SELECT * FROM fresh RETURNING *) SELECT * FROM x", "SELECT nonsense FROM slices",
-    "SELECT * FROM secret_of_python", "SELECT * FROM 's3://bucket/x.parquet'", "SELECT", "", "SELECT * FROM query('DROP VIEW slices')",
-]  # fmt: skip
+    "INSERT INTO slices SELECT * FROM slices",
+    "DELETE FROM fresh",
+    "DROP VIEW slices",
+    "CREATE TABLE t AS SELECT 1",
+    "SELECT 1; SELECT 2",
+    "COPY slices TO '{out}'",
+    "COPY (SELECT 1) TO '{out}'",
+    "EXPORT DATABASE '{out}'",
+    "ATTACH '{out}' AS x",
+    "SET enable_external_access = true",
+    "RESET lock_configuration",
+    "INSTALL httpfs",
+    "LOAD json",
+    "PRAGMA database_list",
+    "CALL enable_logging()",
+    "EXPLAIN ANALYZE SELECT 1",
+    "PREPARE p AS SELECT 1",
+    "SELECT * FROM read_csv('{secret}')",
+    "SELECT * FROM read_text('{secret}')",
+    "SELECT * FROM '{secret}'",
+    "SELECT * FROM read_blob('{secret}')",
+    "SELECT * FROM read_parquet('{other}')",
+    "SELECT * FROM glob('{root}/*')",
+    "SELECT * FROM sniff_csv('{secret}')",
+    "SELECT * FROM read_json('{secret}')",
+    "SELECT * FROM parquet_schema('{other}')",
+    "SELECT * FROM enable_logging(storage = 'file', storage_path = '{out}')",
+    "SELECT * FROM read_text('{root}/../secret.txt')",
+    "WITH x AS (INSERT INTO fresh SELECT * FROM fresh RETURNING *) SELECT * FROM x",
+    "SELECT nonsense FROM slices",
+    "SELECT * FROM secret_of_python",
+    "SELECT * FROM 's3://bucket/x.parquet'",
+    "SELECT",
+    "",
+    "SELECT * FROM query('DROP VIEW slices')",
+]
 
 
 def test_a_question_writes_nothing_and_reads_no_other_file(root, tmp_path):
@@ -210,7 +235,7 @@ def test_a_compaction_that_is_killed_changes_nothing(root, monkeypatch):
 def test_hidden_folders_and_links_are_passed_over(root, tmp_path):
     deliver(root, ".raki-xyz/s", scan_id="hidden")
     deliver(tmp_path / "elsewhere", "s", scan_id="linked")
-    os.symlink(tmp_path / "elsewhere", root / "link")
+    (root / "link").symlink_to(tmp_path / "elsewhere")
     assert ids(root) == FOUR
     assert len(survey(root).standing) == 4
 

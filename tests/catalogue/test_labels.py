@@ -96,9 +96,9 @@ def test_labels_of_what_is_unknown_are_refused_together_and_listed(root, tmp_pat
         "scan-9,,motion,,": "no scan scan-9", "scan-0,7,motion,,": "no image 7 of scan scan-0, which has 3",
         "scan-0,x,motion,,": "'x' is no number", "scan-0,1,,,": "a label has", "scan-0,1,lesion,,small.png": "32 x 40",
         "scan-0,1,lesion,,empty.png": "not empty", "scan-0,,lesion,,small.png": "none is named",
-        "scan-0,1,lesion,,../../etc/passwd": "no PNG", "scan-0,1,lesion,,missing.png": "no PNG",
+        "scan-0,1,lesion,,../../etc/passwd": "is not a PNG", "scan-0,1,lesion,,missing.png": "is not a PNG",
     }  # fmt: skip
-    with pytest.raises(UnknownSlices, match="none of the labels in labels.csv was taken, for 9 of them") as refused:
+    with pytest.raises(UnknownSlices, match=r"none of the labels in labels\.csv was taken, for 9 of them") as refused:
         add(root, tmp_path, "\n".join(["scan_id,image,label,value,mask", "scan-0,0,good,,", *wrong]) + "\n")
     listed = refused.value.__notes__[0].splitlines()
     for number, (line, why) in enumerate(zip(listed, wrong.values(), strict=True), 3):
@@ -110,7 +110,11 @@ def test_labels_of_what_is_unknown_are_refused_together_and_listed(root, tmp_pat
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("scan_id,image\n", "label is missing"), ("scan_id,label,colour\n", "none called colour"), ("\xff\xfe", "is missing")],
+    [
+        ("scan_id,image\n", "label is missing"),
+        ("scan_id,label,colour\n", "none called colour"),
+        ("\xff\xfe", "is missing"),
+    ],
 )
 def test_a_file_of_another_kind_is_refused(root, tmp_path, text, says):
     with pytest.raises(UnknownSlices, match=says):

@@ -10,10 +10,10 @@ from xsdata.models.datatype import XmlDate
 from raki.catalogue.embedding import N_NUMBERS, ORDER, embedding
 from raki.catalogue.rows import read_rows
 from raki.catalogue.schema import COLUMNS, SCHEMA
+from raki.formats import read_scan
 from raki.images import reconstruct
 from raki.phantom import simulate_scan
 from raki.prepare import preprocess
-from raki.formats import read_scan
 from raki.results import Source, write_results
 from raki.scan.header import parse_header
 from tests.catalogue.delivered import deliver, example_rows
@@ -30,7 +30,9 @@ def written(tmp_path_factory):
     scan = preprocess(read_scan(folder / "scan.h5"))
     header = parse_header(scan.header_xml)
     name, pid, born, place, doctor, accession, serial, uid = SECRETS
-    header.subjectInformation = xsd.subjectInformationType(patientName=name, patientID=pid, patientBirthdate=XmlDate.from_string(born))
+    header.subjectInformation = xsd.subjectInformationType(
+        patientName=name, patientID=pid, patientBirthdate=XmlDate.from_string(born)
+    )
     header.studyInformation = xsd.studyInformationType(
         accessionNumber=int(accession), referringPhysicianName=doctor, studyInstanceUID=uid, studyDescription=name
     )
@@ -57,7 +59,14 @@ def test_a_result_has_a_row_for_each_image_that_says_what_is_known(written):
     expected |= {"vendor": "raki", "field_strength_t": 2.89, "trajectory": "cartesian", "patient_position": "HFS"}
     expected |= {"repetition_time_ms": 250.0, "flip_angle_deg": 70.0, "echo_time_ms": 4.6, "n_rows": 32, "n_bands": 1}
     assert {name: first[name] for name in expected} == expected
-    for name in ("g_factor_median", "standard_error", "standard_error_99", "snr_median", "held_out_error", "noise_sigma"):
+    for name in (
+        "g_factor_median",
+        "standard_error",
+        "standard_error_99",
+        "snr_median",
+        "held_out_error",
+        "noise_sigma",
+    ):
         assert first[name] > 0, name
     assert first["g_factor_99"] >= first["g_factor_median"]
     choices = [(each.filled_by, each.held_out_error) for each in result.cross_validation.by_slice]
@@ -93,8 +102,12 @@ DAMAGE = {
     "is empty or cut short": lambda text: text[:-1],
     "holds a line that is no JSON": lambda text: text[: len(text) // 2] + "\n",
     "has not one row for each image": lambda text: text.splitlines(keepends=True)[0],
-    "holds a line that is no row of raki.catalogue/1": lambda text: text.replace("raki.catalogue/1", "raki.catalogue/9", 1),
-    "holds a value of another kind than its column": lambda text: text.replace('"n_coils": ', '"n_coils": "x" , "x": ', 1),
+    "holds a line that is no row of raki.catalogue/1": lambda text: text.replace(
+        "raki.catalogue/1", "raki.catalogue/9", 1
+    ),
+    "holds a value of another kind than its column": lambda text: text.replace(
+        '"n_coils": ', '"n_coils": "x" , "x": ', 1
+    ),
     "holds rows of several results": lambda text: text.replace("scan-7", "scan-8", 1),
     "holds a row that says not which result it is of, or when it was made": lambda text: text.replace('"20', '"x0'),
 }

@@ -1,4 +1,4 @@
-"""A cohort's images come in an order that a seed decides, from the local disk the second time, and go on where they were."""
+"""A cohort's images come in an order that a seed decides, from the local disk the second time, and resumable."""
 
 import itertools
 

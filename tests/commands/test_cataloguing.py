@@ -12,7 +12,9 @@ from tests.catalogue.delivered import deliver
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     for number in range(2):
-        deliver(tmp_path, f"scan{number}", scan_id=f"scan-{number}", acceleration=3 + number, standard_error=0.1 * number)
+        deliver(
+            tmp_path, f"scan{number}", scan_id=f"scan-{number}", acceleration=3 + number, standard_error=0.1 * number
+        )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -24,7 +26,16 @@ def test_questions_are_answered(run, here):
     code, said, _ = run("catalogue", "compact")
     assert (code, said.split(";")[0]) == (0, "2 results taken in, 0 taken out")
     code, said, _ = run(
-        "catalogue", "find", "--field-strength", 3, "--acceleration", ">=4", "--worst", "standard_error", "-w", "image=<2"
+        "catalogue",
+        "find",
+        "--field-strength",
+        3,
+        "--acceleration",
+        ">=4",
+        "--worst",
+        "standard_error",
+        "-w",
+        "image=<2",
     )
     assert code == 0
     assert said.count("scan-1") == 2
