@@ -3,11 +3,10 @@
 `open` gives a `Catalogue` of a folder of results or of a bucket's (`s3://bucket/prefix`): read-only SQL, conditions by
 name, cohorts. `compact` makes Parquet of the rows that lie beside results, `import_labels` adds what people say of
 scans, images and regions, `stream` hands the images of a cohort to a training, staged on the local disk.
-`raki.catalogue.finding` makes a
-question of conditions, `raki.catalogue.errors` is what can be wrong with one.
+`raki.catalogue.finding` makes a question of conditions, `raki.catalogue.errors` is what can be wrong with one.
 `raki.catalogue.schema` says what each column means and `raki.catalogue.embedding` how a picture becomes numbers;
-neither needs what `pip install 'raki-mri[catalogue]'` brings (DuckDB and Arrow), all else does. Nothing heavy is loaded
-until it is used.
+neither needs what `pip install 'raki-mri[catalogue]'` brings (DuckDB and Arrow), most else does. Nothing heavy is
+loaded until it is used.
 """
 
 from importlib import import_module

@@ -116,8 +116,8 @@ def _write_parts(root: Path, old: list[Path], fresh: Rows, *, out: Collection[st
         connection.register("no_slices", SLICES.empty_table())
         for month in sorted(changed):
             connection.register("incoming", fresh.table.filter(pc.equal(months, month)))
-            if part := _write_part(connection, root, month, by_month.get(month, [])):
-                kept.append(part)
+            if written := _write_part(connection, root, month, by_month.get(month, [])):
+                kept.append(written)
         connection.close()
     return sorted(kept)
 

@@ -30,8 +30,7 @@ def embedding(image: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "
         raise ValueError("a pixel is negative or not finite; an embedding is of a magnitude image")
     grid = _averaged(_averaged(image.astype(np.float64), 0), 1)
     level = float(np.median(grid)) or float(grid.mean()) or 1.0
-    rows, columns = (_cosines(axis) for axis in (0, 1))
-    found = np.einsum("kr,rc,kc->k", rows, np.log1p(grid / level), columns)
+    found = np.einsum("kr,rc,kc->k", _cosines(0), np.log1p(grid / level), _cosines(1))
     length = float(np.linalg.norm(found))
     return (found / length if length > 1e-9 else np.zeros(N_NUMBERS)).astype(np.float32)
 

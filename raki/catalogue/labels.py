@@ -70,7 +70,9 @@ def import_labels(root: str | Path, file: Path, *, made_by: str, now: datetime |
     with Catalogue(Path(root)) as catalogue:
         known = _known_images(catalogue)
         had = set(catalogue.query("SELECT label_id FROM labels").column("label_id").to_pylist())
-    rows, masks, wrong = [], {}, []
+    rows: list[dict[str, Any]] = []
+    masks: dict[str, bytes] = {}
+    wrong: list[str] = []
     for number, entry in enumerate(_entries(content), 2):
         try:
             row, mask = _label(entry, known, file.parent, made_by=made_by, said_at=said_at, source=source)
@@ -196,8 +198,8 @@ def _read_mask(folder: Path, name: str, shape: tuple[int, int]) -> Mask:
         raise ValueError(f"the mask {plain(name, 60)} is not {wanted}{why}") from None
     if values.shape != shape or values.dtype.kind not in "biu" or not values.any():
         raise ValueError(
-            f"the mask {plain(name, 60)} has shape {values.shape} and {np.count_nonzero(values)} pixels; it has to be of "
-            f"whole numbers, {shape[0]} x {shape[1]}, and not empty"
+            f"the mask {plain(name, 60)} has shape {values.shape} and {np.count_nonzero(values)} pixels; it has to be "
+            f"of whole numbers, {shape[0]} x {shape[1]}, and not empty"
         )
     return values != 0
 

@@ -167,8 +167,8 @@ class Staging:
             self._forget(unused.pop(0))
         if self.n_bytes + n_bytes > self._limit_bytes:
             raise NoRoom(
-                f"{self.n_bytes + n_bytes} bytes are needed at once and {self._limit_bytes} are allowed; allow more, or "
-                "mix fewer scans"
+                f"{self.n_bytes + n_bytes} bytes are needed at once and {self._limit_bytes} are allowed; allow more, "
+                "or mix fewer scans"
             )
 
     def _forget(self, name: str) -> None:

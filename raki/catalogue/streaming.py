@@ -40,7 +40,7 @@ class _File:
     rows: tuple[Mapping[str, Any], ...]
 
 
-class CohortStream(IterableDataset):
+class CohortStream(IterableDataset[dict[str, Any]]):
     """The images of a cohort, as torch takes them: an `IterableDataset` of dictionaries.
 
     Each has its pixels (`image`: float32, axes row, column) or, of the service's prepared bucket, its undersampled

@@ -1,8 +1,8 @@
 """`catalogue.jsonl`: a row for each image of a result, which `raki.catalogue` collects into tables that answer.
 
 A line of JSON each, with the columns of `raki.catalogue.schema`: a format that every reader knows and that nothing
-needs to be installed for; compaction makes Parquet of it. Nothing in it names a patient, a file or a folder: of the header
-stands here what `raki.identity.header` lets through, whether the deployment takes identity out or not.
+needs to be installed for; compaction makes Parquet of it. Nothing in it names a patient, a file or a folder: of the
+header stands here what `raki.identity.header` lets through, whether the deployment takes identity out or not.
 """
 
 import hashlib

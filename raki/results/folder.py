@@ -62,8 +62,8 @@ def write_results(
     """Write images, `preview.png`, `report.html`, `provenance.json`, `catalogue.jsonl` and `manifest.json`.
 
     Images are `image.h5`, `image.nii.gz` and `image.dcm`. Files of an earlier run that are there go first; at no time
-    are there files of both. Where slices don't lie on one even grid there are several NIfTI files, numbered; see `write_niftis`, and `write_dicom_volume` for where there are
-    several of DICOM.
+    are there files of both. Where slices don't lie on one even grid there are several NIfTI files, numbered; see
+    `write_niftis`, and `write_dicom_volume` for where there are several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
     beside the image; where it has weights, `weights.safetensors`. `chosen` are the options that were asked for, where

@@ -74,8 +74,8 @@ def put(bucket: str, prefix: str, root: Path, *, folder: str, last: str, before:
     """Uploads the files of a folder that the bucket doesn't have as they are, `last` behind all others.
 
     Args:
-        before: the files that were there when the bucket was read: objects of those that are gone since go as well. What
-            others have put there meanwhile stays.
+        before: the files that were there when the bucket was read: objects of those that are gone since go as well.
+            What others have put there meanwhile stays.
     """
     s3 = boto3.client("s3")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}{folder}/")

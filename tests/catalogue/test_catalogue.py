@@ -17,7 +17,8 @@ def root(tmp_path):
         deliver(
             tmp_path / "results", f"site{number % 2}/scan{number}",
             scan_id=f"scan-{number}", acceleration=2 + number,
-            field_strength_t=(2.89, 1.494)[number % 2], standard_error=0.1 * number, vendor=("SIEMENS", "GE")[number % 2],
+            field_strength_t=(2.89, 1.494)[number % 2], standard_error=0.1 * number,
+            vendor=("SIEMENS", "GE")[number % 2],
         )  # fmt: skip
     return tmp_path / "results"
 
