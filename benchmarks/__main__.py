@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.ablation import ablation
 from benchmarks.burst import burst
+from benchmarks.catalogue import catalogue
 from benchmarks.chaos import chaos
 from benchmarks.coverage import coverage
 from benchmarks.damaged import damaged
@@ -50,6 +51,7 @@ for command in (
     throughput,
     burst,
     kinds,
+    catalogue,
     scaling,
     chaos,
     damaged,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raki.catalogue.catalogue import Catalogue as Catalogue
-    from raki.catalogue.catalogue import open_catalogue as open  # noqa: A004, F401
+    from raki.catalogue.catalogue import open_catalogue
     from raki.catalogue.compaction import Compacted as Compacted
     from raki.catalogue.compaction import compact as compact
     from raki.catalogue.errors import NoCatalogue as NoCatalogue
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from raki.catalogue.labels import import_labels as import_labels
     from raki.catalogue.staging import Staging as Staging
     from raki.catalogue.streaming import CohortStream as CohortStream
-    from raki.catalogue.streaming import CohortStream as stream  # noqa: F401, N813
+
+    open = open_catalogue  # noqa: A001
+    stream = CohortStream
 
 _WHERE = {
     "Catalogue": ("catalogue", "Catalogue"),

@@ -50,7 +50,7 @@ def _averaged(values: Float64[np.ndarray, "row column"], axis: int) -> Float64[n
 
 def _cosines(axis: int) -> Float64[np.ndarray, "number grid"]:
     frequencies = np.array([uv[axis] for uv in ORDER])[:, None]
-    scale = np.where(frequencies == 0, np.sqrt(1 / N_GRID), np.sqrt(2 / N_GRID))
+    scale = np.sqrt((2 - (frequencies == 0)) / N_GRID)
     cosines: Float64[np.ndarray, "number grid"] = scale * np.cos(
         np.pi * frequencies * (np.arange(N_GRID) + 0.5) / N_GRID
     )

@@ -25,6 +25,9 @@ _ARROW = {
     "FLOAT[32]": pa.list_(pa.float32()),
 }
 
+_OTHER_KIND = (pa.ArrowException, TypeError, ValueError, OverflowError)
+Row = dict[str, Any]
+
 MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-")
 """How a date begins: its month names a folder."""
 
@@ -51,7 +54,7 @@ LABELS = arrow_schema(LABEL_COLUMNS)
 
 def read_rows(root: Path, paths: Iterable[str]) -> Rows:
     """The rows at these paths. Of a result that lies in several places the newest count, alone."""
-    found: dict[str, pa.Table] = {}
+    found: dict[str, list[Row]] = {}
     damaged: dict[str, str] = {}
     for path in paths:
         try:
@@ -60,16 +63,30 @@ def read_rows(root: Path, paths: Iterable[str]) -> Rows:
             damaged[path] = str(error)
         except OSError as error:
             damaged[path] = f"can't be read ({error.strerror})"
-    result_of = {path: _first(table, "result_id") for path, table in found.items()}
+    try:
+        return _of_newest(found, damaged)
+    except _OTHER_KIND:  # in some of them: which, is looked for only then, for it takes several times as long
+        for path, rows in list(found.items()):
+            try:
+                _table(rows)
+            except _OTHER_KIND:
+                damaged[path] = "holds a value of another kind than its column"
+                del found[path]
+        return _of_newest(found, damaged)
+
+
+def _of_newest(found: Mapping[str, list[Row]], damaged: Mapping[str, str]) -> Rows:
+    result_of = {path: rows[0]["result_id"] for path, rows in found.items()}
     newest: dict[str, str] = {}
-    for path in sorted(found, key=lambda path: (_first(found[path], "created_utc"), path)):
+    for path in sorted(found, key=lambda path: (found[path][0]["created_utc"], path)):
         newest[result_of[path]] = path
-    tables = [found[path] for path in sorted(newest.values())]
-    table = pa.concat_tables([SLICES.empty_table(), *tables]).combine_chunks()
+    table = _table([row for path in sorted(newest.values()) for row in found[path]])
+    # What doesn't count has to be right all the same: it is taken for one that does when the other goes.
+    _table([found[path][0] for path in found if newest[result_of[path]] != path])
     return Rows(table=table, result_of=result_of, damaged=damaged)
 
 
-def _rows_of_one(path: Path) -> pa.Table:
+def _rows_of_one(path: Path) -> list[Row]:
     """Raises ValueError, with the reason, where they are not as raki wrote them, all of them."""
     if path.stat().st_size > LARGEST_BYTES:
         raise ValueError("is larger than the rows of any scan")
@@ -82,24 +99,21 @@ def _rows_of_one(path: Path) -> pa.Table:
         raise ValueError("is empty or cut short")
     if not all(isinstance(row, dict) and row.get("schema") == SCHEMA for row in rows):
         raise ValueError(f"holds a line that is no row of {SCHEMA}")
-    try:
-        table = pa.Table.from_pylist(rows, schema=SLICES)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        raise ValueError("holds a value of another kind than its column") from None
-    _require_one_result(table)
-    return table
+    _require_one_result(rows)
+    return rows
 
 
-def _require_one_result(table: pa.Table) -> None:
-    needed = ("result_id", "scan_id", "created_utc", "n_slices", "n_frames")
-    first = {name: _first(table, name) for name in needed}
-    if any(value is None for value in first.values()) or not MONTH.match(first["created_utc"]):
+def _require_one_result(rows: Sequence[Row]) -> None:
+    names, counts = ("result_id", "scan_id", "created_utc"), ("n_slices", "n_frames")
+    first = {name: rows[0].get(name) for name in (*names, *counts)}
+    is_told = all(isinstance(first[name], str) for name in names) and all(type(first[name]) is int for name in counts)
+    if not is_told or not MONTH.match(first["created_utc"]):
         raise ValueError("holds a row that says not which result it is of, or when it was made")
-    if any(set(table.column(name).to_pylist()) != {value} for name, value in first.items()):
+    if any(row.get(name) != value for row in rows for name, value in first.items()):
         raise ValueError("holds rows of several results")
-    if table.column("image").to_pylist() != list(range(first["n_slices"] * first["n_frames"])):
+    if [row.get("image") for row in rows] != list(range(first["n_slices"] * first["n_frames"])):
         raise ValueError("has not one row for each image")
 
 
-def _first(table: pa.Table, name: str) -> Any:
-    return table.column(name)[0].as_py()
+def _table(rows: Sequence[Row]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=SLICES)
