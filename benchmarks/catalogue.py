@@ -20,6 +20,7 @@ from rich.table import Table
 import raki
 import raki.catalogue
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
+from raki.catalogue import streaming
 from raki.catalogue.index import FOLDER, Index, write_index
 from raki.catalogue.rows import SLICES
 from raki.catalogue.schema import ROWS_FILE
@@ -215,13 +216,11 @@ def _streaming(root: Path, template: list[dict[str, Any]], n_files: int, compute
 
 class _slow_source:  # noqa: N801
     def __enter__(self) -> None:
-        import raki.catalogue.streaming as streaming  # noqa: PLC0415, PLR0402
-
-        self._module, self._fast = streaming, streaming.source_at
-        streaming.source_at = lambda place: SlowFolder(Path(place))
+        self._fast = vars(streaming)["source_at"]
+        setattr(streaming, "source_at", lambda place: SlowFolder(Path(place)))  # noqa: B010
 
     def __exit__(self, *_of_error: object) -> None:
-        self._module.source_at = self._fast
+        setattr(streaming, "source_at", self._fast)  # noqa: B010
 
 
 def _direct(root: Path, n_files: int) -> Iterator[np.ndarray]:

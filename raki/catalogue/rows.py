@@ -105,7 +105,7 @@ def _rows_of_one(path: Path) -> list[Row]:
 
 def _require_one_result(rows: Sequence[Row]) -> None:
     names, counts = ("result_id", "scan_id", "created_utc"), ("n_slices", "n_frames")
-    first = {name: rows[0].get(name) for name in (*names, *counts)}
+    first: dict[str, Any] = {name: rows[0].get(name) for name in (*names, *counts)}
     is_told = all(isinstance(first[name], str) for name in names) and all(type(first[name]) is int for name in counts)
     if not is_told or not MONTH.match(first["created_utc"]):
         raise ValueError("holds a row that says not which result it is of, or when it was made")

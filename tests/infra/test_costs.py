@@ -86,6 +86,7 @@ PRICES = Prices(
     nat_hour=0.045,
     nat_gb=0.045,
     public_address_hour=0.005,
+    athena_tb=5,
     key_month=1,
     metric_month=0.30,
     alarm_month=0.10,
@@ -303,6 +304,11 @@ def test_a_warm_gpu_does_what_it_has_the_time_for():
     assert idle.scan.gpu == idle.on_demand_gpu == 0  # 1260 scans of 10 min are 210 of 239 hours
 
 
+def test_a_question_is_billed_by_what_it_reads_and_as_10_mb_at_least():
+    assert formulas.question(200, PRICES) == pytest.approx(1)
+    assert formulas.question(0.001, PRICES) == formulas.question(0.01, PRICES) == pytest.approx(0.00005)
+
+
 def test_images_in_healthimaging_are_billed_by_the_month_and_as_5_mb_at_least():
     def of(gb):
         return estimate(deployment("minimal"), replace(WORKLOAD, imported_gb=gb), PRICES)
@@ -407,6 +413,7 @@ def test_the_notes_say_what_the_numbers_rest_on(price_file):
     assert "Prices of us-east-1 read 2026-10-05; to be checked: spot_factor." in text
     assert "10 min on g5.xlarge" in text
     assert "Restoring a raw scan: 0.048 within 12 h, 0.006 within 48 h." in text
+    assert "A question to the catalogue by Athena that reads 1 GB: 0.005." in text
     # 200 scans of 10 min are 33.3 h, and minimal has one job; the others have four and eight
     assert "minimal can't keep up: 33.3 GPU hours a day are needed" in text
     assert text.count("can't keep up") == 1
