@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from ismrmrd import xsd
+from jaxtyping import Float32
 
 from raki.catalogue.embedding import embedding
 from raki.catalogue.schema import COLUMNS, OUTSIDE, ROWS_FILE, SCHEMA
@@ -23,7 +24,7 @@ from raki.errors import DamagedScan
 from raki.identity.header import harmless_header
 from raki.images import Reconstruction, ScanSummary, object_mask
 from raki.results.provenance import PIXELS_SUMMED_UP
-from raki.results.quantities import signal_to_noise
+from raki.results.quantities import noise_deviation
 from raki.scan.arrays import Volume
 
 N_WORDS = 200
@@ -180,29 +181,40 @@ def _choice(reconstruction: Reconstruction, image: int) -> dict[str, Any]:
 
 
 def _measured(reconstruction: Reconstruction) -> Iterator[dict[str, Any]]:
-    """Image by image, what magnitude and maps are inside the object; found on every n-th pixel of large matrices."""
-    inside = object_mask(torch.from_numpy(np.ascontiguousarray(_coarse(reconstruction, reconstruction.result)))).numpy()
-    maps = {name: _coarse(reconstruction, volume) for name, volume in reconstruction.maps.items()}
-    if "g_factor" in maps and reconstruction.scan.prewhitened:
-        maps["snr"] = _coarse(reconstruction, signal_to_noise(reconstruction))
-    magnitude = _coarse(reconstruction, reconstruction.result)
-    for image, picture in enumerate(reconstruction.result):
-        mask = inside[image]
-        found = {"object_part": float(mask.mean()), "embedding": embedding(np.abs(picture)).tolist()}
-        if mask.any():
-            found |= {"mean": float(magnitude[image][mask].mean())}
-            found |= {"percentile_99": float(np.percentile(magnitude[image][mask], 99))}
-            for name, volume in maps.items():
-                values = volume[image][mask]
-                found |= {f"{name}_median": float(np.median(values)), f"{name}_99": float(np.percentile(values, 99))}
-            if "standard_error" in maps and found["mean"]:
-                found["standard_error"] = found["standard_error_median"] / found["mean"]
-        yield found
+    """Image by image, what magnitude and maps are inside the object; found on every n-th pixel of large matrices.
+
+    Of one frame after the other: a series of thousands of images has no second copy in memory.
+    """
+    scan = reconstruction.scan
+    for frame in range(len(scan.frames)):
+        images = slice(frame * scan.n_slices, (frame + 1) * scan.n_slices)
+        magnitude = _coarse(scan, reconstruction.result[images])
+        maps = {name: _coarse(scan, volume[images]) for name, volume in reconstruction.maps.items()}
+        if "g_factor" in maps and scan.prewhitened:
+            deviation = maps["g_factor"] * noise_deviation(scan)
+            maps["snr"] = np.divide(magnitude, deviation, out=np.zeros_like(magnitude), where=deviation > 0)
+        inside = object_mask(torch.from_numpy(magnitude)).numpy()
+        for index, picture in enumerate(reconstruction.result[images]):
+            of_image = {name: volume[index][inside[index]] for name, volume in maps.items()}
+            yield {"embedding": embedding(np.abs(picture)).tolist(), "object_part": float(inside[index].mean())} | (
+                _inside_object(magnitude[index][inside[index]], of_image)
+            )
 
 
-def _coarse(reconstruction: Reconstruction, volume: Volume) -> Volume:
-    rows, columns = (slice(None, None, -(-size // PIXELS_SUMMED_UP)) for size in reconstruction.scan.geometry.matrix)
-    return volume[:, rows, columns]
+def _inside_object(magnitude: Float32[np.ndarray, " pixel"], maps: Mapping[str, np.ndarray]) -> dict[str, float]:
+    if not magnitude.size:
+        return {}
+    found = {"mean": float(magnitude.mean()), "percentile_99": float(np.percentile(magnitude, 99))}
+    for name, values in maps.items():
+        found |= {f"{name}_median": float(np.median(values)), f"{name}_99": float(np.percentile(values, 99))}
+    if "standard_error" in maps and found["mean"]:
+        found["standard_error"] = found["standard_error_median"] / found["mean"]
+    return found
+
+
+def _coarse(scan: ScanSummary, volume: Volume) -> Volume:
+    rows, columns = (slice(None, None, -(-size // PIXELS_SUMMED_UP)) for size in scan.geometry.matrix)
+    return np.ascontiguousarray(volume[:, rows, columns])
 
 
 def _first(values: list[Any]) -> float | None:

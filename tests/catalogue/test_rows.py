@@ -41,6 +41,7 @@ def written(tmp_path_factory):
     )
     header.acquisitionSystemInformation.institutionName = place
     header.acquisitionSystemInformation.deviceID = serial
+    header.acquisitionSystemInformation.systemModel = f"the one of {doctor} & {name}"
     object.__setattr__(scan, "header_xml", xsd.ToXML(header))
     result = reconstruct(scan, method="raki", device="cpu")
     files = write_results(result, folder / f"{name}", source=Source.of(folder / "scan.h5"), scan_id="opaque-1")
@@ -81,6 +82,7 @@ def test_nothing_of_a_person_a_place_or_a_folder_stands_in_it(written):
     _, folder, _ = written
     text = (folder / "catalogue.jsonl").read_text()
     assert [secret for secret in SECRETS if secret in text] == []
+    assert json.loads(text.splitlines()[0])["model"] is None, "a text that looks like no name of hardware"
 
 
 def test_the_rows_are_typed_as_the_schema_says(written, tmp_path):

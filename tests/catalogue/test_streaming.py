@@ -10,6 +10,10 @@ from torch.utils.data import DataLoader
 import raki.catalogue
 from raki.catalogue import Staging, compact, stream
 from raki.catalogue.staging import Folder, NoRoom
+from raki.formats import read_scan
+from raki.phantom import simulate_scan
+from raki.prepare import preprocess
+from raki.scan.prepared import write_prepared
 from tests.catalogue.delivered import deliver
 
 N_BYTES_OF_A_FILE = 3 * 32 * 40 * 4
@@ -135,6 +139,21 @@ def test_a_file_that_is_missing_or_another_is_named_and_passed_over(cohort, root
 def test_torch_takes_it_with_workers_of_its_own(cohort, root, tmp_path):
     loader = DataLoader(opened(cohort, root, tmp_path), batch_size=None, num_workers=2, multiprocessing_context="fork")
     assert sorted(seen(loader)) == [(f"scan-{scan}", image) for scan in range(5) for image in range(3)]
+
+
+def test_prepared_scans_are_read_as_k_space(cohort, tmp_path):
+    simulate_scan(tmp_path / "scan.h5", n_slices=3, n_coils=4, matrix=32, acceleration=2, n_acs_lines=12)
+    scan = preprocess(read_scan(tmp_path / "scan.h5"))
+    prepared = tmp_path / "prepared"
+    (prepared / "scans").mkdir(parents=True)
+    write_prepared(scan, prepared / "scans/scan-1.h5")
+    (prepared / "scans/scan-2.h5").write_bytes(b"no HDF5")
+    images = opened(cohort, prepared, tmp_path, what="prepared")
+    found = {image["number"]: image["prepared"] for image in images if image["scan_id"] == "scan-1"}
+    assert found.keys() == {0, 1, 2}
+    for number, kspace in found.items():
+        np.testing.assert_array_equal(kspace.numpy(), scan.kspace[number])
+    assert len(images.damaged) == 4, "three that the bucket no longer has, and one that is no scan"
 
 
 def test_a_cohort_without_places_is_refused(cohort, root, tmp_path):

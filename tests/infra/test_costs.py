@@ -380,10 +380,10 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["(GPU, if on demand)"] == ["0.1816", "0.1196", "0.1816"]
     assert row["k-space in S3, 2 days"] == ["0.0109"] * 3  # 7.2 * 0.023 * 2 / 30.4167
     assert row["raw in S3 until archived"] == ["0.0563"] * 3  # 2.4 * 0.023 * (30 + 1) / 30.4167
-    assert row["results in S3, first month"] == ["0.0055"] * 3  # 0.24 * 0.023 + 9 * 0.0025 / 1000
+    assert row["results in S3, first month"] == ["0.0055"] * 3  # 0.24 * 0.023 + 10 * 0.0025 / 1000
     assert row["gateway"] == ["0.0238"] * 3  # (4200 * 2.4 - 100) * 0.01 = 99.80, a 4200th
     assert row["egress"] == ["0.0195"] * 3  # (4200 * 0.24 - 100) * 0.09 = 81.72, a 4200th
-    # 9.84 GB are 1260 parts: ((1260 + 10) * 0.005 + 1260 * 0.0004 + 2 * 0.05) / 1000
+    # 9.84 GB are 1260 parts: ((1260 + 11) * 0.005 + 1260 * 0.0004 + 2 * 0.05) / 1000
     assert row["requests to S3"] == ["0.0070"] * 3
     assert row["a scan"] == ["0.2060", "0.1799", "0.2060"]
     zones = f"{len(INTERFACE_ENDPOINTS) * 14.6 + 0.01:.2f}"
@@ -394,10 +394,10 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["warm GPUs, on demand"] == ["-", "240.42", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
     assert row["metrics, alarms, dashboard, logs"] == ["19.10"] * 3
-    # 4200 * 0.205976 = 865.101, and 36.545 + 2 + 19.1; 4200 * 0.179931 = 755.708, and 240.422 + 0.01 + 2 + 19.1;
-    # 865.101, and 168 + 0.01 + 2 + 19.1
+    # 4200 * 0.205984 = 865.132, and 36.545 + 2 + 19.1; 4200 * 0.179938 = 755.740, and 240.422 + 0.01 + 2 + 19.1;
+    # 865.132, and 168 + 0.01 + 2 + 19.1
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    assert row["a month"] == ["922.75", f"{1017.240 + in_two_zones:,.2f}", f"{1054.211 + in_two_zones:,.2f}"]
+    assert row["a month"] == ["922.78", f"{1017.272 + in_two_zones:,.2f}", f"{1054.242 + in_two_zones:,.2f}"]
     assert row["a scan, all in all"][0] == "0.2197"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
     assert row["added to each later month's bill"] == ["43.24"] * 3  # 4200 * (0.004752 + 0.005543)
