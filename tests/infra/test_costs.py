@@ -400,7 +400,7 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["a month"] == ["922.78", f"{1017.272 + in_two_zones:,.2f}", f"{1054.242 + in_two_zones:,.2f}"]
     assert row["a scan, all in all"][0] == "0.2197"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
-    assert row["added to each later month's bill"] == ["43.24"] * 3  # 4200 * (0.004752 + 0.005543)
+    assert row["added to each later month's bill"] == ["43.25"] * 3  # 4200 * (0.004752 + 0.005545)
 
 
 def test_the_notes_say_what_the_numbers_rest_on(price_file):
