@@ -67,13 +67,14 @@ def import_labels(root: str | Path, file: Path, *, made_by: str, now: datetime |
     said_at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
     content = _read(file)
     source = f"{plain(file.name, 100)} sha256:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    entries = list(_entries(content))
     with Catalogue(Path(root)) as catalogue:
-        known = _known_images(catalogue)
+        known = _known_images(catalogue, sorted({entry["scan_id"] for entry in entries}))
         had = set(catalogue.query("SELECT label_id FROM labels").column("label_id").to_pylist())
     rows: list[dict[str, Any]] = []
     masks: dict[str, bytes] = {}
     wrong: list[str] = []
-    for number, entry in enumerate(_entries(content), 2):
+    for number, entry in enumerate(entries, 2):
         try:
             row, mask = _label(entry, known, file.parent, made_by=made_by, said_at=said_at, source=source)
         except ValueError as error:
@@ -109,10 +110,13 @@ def _entries(content: str) -> Iterator[Mapping[str, str]]:
         yield {name: (row.get(name) or "").strip() for name in KNOWN}
 
 
-def _known_images(catalogue: Catalogue) -> dict[str, dict[int, tuple[int, int]]]:
-    """Scan id -> number of an image -> its rows and columns."""
+def _known_images(catalogue: Catalogue, scan_ids: list[str]) -> dict[str, dict[int, tuple[int, int]]]:
+    """Of those of the scans that there are: scan id -> number of an image -> its rows and columns."""
     known: dict[str, dict[int, tuple[int, int]]] = {}
-    found = catalogue.query("SELECT scan_id, image, n_rows, n_columns FROM slices")
+    found = catalogue.query(
+        "SELECT scan_id, image, n_rows, n_columns FROM slices WHERE scan_id IN (SELECT unnest(CAST(? AS VARCHAR[])))",
+        [scan_ids],
+    )
     for scan_id, image, n_rows, n_columns in zip(*(column.to_pylist() for column in found.columns), strict=True):
         known.setdefault(scan_id, {})[image] = (n_rows, n_columns)
     return known
