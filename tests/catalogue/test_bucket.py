@@ -5,7 +5,7 @@ import pytest
 from moto import mock_aws
 
 import raki.catalogue
-from raki.catalogue import NoCatalogue, compact, import_labels, stream
+from raki.catalogue import NoCatalogue, compact, compaction, import_labels, stream
 from tests.catalogue.delivered import deliver
 
 PLACE = "s3://a-results/site"
@@ -48,8 +48,17 @@ def test_a_bucket_is_a_folder(s3, tmp_path, monkeypatch):
     (tmp_path / "labels.csv").write_text("scan_id,label\nscan-1,motion\n")
     assert import_labels(PLACE, tmp_path / "labels.csv", made_by="ada").n_new == 1
     upload(s3, tmp_path, "scan2", scan_id="scan-9", seed=9, with_images=True, created_utc="2031-01-01T00:00:00+00:00")
-    s3.put_object(Bucket="a-results", Key="site/raki-catalogue/labels/month=2026-01/of-another.parquet", Body=b"")
-    assert compact(PLACE).n_gone == 1
+    with monkeypatch.context() as patch:
+
+        def meanwhile(root):
+            s3.put_object(
+                Bucket="a-results", Key="site/raki-catalogue/labels/month=2026-01/of-another.parquet", Body=b""
+            )
+            return in_a_folder(root)
+
+        in_a_folder = compaction._compact
+        patch.setattr(compaction, "_compact", meanwhile)
+        assert compact(PLACE).n_gone == 1
     assert [row["scan_id"] for row in ids()] == ["scan-0", "scan-1", "scan-9"]
     assert any(key.endswith("of-another.parquet") for key in keys(s3)), "what others wrote stays"
     assert len([key for key in keys(s3) if "/slices/" in key]) == 2, "and what compaction replaced goes"
