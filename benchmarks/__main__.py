@@ -7,6 +7,7 @@ import typer
 from benchmarks.ablation import ablation
 from benchmarks.bill import bill
 from benchmarks.burst import burst
+from benchmarks.catalogue import catalogue
 from benchmarks.chaos import chaos
 from benchmarks.coverage import coverage
 from benchmarks.damaged import damaged
@@ -55,6 +56,7 @@ for command in (
     burst,
     kinds,
     models,
+    catalogue,
     scaling,
     bill,
     chaos,

@@ -12,6 +12,7 @@ _STORAGE = "IAM5[Resource::RakiStorage:ExportsOutputFnGetAtt"
 RAW = f"{_STORAGE}Raw72517081Arn8AABA17C/*]"
 PREPARED = f"{_STORAGE}Prepared9D5FCEADArnE0DD3644/*]"
 RESULTS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*]"
+CATALOGUE = f"{_STORAGE}Results25575328Arn5DD4F5AA/raki-catalogue/*]"
 MANIFESTS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*/manifest.json]"
 IMAGES = f"{_STORAGE}Results25575328Arn5DD4F5AA/*.dcm]"
 _IMPORTS = f"{_STORAGE}ImportsC5EA4F6FArnBBEA0D9A"
@@ -50,6 +51,7 @@ OPERATOR = "RakiPipeline/Operators/Role/*"
 INSTANCES = "RakiPipeline/Reconstruction/Instances/Role/*"
 NOTEBOOK = "RakiDevelopment/Notebook/Role/*"
 BUILDS = "RakiDevelopment/Builds/Role/*"
+RESEARCHERS = "RakiCatalogue/Researchers/*"
 ACTIVATION = "RakiGateway/Activation/Handler/*"
 LOG_BUCKETS = ("*/AccessLogs/Resource", "*/AuditLogs/Resource")
 
@@ -62,6 +64,9 @@ ACKNOWLEDGED = (
     _aws(RAW, "*/RawRole/*", why="The gateway writes any file that is dropped on the share."),
     _aws(PREPARED, WORKER, JOB, why="Keys are scan ids, one for each scan."),
     _aws(PREPARED, NOTEBOOK, why="New networks are developed on prepared scans; the notebook can only read them."),
+    _aws(PREPARED, RESEARCHERS, why="Prepared scans of a cohort are read; keys are scan ids, and nothing is written."),
+    _aws(CATALOGUE, RESEARCHERS, why="The catalogue's own files, read only."),
+    _aws("IAM5[Resource::<Answers9615456C.Arn>/*]", RESEARCHERS, why="Athena names the answers."),
     _aws(RESULTS, WORKER, JOB, RECONCILE, why="Results stand where the site put the scan: under any key."),
     _aws(RESULTS, OPERATOR, why="An operator reads any result, and puts the page of a cancelled scan in its place."),
     _aws(RESULTS, "*/ResultsRole/*", why="The share shows every result; it can only read them."),
@@ -182,8 +187,9 @@ ACKNOWLEDGED = (
         "S3BucketVersioningEnabled",
         "RakiStorage/Prepared/Resource",
         "RakiStorage/Imports/Resource",
+        "RakiCatalogue/Answers/Resource",
         *LOG_BUCKETS,
-        why="Prepared scans and copies of images can be made again; logs are only ever added to.",
+        why="Prepared scans, copies of images and answers can be made again; logs are only ever added to.",
     ),
     _hipaa("S3DefaultEncryptionKMS", *LOG_BUCKETS, why="S3 delivers its logs to buckets with its own encryption only."),
     _hipaa(

@@ -184,6 +184,12 @@ class Deployment(BaseModel):
     """A mail is sent at 80 % of it and when it is forecast to be exceeded; 0: no budget."""
     gpu_canary: bool = False
     """Whether a deployment is followed by a check on a GPU instance too, which takes a quota and some cents."""
+    catalogue: bool = False
+    """Whether the catalogue of all images is a database for Athena."""
+    catalogue_limit_gb: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """GB that one question to it may read; Athena ends one that reads more."""
+    researchers: Annotated[tuple[OperatorArn, ...], Listed] = ()
+    """ARNs of the roles and users that may take on the role which reads it, and prepared scans, but never raw ones."""
     development: bool = False
     """Whether there are a notebook, image repositories and a build for the development of new networks."""
 
@@ -316,6 +322,14 @@ class Deployment(BaseModel):
             raise ValueError(f"{PREFIX}pacs_certificate is shown by TLS alone, which {PREFIX}pacs_tls has to ask for")
         if self.pacs_tls and not self.pacs:
             raise ValueError(f"{PREFIX}pacs_tls is of no use without {PREFIX}pacs, the archive's AETITLE@HOST:PORT")
+        if self.researchers and not self.catalogue:
+            raise ValueError(
+                f"{PREFIX}researchers are readers of the catalogue, which {PREFIX}catalogue has to ask for"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warm_gpus_fit(self) -> "Deployment":
         if self.warm_until <= self.warm_from:
             raise ValueError(f"{PREFIX}warm_until is {self.warm_until}; it has to be later than {PREFIX}warm_from")
         if self.warm_gpus > self.max_reconstruction_jobs:

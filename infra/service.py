@@ -3,6 +3,7 @@
 import aws_cdk as cdk
 
 from infra.acknowledgements import acknowledge
+from infra.catalogue.stack import CatalogueStack
 from infra.deployment import Deployment
 from infra.development.stack import DevelopmentStack
 from infra.gateway.stack import GatewayStack
@@ -32,6 +33,8 @@ def build(app: cdk.App, deployment: Deployment) -> None:
     MonitoringStack(
         app, "RakiMonitoring", storage=storage, pipeline=pipeline, deployment=deployment, gateway_arn=gateway_arn
     )
+    if deployment.catalogue:
+        CatalogueStack(app, "RakiCatalogue", storage=storage, deployment=deployment)
     if deployment.development:
         DevelopmentStack(
             app,

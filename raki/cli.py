@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from raki.commands.cataloguing import catalogue
 from raki.commands.comparing import compare
 from raki.commands.converting import convert
 from raki.commands.identities import deidentify, reidentify
@@ -41,6 +42,9 @@ for of_the_operator in (status, show, logs, submit, retry, cancel):
     app.command(rich_help_panel="Operating the service")(of_the_operator)
 
 
+app.add_typer(catalogue, name="catalogue")
+
+
 def _show_version(wanted: bool | None) -> None:
     if wanted:
         typer.echo(f"raki {version('raki-mri')}")
@@ -59,7 +63,7 @@ def about(
 def main() -> None:
     """Entry point: a known error is one sentence and its own exit code, never a traceback."""
     gc.set_threshold(OBJECTS_BETWEEN_SEARCHES)
-    own = {*(command.__name__ for command in COMMANDS), "models"}
+    own = {"catalogue", "models", *(command.__name__ for command in COMMANDS)}
     try:
         if not own.intersection(sys.argv[1:2]):
             add_plugins(own, sys.argv[1:2])

@@ -9,6 +9,7 @@ import pytest
 
 from infra.deployment import Deployment
 from infra.preflight.command import NotReady
+from raki.catalogue.errors import NoCatalogue, QueryRefused, UnknownSlices
 from raki.commands.operating import NotInstalled
 from raki.errors import PermanentError, TransientError
 from raki.kspace import methods
@@ -92,6 +93,9 @@ def test_every_exit_code_is_in_the_table():
         PacsUnreachable,
         PacsRefused,
         PacsBusy,
+        NoCatalogue,
+        QueryRefused,
+        UnknownSlices,
     )
     for kind in [*PermanentError.__subclasses__(), TransientError, *of_the_operator]:
         assert re.search(rf"^\| {kind.exit_code} \| `{kind.__name__}` \|", FILES, re.MULTILINE), kind
@@ -113,6 +117,7 @@ RUNS_PYTHON = {
     "docs/tutorial.md": "tests/test_tutorial.py",
     "docs/plugins.md": "tests/test_plugins.py",
     "docs/models.md": "tests/models/test_page.py",
+    "docs/catalogue.md": "tests/test_catalogue_page.py",
 }
 """The pages that have code in Python, and the test that runs it."""
 

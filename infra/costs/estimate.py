@@ -16,8 +16,8 @@ WORKER = {"vcpus": 2, "memory_gb": 8, "disk_gb": 200}
 """What the decompression task asks for."""
 REPLACED_RAW_DAYS = 1
 """After a day the version of a raw scan that another has replaced is archived; a test compares it with the template."""
-RESULT_OBJECTS = 9
-"""Image in three formats, preview, report, provenance, maps and manifest."""
+RESULT_OBJECTS = 10
+"""Image in three formats, preview, report, provenance, rows of the catalogue, maps and manifest."""
 GPU_DISK_GB = 100
 """Root volume of a GPU instance; a test compares it with the template."""
 WORKER_START_MINUTES = 0.75

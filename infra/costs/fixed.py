@@ -9,7 +9,7 @@ from infra.network.endpoints import INTERFACE_ENDPOINTS
 
 KEYS = 2
 """Of the storage stack: one for data, one for operations."""
-METRICS = 52
+METRICS = 54
 """Metrics of our own, each value of a dimension one: all that there can be, though CloudWatch bills only used ones."""
 ALARMS = 34
 """At most: with a gateway and a file system."""

@@ -22,6 +22,8 @@ MIDNIGHT_DAYS = 0.5
 "Lifecycle configuration elements", "Lifecycle rules: Based on an object's age")."""
 PART_MB = 8
 """Size of the parts that large objects are moved in: boto3's own, and taken for the gateway's too."""
+LEAST_READ_GB = 0.01
+"""Of a question to Athena, that is billed at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +182,11 @@ def image_set(gb: float, gb_month: float, prices: Prices) -> float:
 def restored(gb: float, prices: Prices, *, bulk: bool) -> float:
     """Objects got back from Deep Archive for once: GB * price of the slower or the faster way."""
     return gb * (prices.deep_archive_bulk_restore_gb if bulk else prices.deep_archive_restore_gb)
+
+
+def question(gb: float, prices: Prices) -> float:
+    """One question to the catalogue by Athena: GB that it reads, at least the least that is billed, * price."""
+    return max(gb, LEAST_READ_GB) / 1000 * prices.athena_tb
 
 
 def requests(*, put_gb: float, get_gb: float, puts: int, transitions: int, prices: Prices) -> float:

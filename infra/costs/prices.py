@@ -47,6 +47,7 @@ class Prices:
     nat_hour: float
     nat_gb: float
     public_address_hour: float
+    athena_tb: float
     key_month: float
     metric_month: float
     alarm_month: float

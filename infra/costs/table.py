@@ -71,6 +71,7 @@ def notes(estimates: Sequence[Estimate], workload: Workload, price_list: PriceLi
         f"Prices of {price_list.region} read {price_list.read}; to be checked: {to_check}.",
         f"Assumed: {_assumptions(workload, price_list)}.",
         f"Restoring a raw scan: {fast:.3f} within 12 h, {slow:.3f} within 48 h.",
+        f"A question to the catalogue by Athena that reads 1 GB: {formulas.question(1, numbers):.3f}.",
         f"Not counted: {NOT_COUNTED}.",
     )
     unused = ", ".join(f"{one.profile} {_unused(one):.0%}" for one in estimates)

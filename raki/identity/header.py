@@ -116,6 +116,16 @@ def scrub_header(header_xml: str, token: str, *, policy: Policy = NOTHING_OF_A_P
     return xsd.ToXML(scrubbed)
 
 
+def harmless_header(header_xml: str) -> xsd.ismrmrdHeader:
+    """What of a header tells nobody who, where and when it was: `scrub_header` without the names that it puts in.
+
+    Raises:
+        DamagedScan: the text is no ISMRMRD header.
+    """
+    kept: xsd.ismrmrdHeader = _kept(parse_header(header_xml))
+    return kept
+
+
 def token_in_header(header_xml: str) -> str | None:
     """The token that stands for patient and study already; None where the header names somebody, or nobody.
 

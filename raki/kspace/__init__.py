@@ -9,7 +9,7 @@ they are read back and forth (EPI), `raki.kspace.common_ghost` finds what their 
 from raki.kspace.arrays import complete_kspace
 from raki.kspace.caipi import GroupAcs
 from raki.kspace.completion import FillReport, complete, complete_slices
-from raki.kspace.cross_validation import CrossValidation
+from raki.kspace.cross_validation import CrossValidation, SliceChoice
 from raki.kspace.ghosts import GroupGhosts
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import Fill, FillSettings, SliceReport, StoredUse, TrainingPoint
@@ -32,6 +32,7 @@ __all__ = [
     "OppositeSides",
     "Sampling",
     "ScatteredFills",
+    "SliceChoice",
     "SliceReport",
     "StoredUse",
     "StoredWeights",

@@ -18,6 +18,17 @@ LITTLE_KEPT = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
+class SliceChoice:
+    """What was chosen for one image, and why; None where it wasn't measured."""
+
+    filled_by: str
+    held_out_error: float | None
+    grappa_held_out_error: float | None
+    structure_kept: float | None
+    grappa_structure_kept: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CrossValidation:
     """The choice between rungs over all slices; errors are relative energies, means over the slices judged."""
 
@@ -36,6 +47,8 @@ class CrossValidation:
     """Standard deviation of a complex sample's noise, in units of the k-space; median over the slices."""
     warnings: tuple[str, ...]
     """Sentences for the report."""
+    by_slice: tuple[SliceChoice, ...] = ()
+    """The same of each slice that was judged, in their order; of a 3-D scan, of each plane."""
 
     def notes(self) -> tuple[str, ...]:
         """The same as sentences."""
@@ -80,6 +93,17 @@ def cross_validation_of(
             *_about_uncertain_noise([report.noise_level for report in slices if report.noise_level]),
             *_warnings_of_choice(Counter(str(report.chosen) for report in own), kept),
         ),
+        by_slice=tuple(_choice_of(report) for report in slices),
+    )
+
+
+def _choice_of(report: SliceReport) -> SliceChoice:
+    return SliceChoice(
+        filled_by=str(report.chosen),
+        held_out_error=_linear_error(report) if report.held_out_errors else None,
+        grappa_held_out_error=report.held_out_errors.get(PLAIN_GRAPPA),
+        structure_kept=report.structure_kept,
+        grappa_structure_kept=report.structure_kept_by_grappa,
     )
 
 

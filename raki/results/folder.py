@@ -11,6 +11,7 @@ from typing import Any
 
 from raki.images import Reconstruction
 from raki.options import Chosen
+from raki.results.catalogue_rows import write_catalogue_rows
 from raki.results.dicom import write_dicom
 from raki.results.dicom_quantities import write_dicom_quantities
 from raki.results.dicom_volume import write_dicom_volume
@@ -58,11 +59,11 @@ def write_results(
     quantities: bool = False,
     kspace: Path | None = None,
 ) -> list[Path]:
-    """Write `image.h5`, `image.nii.gz`, `image.dcm`, `preview.png`, `report.html`, `provenance.json`, `manifest.json`.
+    """Write images, `preview.png`, `report.html`, `provenance.json`, `catalogue.jsonl` and `manifest.json`.
 
-    Files of an earlier run that are there go first; at no time are there files of both. Where slices don't lie on one
-    even grid there are several NIfTI files, numbered; see `write_niftis`, and `write_dicom_volume` for where there are
-    several of DICOM.
+    Images are `image.h5`, `image.nii.gz` and `image.dcm`. Files of an earlier run that are there go first; at no time
+    are there files of both. Where slices don't lie on one even grid there are several NIfTI files, numbered; see
+    `write_niftis`, and `write_dicom_volume` for where there are several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
     beside the image; where it has weights, `weights.safetensors`. `chosen` are the options that were asked for, where
@@ -108,7 +109,8 @@ def write_results(
         report, facts_json = room / "report.html", room / "provenance.json"
         report.write_text(render_report(reconstruction, facts, source_name=source.name), encoding="utf-8")
         facts_json.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        return [*files, report, facts_json]
+        rows = write_catalogue_rows(reconstruction, room, facts, image_file=room / "image.h5")
+        return [*files, rows, report, facts_json]
 
     return in_place_of_the_last(folder, write, scan_id=scan_id, remarks=reconstruction.scan.remarks)
 

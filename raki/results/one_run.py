@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from raki.manifest import MANIFEST, entry, manifest
 
 _NAMES = (
-    *("image.h5", "preview.png", "report.html", "provenance.json", "weights.safetensors", "kspace.h5", "cost.json"),
+    *("image.h5", "preview.png", "report.html", "provenance.json", "catalogue.jsonl"),
+    *("weights.safetensors", "kspace.h5", "cost.json"),
     *(
         "image.nii.gz",
         "image.bval",

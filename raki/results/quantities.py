@@ -6,7 +6,7 @@ from math import pi
 
 import numpy as np
 
-from raki.images import Reconstruction
+from raki.images import Reconstruction, ScanSummary
 from raki.results.provenance import unit
 from raki.scan.arrays import Volume
 
@@ -88,9 +88,13 @@ def signal_to_noise(reconstruction: Reconstruction) -> Volume:
 
     Kellman and McVeigh 2005, Magn Reson Med 54:1439-1447, doi:10.1002/mrm.20713.
     """
-    scan, g_factor = reconstruction.scan, reconstruction.maps["g_factor"]
+    deviation = reconstruction.maps["g_factor"] * noise_deviation(reconstruction.scan)
+    return np.divide(reconstruction.result, deviation, out=np.zeros_like(reconstruction.result), where=deviation > 0)
+
+
+def noise_deviation(scan: ScanSummary) -> np.float32:
+    """Standard deviation of the noise in a magnitude where the g-factor is 1, in units of the images."""
     known = scan.sampled if scan.points is None else scan.points
     n_known = int(known.sum())
     n_filled = np.ptp(scan.encoded_lines) if scan.points is None else scan.net_acceleration * n_known
-    deviation = g_factor * np.float32(n_filled / np.sqrt(2 * known.size * n_known))
-    return np.divide(reconstruction.result, deviation, out=np.zeros_like(reconstruction.result), where=deviation > 0)
+    return np.float32(n_filled / np.sqrt(2 * known.size * n_known))

@@ -9,7 +9,9 @@ from raki.service.table import Table
 STATUS_FOLDER = "raki-status"
 """In the results, a folder of its own: the gateway looks again into whole folders, and into the root seldom."""
 STATUS_KEY = f"{STATUS_FOLDER}/status.html"
-STATUS_PAGE = (STATUS_FOLDER, STATUS_KEY)
+CATALOGUE_FOLDER = "raki-catalogue"
+"""Where compaction puts the rows of all results; see `raki.catalogue.index`."""
+STATUS_PAGE = (STATUS_FOLDER, STATUS_KEY, CATALOGUE_FOLDER)
 """What no scan's results folder is called: publishing a scan removes other files from its folder."""
 
 
@@ -43,7 +45,8 @@ def find_place(table: Table, raw_key: str, alias: str | None = None) -> Place:
 
     Its whole key, or a number behind it, where another file has that already.
     `scan.h5` and `scan.tar.gz` in one folder are two scans: their images must never mix. Nor may those of `scan.h5` and
-    `SCAN.h5`, whose folders a client that is blind to case would show as one. The status page has a folder alone.
+    `SCAN.h5`, whose folders a client that is blind to case would show as one.
+    The status page has a folder alone, and so has the catalogue.
     """
     named = [alias] if alias else [results_folder(raw_key), raw_key]
     candidates = chain(named, (f"{alias or raw_key}.{n}" for n in count(2)))

@@ -27,7 +27,7 @@ def test_simulate_and_reconstruct(run, tmp_path):
     code, written, progress = run("reconstruct", scan, "--output", out, "--method", "grappa")
     assert code == 0
     assert [Path(line).name for line in written.split()] == [
-        "image.h5", "image.nii.gz", "image.dcm", "preview.png", "report.html", "provenance.json",
+        "image.h5", "image.nii.gz", "image.dcm", "preview.png", "catalogue.jsonl", "report.html", "provenance.json",
     ]  # fmt: skip
     assert all(Path(line).exists() for line in written.split())
     assert "grappa" in progress

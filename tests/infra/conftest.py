@@ -42,6 +42,8 @@ DEPLOYMENTS = MappingProxyType(
             "raki:object_lock_days": "30",
             "raki:scratch": "fsx-persistent",
             "raki:warm_gpus": "1",
+            "raki:catalogue": "true",
+            "raki:researchers": "arn:aws:iam::123456789012:role/research",
         },
     }
 )

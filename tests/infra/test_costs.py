@@ -98,6 +98,7 @@ PRICES = Prices(
     nat_hour=0.045,
     nat_gb=0.045,
     public_address_hour=0.005,
+    athena_tb=5,
     key_month=1,
     metric_month=0.30,
     alarm_month=0.10,
@@ -249,9 +250,9 @@ def test_requests_are_counted_by_parts_of_8_mib():
 
 
 def test_minimal_pays_for_one_nat_gateway():
-    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 52 * 0.30 + 34 * 0.10 + 3 + 0.50 = 22.50
+    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 54 * 0.30 + 34 * 0.10 + 3 + 0.50 = 23.10
     found = fixed_cost(deployment("minimal"), PRICES, gpu_hour=1.006)
-    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(22.5))
+    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(23.1))
     assert (found.endpoints, found.fsx, found.warm_gpus, found.gateway_host) == (0, 0, 0, 0)
 
 
@@ -396,6 +397,11 @@ def test_a_warm_gpu_does_what_it_has_the_time_for():
     assert idle.scan.gpu == idle.on_demand_gpu == 0  # 1260 scans of 10 min are 210 of 239 hours
 
 
+def test_a_question_is_billed_by_what_it_reads_and_as_10_mb_at_least():
+    assert formulas.question(200, PRICES) == pytest.approx(1)
+    assert formulas.question(0.001, PRICES) == formulas.question(0.01, PRICES) == pytest.approx(0.00005)
+
+
 def test_images_in_healthimaging_are_billed_by_the_month_and_as_5_mb_at_least():
     def of(gb):
         return estimate(deployment("minimal"), replace(WORKLOAD, imported_gb=gb), PRICES)
@@ -472,10 +478,10 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["(GPU, if on demand)"] == ["0.2401", "0.1581", "0.2401"]
     assert row["k-space in S3, 2 days"] == ["0.0136"] * 3  # 7.2 * 0.023 * 2.5 / 30.4167
     assert row["raw in S3 until archived"] == ["0.0581"] * 3  # 2.4 * 0.023 * (30.5 + 1.5) / 30.4167
-    assert row["results in S3, first month"] == ["0.0055"] * 3  # 0.24 * 0.023 + 9 * 0.0025 / 1000
+    assert row["results in S3, first month"] == ["0.0055"] * 3  # 0.24 * 0.023 + 10 * 0.0025 / 1000
     assert row["gateway"] == ["0.0238"] * 3  # (4200 * 2.4 - 100) * 0.01 = 99.80, a 4200th
     assert row["egress"] == ["0.0195"] * 3  # (4200 * 0.24 - 100) * 0.09 = 81.72, a 4200th
-    # 9.84 GB are 1260 parts: ((1260 + 10) * 0.005 + 1260 * 0.0004 + 2 * 0.05) / 1000
+    # 9.84 GB are 1260 parts: ((1260 + 11) * 0.005 + 1260 * 0.0004 + 2 * 0.05) / 1000
     assert row["requests to S3"] == ["0.0070"] * 3
     assert row["a scan"] == ["0.2554", "0.2041", "0.2357"]
     zones = f"{len(INTERFACE_ENDPOINTS) * 14.6 + 0.01:.2f}"
@@ -485,16 +491,16 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["keys"] == ["2.00"] * 3
     assert row["warm GPUs, on demand"] == ["-", "243.04", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
-    assert row["metrics, alarms, dashboard, logs"] == ["22.50"] * 3
-    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 22.5; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 22.5;
-    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 22.5
+    assert row["metrics, alarms, dashboard, logs"] == ["23.10"] * 3
+    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 23.1; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 23.1;
+    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 23.1
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    months = [1133.69, 1124.65 + in_two_zones, 1182.46 + in_two_zones]
+    months = [1134.29, 1125.25 + in_two_zones, 1183.06 + in_two_zones]
     assert [float(month.replace(",", "")) for month in row["a month"]] == pytest.approx(months, rel=1e-4)
     assert row["an hour at most, all machines"] == ["3.87", "10.32", "20.64"]  # 3, 8, 16 GPUs; 6, 16, 32 workers
     assert row["a scan, all in all"][0] == "0.2699"
     assert row["archive of a scan, each month"] == ["0.0048"] * 3  # 4.8 * 0.00099
-    assert row["added to each later month's bill"] == ["43.24"] * 3  # 4200 * (0.004752 + 0.005543)
+    assert row["added to each later month's bill"] == ["43.25"] * 3  # 4200 * (0.004752 + 0.005545)
 
 
 def test_the_notes_say_what_the_numbers_rest_on(price_file):
@@ -507,6 +513,7 @@ def test_the_notes_say_what_the_numbers_rest_on(price_file):
     assert "Prices of us-east-1 read 2026-10-05; to be checked: spot_factor." in text
     assert "10 min on g5.xlarge" in text
     assert "Restoring a raw scan: 0.048 within 12 h, 0.006 within 48 h." in text
+    assert "A question to the catalogue by Athena that reads 1 GB: 0.005." in text
     # 200 scans of 10 min are 33.3 h, and minimal has one job; the others have four and eight
     assert "minimal can't keep up: 33.3 GPU hours a day are needed" in text
     assert text.count("can't keep up") == 1

@@ -49,6 +49,7 @@ def test_the_files_come_in_order_into_a_folder_that_is_made(tmp_path):
         "standard_error.nii.gz",
         "structure_kept.nii.gz",
         "preview.png",
+        "catalogue.jsonl",
         "report.html",
         "provenance.json",
     ]
@@ -128,7 +129,7 @@ def test_writing_twice_leaves_what_writing_once_does(tmp_path):
         image, *_ = write(tmp_path)
     with ismrmrd.Dataset(image, mode="r") as dataset:
         assert dataset.number_of_images("image_0") == 3
-    assert len(list(tmp_path.iterdir())) == 10
+    assert len(list(tmp_path.iterdir())) == 11
 
 
 def test_maps_lie_on_the_pixels_of_the_image(tmp_path):

@@ -111,7 +111,9 @@ def test_a_page_of_nothing_says_so(n):
     assert ("No scans" in status_page([scan("a")] * n, NOW)) is (n == 0)
 
 
-@pytest.mark.parametrize("key", ["raki-status.h5", "RAKI-Status", "raki-status/status.html.h5", "raki-status.tar.gz"])
+@pytest.mark.parametrize(
+    "key", ["raki-status.h5", "RAKI-Status", "raki-status/status.html.h5", "raki-status.tar.gz", "Raki-Catalogue.h5"]
+)
 def test_no_scan_has_the_pages_place_whatever_it_is_called(cloud, tmp_path, key):
     cloud.s3.put_object(Bucket=cloud.bucket, Key=STATUS_KEY, Body=b"the page")
     at = datetime.now(UTC)
@@ -120,4 +122,4 @@ def test_no_scan_has_the_pages_place_whatever_it_is_called(cloud, tmp_path, key)
     (tmp_path / "report.html").write_text("a result")
     objects.publish(cloud.s3, cloud.bucket, record, [tmp_path / "report.html"], outcome="reconstructed")
     assert cloud.s3.get_object(Bucket=cloud.bucket, Key=STATUS_KEY)["Body"].read() == b"the page"
-    assert record.results_folder.casefold() not in ("raki-status", STATUS_KEY)
+    assert record.results_folder.casefold() not in ("raki-status", STATUS_KEY, "raki-catalogue")

@@ -18,11 +18,14 @@ _NO_PERMISSIONS = "permissions are not modelled"
 _NO_SAGEMAKER = "networks are trained by the programs of the repository, without SageMaker"
 
 LEFT_OUT: dict[str, str] = {
+    "AWS::Athena::WorkGroup": "DuckDB answers here what Athena does on AWS: `raki catalogue`",
     "AWS::Budgets::Budget": "nothing is billed here",
     "AWS::CloudTrail::Trail": "calls are not recorded",
     "AWS::CloudWatch::Alarm": "metrics are only written to logs; `raki alarms` says from these which would have fired",
     "AWS::CodeBuild::Project": "images are not built, their entry points run as processes",
     "AWS::EC2::SecurityGroupEgress": "every program runs on this machine's own network",
+    "AWS::Glue::Database": "of Athena",
+    "AWS::Glue::Table": "of Athena",
     "AWS::HealthImaging::Datastore": "nothing here imports DICOM; results stand in their bucket and on the share",
     "AWS::Lambda::EventInvokeConfig": "an asynchronous invocation that fails is not tried again",
     "AWS::Logs::QueryDefinition": "it is a saved query of the console",
