@@ -22,6 +22,7 @@ from raki.destination import CALLING, Destination, require_title
 
 PREFIX = "raki:"
 NEW = "new"
+OFF, CROSS_REGION = "off", "cross-region"
 MOST_COUNTED_ZONES = 2
 """Of `Fn::GetAZs`, for a stack that is tied to no region, and never more (CDK, `Stack.availabilityZones`)."""
 RESERVED_ADDRESSES = 5
@@ -110,6 +111,13 @@ class Deployment(BaseModel):
     audit_data_events: bool = False
     """Whether CloudTrail records every reading and writing of an object; it is billed by the event."""
 
+    backup: Literal["off", "vault", "cross-region"] = "off"
+    """Whether AWS Backup copies raw scans, results and ledger into a vault each day, and on into another region's."""
+    backup_copy_to: Annotated[str, Field(pattern=r"^(arn:[^:]+:backup:[a-z0-9-]+:\d{12}:backup-vault:[\w-]+)?$")] = ""
+    """ARN of the vault there; empty unless `backup` is cross-region."""
+    backup_days: Annotated[int, Field(ge=1, le=36500)] = 35
+    """How long each day's backup is kept, and by nobody deleted."""
+
     # The images: what `raki.options` says of each; a scan's own raki.toml goes before them
     method: Annotated[str, values.option("method")] = DEFAULTS.method
     combine: Annotated[str, values.option("combine")] = DEFAULTS.combine
@@ -182,6 +190,8 @@ class Deployment(BaseModel):
     """Whether a deployment is followed by a check on a GPU instance too, which takes a quota and some cents."""
     development: bool = False
     """Whether there are a notebook, image repositories and a build for the development of new networks."""
+    notebook_gpu: bool = False
+    """Whether the notebook has a GPU, for which SageMaker has a quota of its own."""
 
     @property
     def surge_workers(self) -> int:
@@ -312,6 +322,16 @@ class Deployment(BaseModel):
             raise ValueError(f"{PREFIX}pacs_certificate is shown by TLS alone, which {PREFIX}pacs_tls has to ask for")
         if self.pacs_tls and not self.pacs:
             raise ValueError(f"{PREFIX}pacs_tls is of no use without {PREFIX}pacs, the archive's AETITLE@HOST:PORT")
+        if self.development and self.egress == "nat":
+            raise ValueError(
+                f"{PREFIX}development is on and {PREFIX}egress nat; the notebook, which reads prepared scans, would have a "
+                f"way to the internet: set {PREFIX}egress to endpoints"
+            )
+        if (self.backup == CROSS_REGION) != bool(self.backup_copy_to):
+            raise ValueError(
+                f"{PREFIX}backup is {self.backup} and {PREFIX}backup_copy_to {self.backup_copy_to or 'empty'}; "
+                "cross-region and the ARN of a vault in another region belong together"
+            )
         if self.warm_until <= self.warm_from:
             raise ValueError(f"{PREFIX}warm_until is {self.warm_until}; it has to be later than {PREFIX}warm_from")
         if self.warm_gpus > self.max_reconstruction_jobs:
