@@ -322,16 +322,6 @@ class Deployment(BaseModel):
             raise ValueError(f"{PREFIX}pacs_certificate is shown by TLS alone, which {PREFIX}pacs_tls has to ask for")
         if self.pacs_tls and not self.pacs:
             raise ValueError(f"{PREFIX}pacs_tls is of no use without {PREFIX}pacs, the archive's AETITLE@HOST:PORT")
-        if self.development and self.egress == "nat":
-            raise ValueError(
-                f"{PREFIX}development is on and {PREFIX}egress nat; the notebook, which reads prepared scans, would have a "
-                f"way to the internet: set {PREFIX}egress to endpoints"
-            )
-        if (self.backup == CROSS_REGION) != bool(self.backup_copy_to):
-            raise ValueError(
-                f"{PREFIX}backup is {self.backup} and {PREFIX}backup_copy_to {self.backup_copy_to or 'empty'}; "
-                "cross-region and the ARN of a vault in another region belong together"
-            )
         if self.warm_until <= self.warm_from:
             raise ValueError(f"{PREFIX}warm_until is {self.warm_until}; it has to be later than {PREFIX}warm_from")
         if self.warm_gpus > self.max_reconstruction_jobs:
@@ -340,6 +330,21 @@ class Deployment(BaseModel):
             raise ValueError(
                 f"{PREFIX}warm_gpus is {self.warm_gpus}, all that there may be; outside the warm hours there would be "
                 f"none: raise {PREFIX}max_reconstruction_jobs or {PREFIX}surge"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _data_stay(self) -> "Deployment":
+        """In the account, and in the backup's vaults."""
+        if self.development and self.egress == "nat":
+            raise ValueError(
+                f"{PREFIX}development is on and {PREFIX}egress nat; the notebook, reading prepared scans, would have "
+                f"a way to the internet: set {PREFIX}egress to endpoints"
+            )
+        if (self.backup == CROSS_REGION) != bool(self.backup_copy_to):
+            raise ValueError(
+                f"{PREFIX}backup is {self.backup} and {PREFIX}backup_copy_to {self.backup_copy_to or 'empty'}; "
+                "cross-region and the ARN of a vault in another region belong together"
             )
         return self
 

@@ -70,8 +70,8 @@ class Notebook(Construct):
         group = ec2.SecurityGroup(
             self, "SecurityGroup", allow_all_outbound=False, description="raki: the notebook", vpc=network.vpc
         )
-        # S3 has public addresses, a list of each region's own, and the stacks are tied to none. That these are reached by
-        # S3's endpoint and nothing else is the routes' doing: the settings refuse a network with a NAT gateway.
+        # S3 has public addresses, a list of each region's own, and the stacks are tied to none. That these are reached
+        # by S3's endpoint, and nothing else, is the routes' doing: the settings refuse a network with a NAT gateway.
         group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "AWS's services; all of them by HTTPS")
         return group
 

@@ -6,14 +6,14 @@ From the notebook to the service:
    is learnt or measured goes into the model bucket. Where there is no way to a package index, wheels come through that
    bucket too.
 2. The network becomes a module of `raki` and an entry beside the other methods, with its tests, and is committed.
-3. The output `BuildCommand` uploads the commit and starts the build, from a developer's own machine and by a developer's
-   own permissions. Both images then lie in the repositories under the commit's id, scanned for known holes, and are
-   never changed.
-4. `cdk deploy RakiPipeline` from the same commit brings it into the service, with images that it builds itself from the
-   same Dockerfiles: the next GPU job runs it.
+3. The output `BuildCommand` uploads the commit and starts the build, from a developer's own machine and by his own
+   permissions. Both images then lie in the repositories under the commit's id, scanned for known holes, and are never
+   changed.
+4. `cdk deploy RakiPipeline` from the same commit brings it into the service, with images that it builds itself from
+   the same Dockerfiles: the next GPU job runs it.
 
-The notebook starts no build, writes no source and no image, and has no way to the internet: what it reads of scans stays
-in the account.
+The notebook starts no build, writes no source and no image, and has no way to the internet: what it reads of scans
+stays in the account.
 """
 
 from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack

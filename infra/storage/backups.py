@@ -1,7 +1,7 @@
 """Backups: a vault of AWS Backup with each day's raw scans, results and ledger, and copies in another region.
 
-What is deleted or overwritten comes back from the buckets' own versions, and the ledger from its log of 35 days. This is
-for what takes a whole bucket or table along, or the region.
+What is deleted or overwritten comes back from the buckets' own versions, and the ledger from its log of 35 days. This
+is for what takes a whole bucket or table along, or the region.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Backups(Construct):
             self,
             "Vault",
             encryption_key=key,
-            # Without a time after which the lock itself can't be taken away: then a mistaken number would stay for good.
+            # Without a time after which the lock itself stays for good, and a mistaken number with it.
             lock_configuration=backup.LockConfiguration(min_retention=keep),
             removal_policy=RemovalPolicy.RETAIN,
         )

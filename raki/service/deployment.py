@@ -123,7 +123,15 @@ def _described(connect: Callable[[str], BaseClient], stack: str) -> dict[str, An
     outputs = {
         output["OutputKey"]: output["OutputValue"] for found in (storage, pipeline) for output in found["Outputs"]
     }
-    needed = ("LedgerTable", "RawBucket", "ResultsBucket", "IngestQueueUrl", "ScanIdKey", "LogGroups", "TakesIdentityOut")
+    needed = (
+        "LedgerTable",
+        "RawBucket",
+        "ResultsBucket",
+        "IngestQueueUrl",
+        "ScanIdKey",
+        "LogGroups",
+        "TakesIdentityOut",
+    )
     if missing := [name for name in needed if name not in outputs]:
         raise NoDeployment(
             f"the stacks {stack}Storage and {stack}Pipeline have no output {missing[0]}: they were deployed by an "

@@ -27,6 +27,7 @@ from tests.infra.key_policies import (
 )
 from tests.infra.policies import as_list
 
+
 def is_on(need, deployment):
     """Whether a deployment has what this need is for."""
     return {

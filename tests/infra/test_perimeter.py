@@ -140,7 +140,9 @@ def test_no_service_fills_a_bucket_or_a_queue_for_another_account(all_reviewed, 
     cases, expected, places = [], [], []
     for where, document in policies(all_reviewed, kind):
         denied = [
-            {**whole(one), "Resource": "*"} for one in document["Statement"] if one.get("Sid") == "ServicesForThisAccount"
+            {**whole(one), "Resource": "*"}
+            for one in document["Statement"]
+            if one.get("Sid") == "ServicesForThisAccount"
         ]
         assert len(denied) == 1, where
         let_in = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": action, "Resource": "*"}

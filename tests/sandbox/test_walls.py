@@ -163,7 +163,8 @@ assert all(int(line.split()[1], 16) == 0 for line in held), held
 from raki.sandbox import Allowance, contained
 from raki.sandbox.walls import standing
 from raki.service.messages import alias_of
-print(*standing(), contained(alias_of, "bucket", "key", "secret", allowance=Allowance(seconds=60, memory_bytes=1 << 30)))
+allowance = Allowance(seconds=60, memory_bytes=1 << 30)
+print(*standing(), contained(alias_of, "bucket", "key", "secret", allowance=allowance))
 """
 
 
