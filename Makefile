@@ -3,6 +3,7 @@
 #   make demo SCAN=FILE   the same with a raw scan of your own
 #   make test             everything that continuous integration runs
 #   make site             the documentation as pages, in site/
+#   make sbom             what each image is made of (CycloneDX), in sbom/
 # And for who works on it: make lint, make types, make docs
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +13,7 @@ SCAN ?=
 # Where this is set, every process compiles PyTorch anew: seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types docs site clean
+.PHONY: demo test lint types docs site sbom clean
 .DELETE_ON_ERROR:
 
 # Everything anew, but for the templates and the simulated scan: these are made again when what they are made from changes.
@@ -46,8 +47,16 @@ site: .venv/.ready-test
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "$(CURDIR)/site/index.html: open it, or serve it with its search by: $(PYTHON) -m http.server --directory site"
 
+# Of the pinned files that the images are built from: every package by version and hash. What the bases hold, ECR's scan says.
+sbom: .venv/.ready-sbom
+	@mkdir -p sbom
+	@for image in decompress reconstruct send serve; do \
+	  $(BIN)/cyclonedx-py requirements containers/$$image/requirements.txt --output-reproducible \
+	    --output-file sbom/$$image.cdx.json && echo "sbom/$$image.cdx.json"; \
+	done
+
 clean:
-	rm -rf .venv demo site
+	rm -rf .venv demo site sbom
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

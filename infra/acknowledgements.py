@@ -100,13 +100,12 @@ ACKNOWLEDGED = (
         why="Whichever key the site has encrypted its secret with; by its condition for that one secret alone.",
     ),
     _aws("IAM5[Resource::<ModelsC55D3500.Arn>/*]", NOTEBOOK, why="The objects of the notebook's own bucket."),
-    _aws("IAM5[Resource::<ModelsC55D3500.Arn>/source/*]", BUILDS, why="Any commit's sources, read only."),
+    _aws("IAM5[Resource::<SourcesBE4D2488.Arn>/source/*]", BUILDS, why="Any commit's sources, read only."),
     # Permissions with a wildcard: what has no name yet, or none at all
     _aws(
         "IAM5[Resource::*]",
         "*/ExecutionRole/*",
         BUILDS,
-        NOTEBOOK,
         why="ecr:GetAuthorizationToken knows no resource.",
     ),
     _aws("IAM5[Resource::*]", "*/Dispatch/Role/*", why="Batch's listings and quotas know no resource."),
@@ -141,6 +140,14 @@ ACKNOWLEDGED = (
         "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]",
         "RakiStorage/BucketNotificationsHandler*",
         why="The CDK's own function that sets notifications; it runs at deployment only.",
+    ),
+    *(
+        _aws(
+            f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]",
+            "RakiStorage/Backups/Role/*",
+            why="What AWS Backup needs, as its guide has it; AWS keeps the policy up with it.",
+        )
+        for policy in ("service-role/AWSBackupServiceRolePolicyForBackup", "AWSBackupServiceRolePolicyForS3Backup")
     ),
     _hipaa("IAMNoInlinePolicy", "*", why="A policy of exactly one role goes with it and can't be put on another."),
     # Lambdas
@@ -188,8 +195,7 @@ ACKNOWLEDGED = (
         "RakiStorage/Prepared/Resource",
         "RakiStorage/Imports/Resource",
         "RakiCatalogue/Answers/Resource",
-        *LOG_BUCKETS,
-        why="Prepared scans, copies of images and answers can be made again; logs are only ever added to.",
+        why="Prepared scans, copies of images and answers can be made again.",
     ),
     _hipaa("S3DefaultEncryptionKMS", *LOG_BUCKETS, why="S3 delivers its logs to buckets with its own encryption only."),
     _hipaa(
@@ -198,6 +204,8 @@ ACKNOWLEDGED = (
         why="It can be restored to any second of 35 days, and can't be deleted.",
     ),
     _hipaa("CloudTrailCloudWatchLogsEnabled", "RakiStorage/Audit/*", why="A second copy, billed by the GB, of S3's."),
+    _aws("SMG4", "RakiStorage/IdKey", why="It opens nothing; under a new one a scan announced again would be another."),
+    _hipaa("SecretsManagerRotationEnabled", "RakiStorage/IdKey", why="As above."),
     # The network
     _hipaa(
         "VPCDefaultSecurityGroupClosed",

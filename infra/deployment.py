@@ -22,6 +22,7 @@ from raki.destination import CALLING, Destination, require_title
 
 PREFIX = "raki:"
 NEW = "new"
+OFF, CROSS_REGION = "off", "cross-region"
 MOST_COUNTED_ZONES = 2
 """Of `Fn::GetAZs`, for a stack that is tied to no region, and never more (CDK, `Stack.availabilityZones`)."""
 RESERVED_ADDRESSES = 5
@@ -110,6 +111,13 @@ class Deployment(BaseModel):
     audit_data_events: bool = False
     """Whether CloudTrail records every reading and writing of an object; it is billed by the event."""
 
+    backup: Literal["off", "vault", "cross-region"] = "off"
+    """Whether AWS Backup copies raw scans, results and ledger into a vault each day, and on into another region's."""
+    backup_copy_to: Annotated[str, Field(pattern=r"^(arn:[^:]+:backup:[a-z0-9-]+:\d{12}:backup-vault:[\w-]+)?$")] = ""
+    """ARN of the vault there; empty unless `backup` is cross-region."""
+    backup_days: Annotated[int, Field(ge=1, le=36500)] = 35
+    """How long each day's backup is kept, and by nobody deleted."""
+
     # The images: what `raki.options` says of each; a scan's own raki.toml goes before them
     method: Annotated[str, values.option("method")] = DEFAULTS.method
     combine: Annotated[str, values.option("combine")] = DEFAULTS.combine
@@ -192,6 +200,8 @@ class Deployment(BaseModel):
     """ARNs of the roles and users that may take on the role which reads it, and prepared scans, but never raw ones."""
     development: bool = False
     """Whether there are a notebook, image repositories and a build for the development of new networks."""
+    notebook_gpu: bool = False
+    """Whether the notebook has a GPU, for which SageMaker has a quota of its own."""
 
     @property
     def surge_workers(self) -> int:
@@ -338,6 +348,21 @@ class Deployment(BaseModel):
             raise ValueError(
                 f"{PREFIX}warm_gpus is {self.warm_gpus}, all that there may be; outside the warm hours there would be "
                 f"none: raise {PREFIX}max_reconstruction_jobs or {PREFIX}surge"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _data_stay(self) -> "Deployment":
+        """In the account, and in the backup's vaults."""
+        if self.development and self.egress == "nat":
+            raise ValueError(
+                f"{PREFIX}development is on and {PREFIX}egress nat; the notebook, reading prepared scans, would have "
+                f"a way to the internet: set {PREFIX}egress to endpoints"
+            )
+        if (self.backup == CROSS_REGION) != bool(self.backup_copy_to):
+            raise ValueError(
+                f"{PREFIX}backup is {self.backup} and {PREFIX}backup_copy_to {self.backup_copy_to or 'empty'}; "
+                "cross-region and the ARN of a vault in another region belong together"
             )
         return self
 

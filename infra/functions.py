@@ -14,6 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.log_groups import log_group
+from infra.permissions import keep_to_account
 from infra.sources import lambda_code
 from raki.names import NOTES, OPTIONS_FILE, UNFINISHED
 
@@ -79,6 +80,7 @@ class Handler(Construct):
             retention_period=Duration.minutes(1),
             visibility_timeout=Duration.minutes(3),
         )
+        keep_to_account(notices)
         dropped = events.EventPattern(
             source=["aws.s3"],
             detail_type=["Object Created"],

@@ -3,7 +3,7 @@
 The CDK's own grants allow families of actions (`s3:GetObject*`, `s3:List*`); a reviewer wants to read each one.
 """
 
-from aws_cdk import Stack
+from aws_cdk import Aws, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -14,6 +14,49 @@ from aws_cdk import aws_sqs as sqs
 def allow(role: iam.IRole, *actions: str, on: list[str]) -> None:
     """Adds one statement to the role's policy."""
     role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=on))
+
+
+def keep_to_account(resource: s3.Bucket | sqs.Queue) -> None:
+    """No service of AWS does anything with it in another account's name, whatever else its policy allows.
+
+    Where a service names an account at all: EventBridge does, S3 doesn't when it checks a queue. IAM User Guide, "The
+    confused deputy problem"; AWS's "Data perimeter policy examples", EnforceConfusedDeputyProtection.
+    """
+    family, arns = (
+        ("s3:*", [resource.bucket_arn, resource.arn_for_objects("*")])
+        if isinstance(resource, s3.Bucket)
+        else ("sqs:*", [resource.queue_arn])
+    )
+    resource.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="ServicesForThisAccount",
+            actions=[family],
+            conditions={
+                "Bool": {"aws:PrincipalIsAWSService": "true"},
+                "Null": {"aws:SourceAccount": "false"},
+                "StringNotEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+            },
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            resources=arns,
+        )
+    )
+
+
+def deny_deletion(bucket: s3.Bucket) -> None:
+    """Nobody deletes what lies there, or a version of it, until somebody takes this out of the bucket's policy.
+
+    Lifecycle rules go on: Amazon S3 User Guide, "Managing the lifecycle of objects": no policy of a bucket stops them.
+    """
+    bucket.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="NobodyDeletes",
+            actions=["s3:DeleteObject", "s3:DeleteObjectVersion"],
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            resources=[bucket.arn_for_objects("*")],
+        )
+    )
 
 
 def read_objects(role: iam.IRole, bucket: s3.Bucket, pattern: str = "*") -> None:
@@ -90,6 +133,12 @@ def read_secret(role: iam.IRole, arn: str) -> None:
             resources=[stack.format_arn(service="kms", resource="key", resource_name="*")],
         )
     )
+
+
+def read_own_secret(role: iam.IRole, arn: str, key: kms.IKey) -> None:
+    """Reads a secret of the deployment's own, which is encrypted with `key`."""
+    allow(role, "secretsmanager:GetSecretValue", on=[arn])
+    _use_key(role, key, "secretsmanager", "kms:Decrypt")
 
 
 def _use_key(role: iam.IRole, key: kms.IKey | None, service: str, *actions: str) -> None:

@@ -7,8 +7,13 @@ from aws_cdk import Duration, IgnoreMode
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk.aws_ecr_assets import Platform
+from constructs import Construct
 
 REPOSITORY = Path(__file__).parents[1]
+OPEN_FILES = 4096
+"""Of a container: a study of a few thousand files is read one by one, never all at once."""
+USER = "10001:10001"
+"""Who a container runs as, whatever its image says; the user of the Dockerfiles, to whom scratch belongs."""
 
 # Read as a .dockerignore: everything is out but what is named, so that an asset's hash changes with its code alone.
 _LAMBDA_MODULES = ("__init__", "errors", "manifest", "names", "wording")
@@ -36,6 +41,23 @@ def image(name: str, architecture: Literal["x86_64", "arm64"] = "x86_64") -> ecs
         ignore_mode=IgnoreMode.DOCKER,
         platform=_PLATFORMS[architecture],
     )
+
+
+def bare_linux(scope: Construct) -> ecs.LinuxParameters:
+    """For a container on Fargate: no capability of the kernel's, and a first process of Docker's own.
+
+    That passes SIGTERM on, and collects what a reader's own process leaves behind. No container here needs a
+    capability: each runs as a user who has none, and what walls it puts up (`raki.sandbox`) ask for none. Amazon ECS
+    API Reference, KernelCapabilities: Fargate drops any, and adds SYS_PTRACE at most.
+    """
+    linux = ecs.LinuxParameters(scope, "Linux", init_process_enabled=True)
+    linux.drop_capabilities(ecs.Capability.ALL)
+    return linux
+
+
+def limit_files(container: ecs.ContainerDefinition) -> None:
+    """Open files, the one limit that Fargate lets a task set (Amazon ECS Developer Guide, "Resource limits")."""
+    container.add_ulimits(ecs.Ulimit(name=ecs.UlimitName.NOFILE, soft_limit=OPEN_FILES, hard_limit=OPEN_FILES))
 
 
 def worker_health_check() -> ecs.HealthCheck:

@@ -13,10 +13,13 @@ from rich.markup import escape
 from infra.costs.course import HOSPITAL, evenly
 from infra.costs.estimate import Workload, estimate
 from infra.costs.prices import PricesError
-from infra.deployment import NEW, PROFILES, Deployment
+from infra.deployment import CROSS_REGION, NEW, OFF, PROFILES, Deployment
 from infra.gpus import INSTANCE_TYPES as INSTANCES
 
 CONSOLE = Console()
+BACKUPS = (OFF, "vault", CROSS_REGION)
+ANY_VAULT = "arn:aws:backup:eu-west-1:000000000000:backup-vault:any"
+"""Which one it is costs the same."""
 
 
 def cost(
@@ -65,6 +68,7 @@ def cost(
     imported_gb: Annotated[
         float, typer.Option(min=0, help="DICOM images of a scan that go into HealthImaging, in GB; 0: none do.")
     ] = 0,
+    backup: Annotated[str, typer.Option(help=f"As the setting raki:backup: {', '.join(BACKUPS)}.")] = OFF,
     prices: Annotated[Path | None, typer.Option(help="A file of prices instead of the package's prices.toml.")] = None,
     as_json_text: Annotated[bool, typer.Option("--json", help="Print everything as JSON, without rounding.")] = False,
 ) -> None:
@@ -102,7 +106,10 @@ def cost(
     except PricesError as error:
         raise typer.BadParameter(str(error), param_hint="--prices") from None
     names = [_one_of(profile, tuple(PROFILES), "--profile")] if profile else list(PROFILES)
-    deployments = [_deployment(name, gateway_on_ec2=gateway_on_ec2, healthimaging=imported_gb > 0) for name in names]
+    kept = _backup(_one_of(backup, BACKUPS, "--backup"))
+    deployments = [
+        _deployment(name, kept, gateway_on_ec2=gateway_on_ec2, healthimaging=imported_gb > 0) for name in names
+    ]
     estimates = [estimate(deployment, workload, price_list.numbers) for deployment in deployments]
     if as_json_text:
         typer.echo(json.dumps(as_json(estimates, workload, price_list), indent=2))
@@ -118,8 +125,13 @@ def _one_of(value: str, names: tuple[str, ...], option: str) -> str:
     return value
 
 
-def _deployment(profile: str, *, gateway_on_ec2: bool, healthimaging: bool) -> Deployment:
+def _backup(kind: str) -> dict[str, str]:
+    elsewhere = {"raki:backup_copy_to": ANY_VAULT} if kind == CROSS_REGION else {}
+    return {"raki:backup": kind, **elsewhere}
+
+
+def _deployment(profile: str, backup: dict[str, str], *, gateway_on_ec2: bool, healthimaging: bool) -> Deployment:
     # Whom the gateway's share admits costs nothing, but a gateway can't be deployed without it.
     gateway = {"raki:gateway_on_ec2": True, "raki:share_clients": "192.168.0.0/16"} if gateway_on_ec2 else {}
     imports = {"raki:healthimaging": NEW} if healthimaging else {}
-    return Deployment.from_context({"raki:profile": profile, **gateway, **imports})
+    return Deployment.from_context({"raki:profile": profile, **backup, **gateway, **imports})

@@ -8,7 +8,7 @@ from infra.costs.course import Course
 from infra.costs.fixed import FixedCost, fixed_cost, warm_gpu_hours
 from infra.costs.formulas import Machine, Minutes, Task
 from infra.costs.prices import Prices
-from infra.deployment import Deployment
+from infra.deployment import CROSS_REGION, OFF, Deployment
 from infra.gpus import INSTANCE_TYPES as INSTANCES
 from infra.gpus import max_vcpus, most_instances
 
@@ -82,6 +82,8 @@ class ScanCost:
     egress: float
     requests: float
     healthimaging: float
+    backup: float
+    """The raw scan while it is in S3 and as long as its last backup after that, and the first month of its results."""
 
     @property
     def total(self) -> float:
@@ -108,6 +110,8 @@ class Estimate:
     """Keeping one scan's results, USD a month."""
     healthimaging_month: float
     """Keeping one scan's images in HealthImaging, as an archive, USD a month."""
+    backup_month: float
+    """Keeping one scan's results in the vault, USD a month."""
     fixed: FixedCost
     gpu_hours_needed: float
     """A day."""
@@ -131,7 +135,7 @@ class Estimate:
     @property
     def growth(self) -> float:
         """USD that the scans of a month add to the bill of each later month, for what is kept for good."""
-        return self.scans * (self.archive_month + self.results_month + self.healthimaging_month)
+        return self.scans * (self.archive_month + self.results_month + self.healthimaging_month + self.backup_month)
 
 
 def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Estimate:
@@ -166,6 +170,7 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
             egress=formulas.egress(workload.results_gb * workload.scans, prices) / workload.scans,
             requests=_requests(workload, prices),
             healthimaging=formulas.image_set(workload.imported_gb, prices.healthimaging_gb_month, prices),
+            backup=_backup(deployment, raw_gb, workload.results_gb, prices),
         ),
         gpu_minutes=gpu_minutes(deployment, workload),
         on_demand_share=share,
@@ -173,11 +178,23 @@ def estimate(deployment: Deployment, workload: Workload, prices: Prices) -> Esti
         archive_month=formulas.archived(raw_gb, 1, prices),
         results_month=results_month,
         healthimaging_month=formulas.image_set(workload.imported_gb, prices.healthimaging_archive_gb_month, prices),
+        backup_month=_backup(deployment, 0, workload.results_gb, replace(prices, backup_copied_gb=0)),
         fixed=fixed_cost(deployment, prices, gpu_hour=gpu_hour + disk_hour),
         gpu_hours_needed=workload.scans_per_day * workload.run_minutes / 60,
         gpu_hours_there=deployment.max_reconstruction_jobs * 24.0,
         most_gpus=most_gpus(deployment),
         most_hour=_most_hour(deployment, prices),
+    )
+
+
+def _backup(deployment: Deployment, raw_gb: float, results_gb: float, prices: Prices) -> float:
+    """USD for a scan in the vault: its raw versions for as long as they are there, its results for a month."""
+    if deployment.backup == OFF:
+        return 0
+    elsewhere = deployment.backup == CROSS_REGION
+    days = deployment.archive_after_days + deployment.backup_days
+    return formulas.backed_up(raw_gb, days, prices, elsewhere=elsewhere) + formulas.backed_up(
+        results_gb, formulas.DAYS_PER_MONTH, prices, elsewhere=elsewhere
     )
 
 

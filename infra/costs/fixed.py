@@ -9,6 +9,8 @@ from infra.network.endpoints import INTERFACE_ENDPOINTS
 
 KEYS = 2
 """Of the storage stack: one for data, one for operations."""
+SECRETS = 1
+"""The key of the scan ids."""
 METRICS = 54
 """Metrics of our own, each value of a dimension one: all that there can be, though CloudWatch bills only used ones."""
 ALARMS = 34
@@ -53,7 +55,7 @@ def fixed_cost(deployment: Deployment, prices: Prices, *, gpu_hour: float) -> Fi
         endpoints=formulas.endpoints(count, deployment.n_zones, LOG_GB, prices) if count else 0,
         nat=formulas.nat(1, LOG_GB, prices) if deployment.egress == "nat" else 0,
         fsx=_file_system(deployment, prices),
-        keys=KEYS * prices.key_month,
+        keys=KEYS * prices.key_month + SECRETS * prices.secret_month,
         warm_gpus=warm_gpu_hours(deployment) * gpu_hour,
         gateway_host=formulas.gateway_host(GATEWAY_DISKS_GB, prices) if deployment.gateway_on_ec2 else 0,
         sender=_sender(deployment, prices) if deployment.pacs else 0,
@@ -75,11 +77,8 @@ def interface_endpoints(deployment: Deployment) -> int:
     """How many interface endpoints each zone has; none where a NAT gateway, or the site's own VPC, does their work."""
     if deployment.egress != "endpoints":
         return 0
-    # A gateway within the network reaches its service, and what keeps the password of a guest of an SMB share; that
-    # keeps the sender's certificate too, and is one endpoint for both.
-    for_gateway = int(deployment.gateway_on_ec2)
-    for_secrets = (deployment.gateway_on_ec2 and deployment.share_protocol == "smb") or deployment.pacs_certificate
-    return len(INTERFACE_ENDPOINTS) + for_gateway + bool(for_secrets)
+    # A gateway within the network reaches its own service besides.
+    return len(INTERFACE_ENDPOINTS) + int(deployment.gateway_on_ec2)
 
 
 def warm_gpu_hours(deployment: Deployment) -> float:

@@ -179,6 +179,12 @@ def image_set(gb: float, gb_month: float, prices: Prices) -> float:
     return max(gb, prices.healthimaging_least_mb / 1000) * gb_month if gb else 0
 
 
+def backed_up(gb: float, days: float, prices: Prices, *, elsewhere: bool) -> float:
+    """In a vault of AWS Backup: GB * days / 30.4 * price; in another region's too: as much again and GB * transfer."""
+    here = gb * days / DAYS_PER_MONTH * prices.backup_gb_month
+    return here + (here + gb * prices.backup_copied_gb if elsewhere else 0)
+
+
 def restored(gb: float, prices: Prices, *, bulk: bool) -> float:
     """Objects got back from Deep Archive for once: GB * price of the slower or the faster way."""
     return gb * (prices.deep_archive_bulk_restore_gb if bulk else prices.deep_archive_restore_gb)

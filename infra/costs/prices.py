@@ -35,6 +35,8 @@ class Prices:
     healthimaging_gb_month: float
     healthimaging_archive_gb_month: float
     healthimaging_least_mb: float
+    backup_gb_month: float
+    backup_copied_gb: float
     gateway_gb: float
     gateway_free_gb: float
     gateway_most_month: float
@@ -49,6 +51,7 @@ class Prices:
     public_address_hour: float
     athena_tb: float
     key_month: float
+    secret_month: float
     metric_month: float
     alarm_month: float
     dashboard_month: float

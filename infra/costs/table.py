@@ -52,6 +52,7 @@ def as_json(estimates: Sequence[Estimate], workload: Workload, price_list: Price
                 "archive_month_a_scan": one.archive_month,
                 "results_month_a_scan": one.results_month,
                 "healthimaging_month_a_scan": one.healthimaging_month,
+                "backup_month_a_scan": one.backup_month,
                 "growth_a_month": one.growth,
                 "most_at_once": {"gpus": one.most_gpus, "usd_an_hour": one.most_hour},
                 "gpu_minutes_a_scan": asdict(one.gpu_minutes) | {"on_demand_share": one.on_demand_share},
@@ -122,6 +123,7 @@ def _scan_rows(workload: Workload) -> dict[str, Amount]:
         "egress": lambda one: one.scan.egress,
         "requests to S3": lambda one: one.scan.requests,
         "HealthImaging, first month": lambda one: one.scan.healthimaging,
+        "backup, first month of results": lambda one: one.scan.backup,
         "[bold]a scan[/bold]": lambda one: one.scan.total,
         "(GPU, if on demand)": lambda one: one.on_demand_gpu,
     }
@@ -131,7 +133,7 @@ FIXED_ROWS: dict[str, Amount] = {
     "interface endpoints": lambda one: one.fixed.endpoints,
     "NAT gateway": lambda one: one.fixed.nat,
     "FSx for Lustre": lambda one: one.fixed.fsx,
-    "keys": lambda one: one.fixed.keys,
+    "keys and a secret": lambda one: one.fixed.keys,
     "warm GPUs, on demand": lambda one: one.fixed.warm_gpus,
     "gateway on EC2": lambda one: one.fixed.gateway_host,
     "sender to the picture archive": lambda one: one.fixed.sender,
@@ -151,6 +153,7 @@ KEPT_ROWS: dict[str, Amount] = {
     "archive of a scan, each month": lambda one: one.archive_month,
     "results of a scan, each month": lambda one: one.results_month,
     "its images in HealthImaging": lambda one: one.healthimaging_month,
+    "its results in the backup": lambda one: one.backup_month,
 }
 GROWTH_ROWS: dict[str, Amount] = {"added to each later month's bill": lambda one: one.growth}
 

@@ -15,7 +15,7 @@ from infra.storage.stack import StorageStack
 
 IMAGES = ("decompress", "reconstruct")
 SOURCES = "source"
-"""The folder of the model bucket that source archives lie in, each as COMMIT.zip."""
+"""The folder of the bucket of sources that archives lie in, each as COMMIT.zip."""
 KEPT_IMAGES = 20
 
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
@@ -45,9 +45,13 @@ COMMANDS = (
 
 
 class ImageBuilds(Construct):
-    """Builds both Dockerfiles of an archive of the repository for x86_64, and keeps the images under its commit."""
+    """Builds both Dockerfiles of an archive of the repository for x86_64, and keeps the images under its commit.
 
-    def __init__(self, scope: Construct, construct_id: str, *, storage: StorageStack, models: s3.Bucket) -> None:
+    A build reaches the internet, runs what its source says, and is the master of its machine (Docker asks for that).
+    So who writes sources is who may: people by their own permissions, and never the notebook.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, storage: StorageStack, sources: s3.Bucket) -> None:
         super().__init__(scope, construct_id)
         self.repositories = {name: self._repository(name, storage) for name in IMAGES}
         logs = log_group(self, "Logs", key=storage.operations_key)
@@ -59,9 +63,9 @@ class ImageBuilds(Construct):
             ),
         )
         logs.grant_write(role)
-        read_objects(role, models, f"{SOURCES}/*")
-        allow(role, "s3:GetObjectVersion", on=[models.arn_for_objects(f"{SOURCES}/*")])
-        self.allow_push(role)
+        read_objects(role, sources, f"{SOURCES}/*")
+        allow(role, "s3:GetObjectVersion", on=[sources.arn_for_objects(f"{SOURCES}/*")])
+        self._allow_push(role)
         self.project = codebuild.Project(
             self,
             "Project",
@@ -83,12 +87,12 @@ class ImageBuilds(Construct):
             logging=codebuild.LoggingOptions(cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=logs)),
             # The CDK would add what a build of any kind may need.
             role=role.without_policy_updates(),
-            source=codebuild.Source.s3(bucket=models, path=f"{SOURCES}/COMMIT.zip"),
+            source=codebuild.Source.s3(bucket=sources, path=f"{SOURCES}/COMMIT.zip"),
             timeout=Duration.hours(1),
         )
-        self.rebuild_each_month(models)
+        self.rebuild_each_month(sources)
 
-    def rebuild_each_month(self, models: s3.Bucket) -> None:
+    def rebuild_each_month(self, sources: s3.Bucket) -> None:
         """Builds what was built last on the newest bases: a build that fails, or a scan's finding, is seen in time.
 
         The service is deployed from pinned bytes all the same: what is found comes to it by a commit.
@@ -103,7 +107,7 @@ class ImageBuilds(Construct):
         request = {
             "EnvironmentVariablesOverride": [{"Name": NEWEST, "Value": "1"}],
             "ProjectName": self.project.project_name,
-            "SourceLocationOverride": f"{models.bucket_name}/{SOURCES}/{LATEST}.zip",
+            "SourceLocationOverride": f"{sources.bucket_name}/{SOURCES}/{LATEST}.zip",
         }
         build = iam.PolicyStatement(actions=["codebuild:StartBuild"], resources=[self.project.project_arn])
         scheduler.Schedule(
@@ -119,7 +123,7 @@ class ImageBuilds(Construct):
             ),
         )
 
-    def allow_push(self, role: iam.IRole) -> None:
+    def _allow_push(self, role: iam.IRole) -> None:
         """Lets a role pull and push images; a tag that exists stays what it is."""
         # Signing in knows no resource.
         allow(role, "ecr:GetAuthorizationToken", on=["*"])

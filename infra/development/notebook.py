@@ -1,4 +1,4 @@
-"""The notebook: a GPU with Jupyter beside the data, without a way of its own to the internet."""
+"""The notebook: Jupyter beside the data, on request with a GPU, and without a way to the internet."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from infra.development.needs import ENDPOINTS, INSTANCE_TYPE
+from infra.development.needs import ENDPOINTS, INSTANCE_TYPES
+from infra.network.perimeter import keep_within
 from infra.network.stack import HTTPS, NetworkStack
 from infra.pipeline.scratch import Scratch
 from infra.storage.stack import StorageStack
@@ -31,6 +32,7 @@ class Notebook(Construct):
         storage: StorageStack,
         scratch: Scratch | None,
         endpoints: bool,
+        gpu: bool,
     ) -> None:
         super().__init__(scope, construct_id)
         self.role = iam.Role(
@@ -50,7 +52,7 @@ class Notebook(Construct):
             instance_metadata_service_configuration=sagemaker.CfnNotebookInstance.InstanceMetadataServiceConfigurationProperty(
                 minimum_instance_metadata_service_version="2"
             ),
-            instance_type=INSTANCE_TYPE,
+            instance_type=INSTANCE_TYPES[gpu],
             kms_key_id=storage.data_key.key_arn,
             lifecycle_config_name=self._preparation(scratch).attr_notebook_instance_lifecycle_config_name,
             platform_identifier=PLATFORM,
@@ -68,6 +70,8 @@ class Notebook(Construct):
         group = ec2.SecurityGroup(
             self, "SecurityGroup", allow_all_outbound=False, description="raki: the notebook", vpc=network.vpc
         )
+        # S3 has public addresses, a list of each region's own, and the stacks are tied to none. That these are reached
+        # by S3's endpoint, and nothing else, is the routes' doing: the settings refuse a network with a NAT gateway.
         group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "AWS's services; all of them by HTTPS")
         return group
 
@@ -86,7 +90,7 @@ class Notebook(Construct):
         )
         group.add_ingress_rule(client, HTTPS)
         for name in ENDPOINTS:
-            ec2.InterfaceVpcEndpoint(
+            endpoint = ec2.InterfaceVpcEndpoint(
                 self,
                 "".join(part.capitalize() for part in name.split(".")),
                 open=False,
@@ -95,3 +99,4 @@ class Notebook(Construct):
                 subnets=network.pinned,
                 vpc=network.vpc,
             )
+            keep_within(endpoint, name)

@@ -19,7 +19,10 @@ set -euo pipefail
 readonly MINUTES=$1 NAME=$2 REGION=$3 LAST_WORK=$STATE_DIRECTORY/last-work
 
 load=$(cut --delimiter=' ' --fields=2 /proc/loadavg)
-gpu=$(nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits | sort --numeric-sort | tail --lines=1)
+gpu=0
+if command -v nvidia-smi >/dev/null; then
+  gpu=$(nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits | sort --numeric-sort | tail --lines=1)
+fi
 # An idle Jupyter with an open page stays well below a load of 0.3.
 if [[ ! -e $LAST_WORK ]] || awk -v load="$load" -v gpu="$gpu" 'BEGIN { exit !(load >= 0.3 || gpu > 0) }'; then
   touch "$LAST_WORK"

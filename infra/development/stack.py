@@ -6,27 +6,26 @@ From the notebook to the service:
    is learnt or measured goes into the model bucket. Where there is no way to a package index, wheels come through that
    bucket too.
 2. The network becomes a module of `raki` and an entry beside the other methods, with its tests, and is committed.
-3. The output `BuildCommand` uploads the commit and starts the build, from the notebook or from a laptop. Both images
-   then lie in the repositories under the commit's id, scanned for known holes, and are never changed.
-4. `cdk deploy RakiPipeline` from the same commit brings it into the service, with images that it builds itself from the
-   same Dockerfiles: the next GPU job runs it.
+3. The output `BuildCommand` uploads the commit and starts the build, from a developer's own machine and by his own
+   permissions. Both images then lie in the repositories under the commit's id, scanned for known holes, and are never
+   changed.
+4. `cdk deploy RakiPipeline` from the same commit brings it into the service, with images that it builds itself from
+   the same Dockerfiles: the next GPU job runs it.
 
-Whoever may use the notebook may start a build, and a build reaches the internet. That the notebook doesn't guards
-against mistakes and against packages, not against its own user.
+The notebook starts no build, writes no source and no image, and has no way to the internet: what it reads of scans
+stays in the account.
 """
 
-from typing import Any
-
 from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.deployment import Deployment
 from infra.development.image_builds import LATEST, SOURCES, ImageBuilds
 from infra.development.notebook import Notebook
+from infra.log_groups import log_bucket
 from infra.network.stack import NetworkStack
-from infra.permissions import allow, read_objects, write_objects
+from infra.permissions import allow, keep_to_account, read_objects, write_objects
 from infra.pipeline.scratch import Scratch
 from infra.storage.stack import StorageStack
 
@@ -45,8 +44,11 @@ class DevelopmentStack(Stack):
         deployment: Deployment,
     ) -> None:
         super().__init__(scope, construct_id, description="raki: notebook, models, images")
-        self.models = self._model_bucket(storage)
-        self.builds = ImageBuilds(self, "Builds", storage=storage, models=self.models)
+        # A bucket of its own for who read and wrote what: the storage stack's would have to know this stack.
+        access_logs = log_bucket(self, "AccessLogs")
+        self.models = self._bucket("Models", storage, access_logs)
+        self.sources = self._bucket("Sources", storage, access_logs)
+        self.builds = ImageBuilds(self, "Builds", storage=storage, sources=self.sources)
         self.notebook = Notebook(
             self,
             "Notebook",
@@ -54,6 +56,7 @@ class DevelopmentStack(Stack):
             storage=storage,
             scratch=scratch,
             endpoints=deployment.egress == "endpoints",
+            gpu=deployment.notebook_gpu,
         )
         self._grant(storage)
         self._tell()
@@ -64,25 +67,14 @@ class DevelopmentStack(Stack):
         read_objects(role, storage.prepared)
         read_objects(role, self.models)
         write_objects(role, self.models)
-        self.builds.allow_push(role)
-        project = self.builds.project.project_arn
-        allow(role, "codebuild:BatchGetBuilds", on=[project])
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["codebuild:StartBuild"],
-                # The project's own commands, no others.
-                conditions={"Null": {"codebuild:source.buildspec": "true"}},
-                resources=[project],
-            )
-        )
         allow(role, "sagemaker:StopNotebookInstance", on=[self.notebook.arn])
         # SageMaker writes there what the start script said, in the name of this role.
         logs = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws/sagemaker/NotebookInstances"
         allow(role, "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", on=[logs, f"{logs}:*"])
 
     def _tell(self) -> None:
-        archive = f"{self.models.bucket_name}/{SOURCES}/$COMMIT.zip"
-        latest = f"{self.models.bucket_name}/{SOURCES}/{LATEST}.zip"
+        archive = f"{self.sources.bucket_name}/{SOURCES}/$COMMIT.zip"
+        latest = f"{self.sources.bucket_name}/{SOURCES}/{LATEST}.zip"
         build = (
             "COMMIT=$(git rev-parse HEAD) && git archive --format=zip --output=/tmp/source.zip HEAD"
             f" && aws s3 cp /tmp/source.zip s3://{archive} && aws s3 cp /tmp/source.zip s3://{latest}"
@@ -100,36 +92,27 @@ class DevelopmentStack(Stack):
         }.items():
             CfnOutput(self, name, value=value)
 
-    def _model_bucket(self, storage: StorageStack) -> s3.Bucket:
-        common: dict[str, Any] = {
-            "block_public_access": s3.BlockPublicAccess.BLOCK_ALL,
-            "enforce_ssl": True,
-            "minimum_tls_version": 1.2,
-            "object_ownership": s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            "removal_policy": RemovalPolicy.RETAIN,
-        }
-        # A bucket of its own for who read and wrote what: the storage stack's would have to know this stack.
-        access_logs = s3.Bucket(
+    def _bucket(self, name: str, storage: StorageStack, access_logs: s3.Bucket) -> s3.Bucket:
+        bucket = s3.Bucket(
             self,
-            "AccessLogs",
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(400))],
-            **common,
-        )
-        return s3.Bucket(
-            self,
-            "Models",
+            name,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             bucket_key_enabled=True,
             encryption=s3.BucketEncryption.KMS,
             encryption_key=storage.data_key,
+            enforce_ssl=True,
             lifecycle_rules=[
                 s3.LifecycleRule(
                     abort_incomplete_multipart_upload_after=Duration.days(3),
                     noncurrent_version_expiration=Duration.days(90),
                 )
             ],
+            minimum_tls_version=1.2,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=RemovalPolicy.RETAIN,
             server_access_logs_bucket=access_logs,
-            server_access_logs_prefix="models/",
+            server_access_logs_prefix=f"{name.lower()}/",
             versioned=True,
-            **common,
         )
+        keep_to_account(bucket)
+        return bucket

@@ -8,6 +8,7 @@ from constructs import Construct, IDependable
 from infra.deployment import PREFIX, Deployment, SettingsError
 from infra.gateway.activation import Activation
 from infra.gateway.needs import HOST_TYPE
+from infra.network.perimeter import keep_within
 from infra.network.stack import HTTPS, NetworkStack
 from infra.storage.stack import StorageStack
 
@@ -159,6 +160,7 @@ class GatewayStack(Stack):
             subnets=self._network.private,
             vpc=self._network.vpc,
         )
+        keep_within(endpoint, service)
         self._ways += [endpoint, group]
         return endpoint
 

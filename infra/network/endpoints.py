@@ -9,8 +9,7 @@ INTERFACE_ENDPOINTS: tuple[str, ...] = (
     "ecs-agent",  # and is told there which jobs to start and stop
     "ecs-telemetry",  # and reports their health; without it the agent keeps trying to
     "logs",  # both kinds of container write their log
+    "secretsmanager",  # Fargate reads the key of the scan ids for a worker, the sender its certificate
     "sqs",  # both take messages; the workers send the requests for reconstruction
 )
 """Names as in `com.amazonaws.REGION.NAME`. Each is billed by the hour in each zone, whether it is used or not."""
-SECRETS = "secretsmanager"
-"""The sender reads its certificate there, where it has one to show to the picture archive."""

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from ipaddress import AddressValueError, IPv4Address
 
-from aws_cdk import Acknowledgment, Aws, Fn, Stack, Validations
+from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.deployment import PREFIX, Deployment, SettingsError
 from infra.log_groups import log_group
-from infra.network.endpoints import INTERFACE_ENDPOINTS, SECRETS
+from infra.network.endpoints import INTERFACE_ENDPOINTS
+from infra.network.perimeter import keep_within
 from infra.storage.stack import StorageStack
 from infra.values import ZONE_ID
 from raki.destination import Destination
@@ -48,7 +48,7 @@ class NetworkStack(Stack):
         self.secrets_endpoint_group: ec2.SecurityGroup | None = None
         """Of the way to Secrets Manager without the internet, where there is one: a network has one at most."""
         if deployment.egress == "endpoints":
-            self._add_endpoints(with_secrets=bool(deployment.pacs_certificate))
+            self._add_endpoints()
 
     def _own_vpc(self, storage: StorageStack, deployment: Deployment) -> ec2.Vpc:
         with_nat = deployment.egress == "nat"
@@ -57,9 +57,6 @@ class NetworkStack(Stack):
             self,
             "Vpc",
             availability_zones=named or None,
-            gateway_endpoints={
-                "DynamoDb": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
-            },
             ip_addresses=ec2.IpAddresses.cidr(str(deployment.vpc_cidr)),
             max_azs=None if named else deployment.n_zones,
             nat_gateways=1 if with_nat else 0,
@@ -70,9 +67,9 @@ class NetworkStack(Stack):
         )
         if named and all(ZONE_ID.fullmatch(zone) for zone in named):
             _place_by_id([*vpc.public_subnets, *vpc.private_subnets, *vpc.isolated_subnets])
-        s3 = vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
-        for statement in _buckets_within_reach():
-            s3.add_to_policy(statement)
+        dynamodb = vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
+        keep_within(dynamodb, "dynamodb")
+        keep_within(vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3), "s3")
         logs = log_group(self, "FlowLogs", key=storage.operations_key)
         vpc.add_flow_log("Flow", destination=ec2.FlowLogDestination.to_cloud_watch_logs(logs))
         return vpc
@@ -112,21 +109,22 @@ class NetworkStack(Stack):
         group.add_egress_rule(peer, ec2.Port.tcp(archive.port), "the picture archive")
         return group
 
-    def _add_endpoints(self, *, with_secrets: bool) -> None:
+    def _add_endpoints(self) -> None:
         endpoints = ec2.SecurityGroup(
             self, "Endpoints", vpc=self.vpc, allow_all_outbound=False, description="raki: interface endpoints"
         )
         for client in (self.workers, self.jobs, *([self.senders] if self.senders else [])):
             endpoints.add_ingress_rule(client, HTTPS)
-        self.secrets_endpoint_group = endpoints if with_secrets else None
-        for name in (*INTERFACE_ENDPOINTS, *([SECRETS] if with_secrets else [])):
-            self.vpc.add_interface_endpoint(
+        self.secrets_endpoint_group = endpoints
+        for name in INTERFACE_ENDPOINTS:
+            endpoint = self.vpc.add_interface_endpoint(
                 "".join(part.capitalize() for part in name.replace("-", ".").split(".")),
                 open=False,
                 security_groups=[endpoints],
                 service=ec2.InterfaceVpcEndpointAwsService(name),
                 subnets=self.private,
             )
+            keep_within(endpoint, name)
 
 
 def _subnets(*, with_nat: bool, private_prefix: int) -> list[ec2.SubnetConfiguration]:
@@ -151,33 +149,3 @@ def _place_by_id(subnets: Sequence[ec2.ISubnet]) -> None:
         assert isinstance(resource, ec2.CfnSubnet)
         resource.add_property_deletion_override("AvailabilityZone")
         resource.add_property_override("AvailabilityZoneId", subnet.availability_zone)
-
-
-def _buckets_within_reach() -> list[iam.PolicyStatement]:
-    """What S3's endpoint lets through: buckets of this account, and those of AWS that the network lives on.
-
-    Whoever takes over a worker can't carry a scan to a bucket of his own.
-    """
-    own = iam.PolicyStatement(
-        actions=["s3:*"],
-        conditions={"StringEquals": {"aws:ResourceAccount": Aws.ACCOUNT_ID}},
-        principals=[iam.AnyPrincipal()],
-        resources=["*"],
-    )
-    of_aws = iam.PolicyStatement(
-        actions=["s3:GetObject"],
-        principals=[iam.AnyPrincipal()],
-        resources=[
-            f"arn:{Aws.PARTITION}:s3:::prod-{Aws.REGION}-starport-layer-bucket/*",  # the layers of images in ECR
-            f"arn:{Aws.PARTITION}:s3:::al2023-repos-{Aws.REGION}-de612dc2/*",  # packages of Amazon Linux 2023
-        ],
-    )
-    answers = iam.PolicyStatement(  # of custom resources to CloudFormation; these names have the region without dashes
-        actions=["s3:PutObject"],
-        principals=[iam.AnyPrincipal()],
-        resources=[
-            f"arn:{Aws.PARTITION}:s3:::cloudformation-custom-resource-response-"
-            f"{Fn.join('', Fn.split('-', Aws.REGION))}/*"
-        ],
-    )
-    return [own, of_aws, answers]

@@ -18,7 +18,7 @@ from infra.network.stack import NetworkStack
 from infra.permissions import pass_role
 from infra.pipeline.decompression import Decompression
 from infra.pipeline.reconstruction import Reconstruction
-from infra.sources import image
+from infra.sources import USER, bare_linux, image, limit_files
 from infra.storage.stack import StorageStack
 
 CHECK = ["--check"]
@@ -63,12 +63,14 @@ class Canary(Construct):
             "Job",
             environment=dict(reconstruction.told),
             image=image("reconstruct"),
-            linux_parameters=ecs.LinuxParameters(self, "Linux", init_process_enabled=True),
+            linux_parameters=bare_linux(self),
             logging=ecs.LogDrivers.aws_logs(
                 stream_prefix="canary", log_group=log_group(self, "Logs", key=storage.operations_key)
             ),
             readonly_root_filesystem=True,
+            user=USER,
         )
+        limit_files(container)
         task.add_volume(name="scratch")
         container.add_mount_points(ecs.MountPoint(container_path="/scratch", read_only=False, source_volume="scratch"))
         return task

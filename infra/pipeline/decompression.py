@@ -3,13 +3,15 @@
 from aws_cdk import Duration
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.deployment import Deployment
 from infra.functions import Handler
 from infra.log_groups import log_group
 from infra.network.stack import NetworkStack
-from infra.sources import image, worker_health_check
+from infra.permissions import read_own_secret
+from infra.sources import USER, bare_linux, image, limit_files, worker_health_check
 from infra.storage.stack import StorageStack
 
 ARCHITECTURES = {"x86_64": ecs.CpuArchitecture.X86_64, "arm64": ecs.CpuArchitecture.ARM64}
@@ -67,20 +69,27 @@ class Decompression(Construct):
                 "PREPARED_BUCKET": storage.prepared.bucket_name,
                 "RECONSTRUCT_QUEUE_URL": storage.reconstruct_queue.queue_url,
                 "RESULTS_BUCKET": storage.results.bucket_name,
-                "SCAN_ID_KEY": storage.scan_id_key,
             },
             health_check=worker_health_check(),
             image=image("decompress", deployment.worker_architecture),
-            # A first process that passes SIGTERM on and collects what a reader's own process leaves behind.
-            linux_parameters=ecs.LinuxParameters(self, "Linux", init_process_enabled=True),
+            linux_parameters=bare_linux(self),
             logging=ecs.LogDrivers.aws_logs(
                 stream_prefix="decompress", log_group=log_group(self, "Logs", key=storage.operations_key)
             ),
             readonly_root_filesystem=True,
+            # The agent reads it when a task starts, by the execution role, and tells the container alone.
+            secrets={"SCAN_ID_KEY": self._scan_id_key(task, storage)},
             stop_timeout=Duration.seconds(120),
+            user=USER,
         )
+        limit_files(worker)
         task.add_volume(name="scratch")
         worker.add_mount_points(ecs.MountPoint(container_path="/scratch", read_only=False, source_volume="scratch"))
+
+    def _scan_id_key(self, task: ecs.FargateTaskDefinition, storage: StorageStack) -> ecs.Secret:
+        read_own_secret(task.obtain_execution_role(), storage.scan_id_key_arn, storage.data_key)
+        secret = secretsmanager.Secret.from_secret_complete_arn(self, "ScanIdKey", storage.scan_id_key_arn)
+        return ecs.Secret.from_secrets_manager(secret)
 
     def _service(self, task: ecs.FargateTaskDefinition, network: NetworkStack) -> ecs.FargateService:
         # The desired count is the Lambda's: a count in the template would reset the fleet at every deployment.

@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.permissions import allow, read_objects, send, use_ledger, write_objects
+from infra.permissions import allow, read_objects, read_own_secret, send, use_ledger, write_objects
 from infra.storage.stack import StorageStack
 
 # A working day: assumed once in the morning.
@@ -51,6 +51,7 @@ class Operators(Construct):
             for name in (storage.stack_name, Stack.of(self).stack_name)
         ]
         allow(self.role, "cloudformation:DescribeStacks", on=stacks)
+        read_own_secret(self.role, storage.scan_id_key_arn, storage.data_key)
         use_ledger(self.role, storage.ledger, "dynamodb:GetItem", "dynamodb:Scan")
         allow(self.role, "sqs:GetQueueAttributes", on=[storage.ingest_queue.queue_arn])
         read_objects(self.role, storage.raw)

@@ -15,12 +15,11 @@ from infra.network.stack import NetworkStack
 from infra.pipeline.instances import DEAREST_HOUR_USD, GpuInstances
 from infra.pipeline.scratch import FOLDER, Scratch
 from infra.pipeline.warm_hours import WarmHours
-from infra.sources import image
+from infra.sources import OPEN_FILES, USER, image
 from infra.storage.stack import StorageStack
 
 # Of an instance's 16 GiB, the agent and the system keep some.
 MEMORY = Size.mebibytes(14_000)
-USER = "10001"
 TRANSIENT_EXIT_CODE = "75"
 NO_PREPARED_FOLDER = "none"
 NO_MODELS = "none"
@@ -131,6 +130,12 @@ class Reconstruction(Construct):
             memory=MEMORY,
             privileged=False,
             readonly_root_filesystem=True,
+            # Batch passes no capabilities on (its API Reference, LinuxParameters); the user has none, and no core file
+            # of one that crashed keeps a scan.
+            ulimits=[
+                batch.Ulimit(name=batch.UlimitName.CORE, soft_limit=0, hard_limit=0),
+                batch.Ulimit(name=batch.UlimitName.NOFILE, soft_limit=OPEN_FILES, hard_limit=OPEN_FILES),
+            ],
             user=USER,
             volumes=self._volumes(),
         )

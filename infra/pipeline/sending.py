@@ -9,7 +9,7 @@ from infra.deployment import Deployment
 from infra.log_groups import log_group
 from infra.network.stack import NetworkStack
 from infra.pipeline.decompression import ARCHITECTURES
-from infra.sources import image, worker_health_check
+from infra.sources import USER, bare_linux, image, limit_files, worker_health_check
 from infra.storage.stack import StorageStack
 
 MEMORY_MIB = 2048
@@ -64,13 +64,15 @@ class Sending(Construct):
             },
             health_check=worker_health_check(),
             image=image("send", deployment.worker_architecture),
-            linux_parameters=ecs.LinuxParameters(self, "Linux", init_process_enabled=True),
+            linux_parameters=bare_linux(self),
             logging=ecs.LogDrivers.aws_logs(
                 stream_prefix="send", log_group=log_group(self, "Logs", key=storage.operations_key)
             ),
             readonly_root_filesystem=True,
             stop_timeout=Duration.seconds(120),
+            user=USER,
         )
+        limit_files(sender)
         task.add_volume(name="scratch")
         sender.add_mount_points(ecs.MountPoint(container_path="/scratch", read_only=False, source_volume="scratch"))
         self.service = ecs.FargateService(

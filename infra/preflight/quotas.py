@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from infra.costs.estimate import WORKER
 from infra.costs.fixed import SENDER
 from infra.deployment import Deployment
-from infra.development.needs import INSTANCE_TYPE
+from infra.development.needs import INSTANCE_TYPES
 from infra.gateway.needs import HOST_VCPUS
 from infra.gpus import max_vcpus
 from infra.preflight.finding import NO_SUCH_STACK, Finding, Place, State, verdict
@@ -85,8 +85,8 @@ def check_quotas(place: Place) -> Iterator[Finding]:
 
 
 def check_notebook(place: Place) -> Iterator[Finding]:
-    """SageMaker has a quota for each instance type, and new accounts have none of those with a GPU."""
-    name = f"{INSTANCE_TYPE} for notebook instance usage"
+    """SageMaker has a quota for each instance type, and new accounts have few of any and none with a GPU."""
+    name = f"{INSTANCE_TYPES[place.deployment.notebook_gpu]} for notebook instance usage"
     pages = place.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     found = next((quota for page in pages for quota in page["Quotas"] if quota["QuotaName"] == name), None)
     if found is None:

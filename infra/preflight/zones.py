@@ -8,7 +8,7 @@ from infra.deployment import PREFIX, Deployment
 from infra.development.needs import ENDPOINTS
 from infra.gateway.needs import HOST_TYPE
 from infra.gpus import INSTANCE_TYPES
-from infra.network.endpoints import INTERFACE_ENDPOINTS, SECRETS
+from infra.network.endpoints import INTERFACE_ENDPOINTS
 from infra.preflight.finding import Finding, Place, State, verdict
 
 
@@ -84,10 +84,8 @@ def endpoints_of(deployment: Deployment, *, first_zone: bool) -> list[str]:
     """The interface endpoints that the stacks make in a zone; the notebook's stand in the first alone."""
     if deployment.egress != "endpoints":
         return []
-    guests = deployment.gateway_on_ec2 and deployment.share_protocol == "smb"
     return [
         *INTERFACE_ENDPOINTS,
-        *([SECRETS] if deployment.pacs_certificate or guests else []),
         *(["storagegateway"] if deployment.gateway_on_ec2 else []),
         *(ENDPOINTS if deployment.development and first_zone else []),
     ]

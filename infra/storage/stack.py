@@ -3,17 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import CfnOutput, Duration, Fn, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudtrail as cloudtrail
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
+from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.deployment import Deployment
+from infra.deployment import OFF, Deployment
+from infra.log_groups import log_bucket
+from infra.permissions import keep_to_account
+from infra.storage.backups import Backups
 from infra.storage.data_store import data_store
 from infra.storage.keys import data_key, operations_key
 
@@ -62,7 +66,7 @@ class StorageStack(Stack):
             self, "DataKey", with_fsx=deployment.scratch != "nvme", with_trail=deployment.audit_data_events
         )
         self.operations_key = operations_key(self, "OperationsKey")
-        self._access_logs = self._logs_bucket("AccessLogs")
+        self._access_logs = log_bucket(self, "AccessLogs")
         self.raw = self._bucket(
             "Raw",
             event_bridge_enabled=True,
@@ -72,10 +76,12 @@ class StorageStack(Stack):
         )
         # No notification of ours may ever be put on this bucket: FSx keeps its own there.
         self.prepared = self._bucket("Prepared", lifecycle_rules=_expiring(deployment))
+        # AWS Backup has S3 tell EventBridge; the CDK would take that back at the next change of its notifications.
+        events_of_results = deployment.pacs or deployment.healthimaging or deployment.backup != OFF
         replaced = s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))
         self.results = self._bucket(
             "Results",
-            event_bridge_enabled=True if deployment.pacs or deployment.healthimaging else None,
+            event_bridge_enabled=True if events_of_results else None,
             versioned=True,
             lifecycle_rules=[replaced],
         )
@@ -96,6 +102,10 @@ class StorageStack(Stack):
         self.send_queue = self._send_queue(deployment.pacs) if deployment.pacs else None
         self.imports = self._imports(deployment.healthimaging) if deployment.healthimaging else None
         self.ledger = self._ledger()
+        self.scan_id_key_arn = self._scan_id_key()
+        if deployment.backup != OFF:
+            arns = [self.raw.bucket_arn, self.results.bucket_arn, self.ledger.table_arn]
+            Backups(self, "Backups", key=self.data_key, arns=arns, deployment=deployment)
         if deployment.audit_data_events:
             self._audit()
         for name, value in {
@@ -103,13 +113,9 @@ class StorageStack(Stack):
             "LedgerTable": self.ledger.table_name,
             "RawBucket": self.raw.bucket_name,
             "ResultsBucket": self.results.bucket_name,
+            "ScanIdKey": self.scan_id_key_arn,
         }.items():
             CfnOutput(self, name, value=value)
-
-    @property
-    def scan_id_key(self) -> str:
-        """Key of the hash that makes scan ids: the random part of this stack's own id, as lasting as the data."""
-        return Fn.select(2, Fn.split("/", self.stack_id))
 
     @property
     def dead_letters(self) -> dict[str, sqs.Queue]:
@@ -127,7 +133,7 @@ class StorageStack(Stack):
     ) -> s3.Bucket:
         abandoned = s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(3))
         retention = s3.ObjectLockRetention.compliance(Duration.days(lock_days)) if lock_days else None
-        return s3.Bucket(
+        bucket = s3.Bucket(
             self,
             name,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
@@ -145,22 +151,8 @@ class StorageStack(Stack):
             server_access_logs_prefix=f"{name.lower()}/",
             versioned=versioned,
         )
-
-    def _logs_bucket(self, name: str, access_logs: s3.Bucket | None = None) -> s3.Bucket:
-        """Who read and wrote what. S3 writes its access logs to a bucket with its own encryption only."""
-        return s3.Bucket(
-            self,
-            name,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
-            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(400))],
-            minimum_tls_version=1.2,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            removal_policy=RemovalPolicy.RETAIN,
-            server_access_logs_bucket=access_logs,
-            server_access_logs_prefix=f"{name.lower()}/" if access_logs else None,
-        )
+        keep_to_account(bucket)
+        return bucket
 
     def _let_gateways_tell(self) -> None:
         """Of a file that is whole: nobody has written to it for the settling time.
@@ -237,7 +229,7 @@ class StorageStack(Stack):
 
     def _queue(self, name: str, *, visibility_timeout: Duration, retention_period: Duration = RETENTION) -> sqs.Queue:
         dead_letters = self._dead_letters_queue(name)
-        return sqs.Queue(
+        queue = sqs.Queue(
             self,
             f"{name}Queue",
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAX_RECEIVE_COUNT),
@@ -245,9 +237,12 @@ class StorageStack(Stack):
             visibility_timeout=visibility_timeout,
             **self._encryption,
         )
+        keep_to_account(queue)
+        return queue
 
     def _dead_letters_queue(self, name: str) -> sqs.Queue:
         queue = sqs.Queue(self, f"{name}DeadLetters", retention_period=Duration.days(14), **self._encryption)
+        keep_to_account(queue)
         self._dead_letters[name] = queue
         return queue
 
@@ -277,12 +272,30 @@ class StorageStack(Stack):
             time_to_live_attribute="expires_at",
         )
 
+    def _scan_id_key(self) -> str:
+        """ARN of the key of the hash that makes scan ids and aliases: generated by AWS, known to no template.
+
+        As lasting as the data: under another key a scan that is announced again would be another scan. So there is no
+        rotation; see infra/README.md, "The key of the scan ids".
+        """
+        secret = secretsmanager.CfnSecret(
+            self,
+            "IdKey",
+            description="raki: key of the scan ids; kept as long as the ledger",
+            generate_secret_string=secretsmanager.CfnSecret.GenerateSecretStringProperty(
+                exclude_punctuation=True, password_length=64
+            ),
+            kms_key_id=self.data_key.key_arn,
+        )
+        secret.apply_removal_policy(RemovalPolicy.RETAIN)
+        return secret.ref
+
     def _audit(self) -> None:
         """CloudTrail's record of every reading and writing of a scan or a result, whoever it was."""
         trail = cloudtrail.Trail(
             self,
             "Audit",
-            bucket=self._logs_bucket("AuditLogs", self._access_logs),
+            bucket=log_bucket(self, "AuditLogs", access_logs=self._access_logs),
             enable_file_validation=True,
             encryption_key=self.data_key,
             include_global_service_events=False,

@@ -38,6 +38,7 @@ class Deployment:
     results_bucket: str
     ingest_queue_url: str
     scan_id_key: str
+    """Read from its secret when the deployment is looked up, and kept nowhere."""
     log_groups: tuple[str, ...]
     takes_identity_out: bool
     send_queue_url: str = ""
@@ -72,7 +73,7 @@ def find_deployment(
         return _local(local, stack or "Raki")
     try:
         session = boto3.session.Session(profile_name=profile)
-        described = _described(session.client("cloudformation"), stack or "Raki")
+        described = _described(lambda name: _client(session, name), stack or "Raki")
     except (BotoCoreError, ClientError) as error:
         raise NoDeployment(
             f"no deployment can be looked up on AWS: {str(error).rstrip('.')}. Name it by --stack and "
@@ -105,7 +106,7 @@ def _local(work: Path, stack: str) -> Deployment:
         return session.client(name, config=config, **address)
 
     try:
-        described = _described(connect("cloudformation"), stack)
+        described = _described(connect, stack)
     except (BotoCoreError, ClientError) as error:
         raise NoDeployment(
             f"the local cloud of '{work}' doesn't answer, or has nothing deployed ({type(error).__name__}): start "
@@ -114,14 +115,23 @@ def _local(work: Path, stack: str) -> Deployment:
     return Deployment(where=f"the local cloud at {address['endpoint_url']}", connect=connect, share=share, **described)
 
 
-def _described(cloudformation: BaseClient, stack: str) -> dict[str, Any]:
+def _described(connect: Callable[[str], BaseClient], stack: str) -> dict[str, Any]:
     """The fields of a deployment that its stacks tell of."""
+    cloudformation = connect("cloudformation")
     (storage,) = cloudformation.describe_stacks(StackName=f"{stack}Storage")["Stacks"]
     (pipeline,) = cloudformation.describe_stacks(StackName=f"{stack}Pipeline")["Stacks"]
     outputs = {
         output["OutputKey"]: output["OutputValue"] for found in (storage, pipeline) for output in found["Outputs"]
     }
-    needed = ("LedgerTable", "RawBucket", "ResultsBucket", "IngestQueueUrl", "LogGroups", "TakesIdentityOut")
+    needed = (
+        "LedgerTable",
+        "RawBucket",
+        "ResultsBucket",
+        "IngestQueueUrl",
+        "ScanIdKey",
+        "LogGroups",
+        "TakesIdentityOut",
+    )
     if missing := [name for name in needed if name not in outputs]:
         raise NoDeployment(
             f"the stacks {stack}Storage and {stack}Pipeline have no output {missing[0]}: they were deployed by an "
@@ -132,7 +142,7 @@ def _described(cloudformation: BaseClient, stack: str) -> dict[str, Any]:
         "raw_bucket": outputs["RawBucket"],
         "results_bucket": outputs["ResultsBucket"],
         "ingest_queue_url": outputs["IngestQueueUrl"],
-        "scan_id_key": storage["StackId"].split("/")[2],  # as infra/storage makes it
+        "scan_id_key": connect("secretsmanager").get_secret_value(SecretId=outputs["ScanIdKey"])["SecretString"],
         "log_groups": tuple(outputs["LogGroups"].split(",")),
         "takes_identity_out": outputs["TakesIdentityOut"] == "true",
         "send_queue_url": outputs.get("SendQueueUrl", ""),

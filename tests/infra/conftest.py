@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +14,7 @@ from filelock import FileLock
 from infra.deployment import Deployment
 from infra.local.deploy.synth import REPOSITORY
 from infra.service import build
+from tests.infra.simulator import decide, install
 
 GATEWAY_ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-12345678"
 CERTIFICATE_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:raki/pacs-AbCdEf"
@@ -39,6 +41,8 @@ DEPLOYMENTS = MappingProxyType(
             "raki:smb_authentication": "guest",
             "raki:share_clients": "10.1.0.0/16",
             "raki:audit_data_events": "true",
+            "raki:backup": "cross-region",
+            "raki:backup_copy_to": "arn:aws:backup:eu-central-1:123456789012:backup-vault:raki",
             "raki:object_lock_days": "30",
             "raki:scratch": "fsx-persistent",
             "raki:warm_gpus": "1",
@@ -76,6 +80,14 @@ def all_reviewed(tmp_path_factory, worker_id) -> dict[str, Reviewed]:
             if not (folder / profile / "validation-report.json").exists():
                 synthesise_reviewed(folder / profile, {"raki:profile": profile, **DEPLOYMENTS[profile]})
     return {profile: read_reviewed(folder / profile) for profile in DEPLOYMENTS}
+
+
+@pytest.fixture(scope="session")
+def simulate(tmp_path_factory):
+    """Gives of each case whether a simulator of IAM by other people allows it; see `tests.infra.simulator`."""
+    folder = tmp_path_factory.mktemp("iam")
+    install(folder)
+    return partial(decide, folder)
 
 
 def synthesise_reviewed(folder: Path, settings: dict) -> None:

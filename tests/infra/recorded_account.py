@@ -175,8 +175,8 @@ def _quotas(account, deployment, differs):
         else:
             account.answers("service-quotas", "get_service_quota", {"Quota": {"Value": float(value)}}, asked)
     if deployment.development:
-        name = "ml.g5.xlarge for notebook instance usage"
-        another = {"QuotaName": "ml.g5.xlarge for training job usage", "QuotaCode": "L-2", "Value": 9.0}
+        name = "ml.m5.xlarge for notebook instance usage"
+        another = {"QuotaName": "ml.m5.xlarge for training job usage", "QuotaCode": "L-2", "Value": 9.0}
         this = {"QuotaName": name, "QuotaCode": "L-1", "Value": float(differs.get("notebooks", 1))}
         pages = [{"Quotas": [another], "NextToken": "2"}, {"Quotas": [this]}]
         for page in pages:

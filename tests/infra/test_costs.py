@@ -86,6 +86,8 @@ PRICES = Prices(
     healthimaging_gb_month=0.105,
     healthimaging_archive_gb_month=0.006,
     healthimaging_least_mb=5,
+    backup_gb_month=0.05,
+    backup_copied_gb=0.02,
     gateway_gb=0.01,
     gateway_free_gb=100,
     gateway_most_month=125,
@@ -100,6 +102,7 @@ PRICES = Prices(
     public_address_hour=0.005,
     athena_tb=5,
     key_month=1,
+    secret_month=0.4,
     metric_month=0.30,
     alarm_month=0.10,
     dashboard_month=3,
@@ -250,9 +253,9 @@ def test_requests_are_counted_by_parts_of_8_mib():
 
 
 def test_minimal_pays_for_one_nat_gateway():
-    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys; 54 * 0.30 + 34 * 0.10 + 3 + 0.50 = 23.10
+    # 730 * (0.045 + 0.005) + 1 * 0.045 = 36.545; 2 keys and a secret; 54 * 0.30 + 34 * 0.10 + 3 + 0.50 = 23.10
     found = fixed_cost(deployment("minimal"), PRICES, gpu_hour=1.006)
-    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2, pytest.approx(23.1))
+    assert (found.nat, found.keys, found.monitoring) == (pytest.approx(36.545), 2.4, pytest.approx(23.1))
     assert (found.endpoints, found.fsx, found.warm_gpus, found.gateway_host) == (0, 0, 0, 0)
 
 
@@ -276,10 +279,10 @@ def test_settings_of_a_site_count_as_well():
     # 730 * 0.192 + (80 + 150) * 0.08 = 140.16 + 18.40
     assert fixed_cost(on_ec2, PRICES, gpu_hour=1).gateway_host == pytest.approx(158.56)
     guests = {"share_clients": "10.1.0.0/16", "share_protocol": "smb", "smb_authentication": "guest"}
-    # Two endpoints more, for the gateway and for its guest's password
+    # One endpoint more, for the gateway
     in_one_zone = deployment("minimal", egress="endpoints", gateway_on_ec2=True, **guests)
     endpoints = fixed_cost(in_one_zone, PRICES, gpu_hour=1).endpoints
-    assert endpoints == pytest.approx((len(INTERFACE_ENDPOINTS) + 2) * 7.3 + 0.01)
+    assert endpoints == pytest.approx((len(INTERFACE_ENDPOINTS) + 1) * 7.3 + 0.01)
     two = deployment("clinic", warm_gpus=2, warm_days="MON,WED-FRI", warm_from=8, warm_until=12)
     # 2 * 4 h * 4 days * 365 / 84 weeks
     assert warm_gpu_hours(two) == pytest.approx(139.05, abs=0.005)
@@ -415,6 +418,28 @@ def test_images_in_healthimaging_are_billed_by_the_month_and_as_5_mb_at_least():
     assert of(0.1).scan.total - of(0).scan.total == pytest.approx(0.0105)
 
 
+def test_backups_are_billed_by_what_the_vault_holds_and_once_more_in_another_region():
+    elsewhere = "arn:aws:backup:eu-west-1:123456789012:backup-vault:raki"
+    workload = replace(WORKLOAD, raw_gb=2, raw_versions=1, results_gb=0.2)
+    off, vault, both = (
+        estimate(deployment("minimal", **settings), workload, PRICES)
+        for settings in ({}, {"backup": "vault"}, {"backup": "cross-region", "backup_copy_to": elsewhere})
+    )
+    assert off.scan.backup == off.backup_month == 0
+    # 2 GB for the 30 days until the archive and 35 after, 0.2 GB for a month: at 0.05 by the GB and month
+    assert vault.scan.backup == pytest.approx(2 * 65 * 12 / 365 * 0.05 + 0.2 * 0.05)
+    assert both.scan.backup == pytest.approx(2 * vault.scan.backup + 2.2 * 0.02)
+    assert (vault.backup_month, both.backup_month) == pytest.approx((0.01, 0.02))
+    assert vault.growth - off.growth == pytest.approx(workload.scans * 0.01)
+
+
+def test_the_command_counts_a_backup_where_it_is_asked_to():
+    arguments = ("--scans-per-day", 200, "--gb", 2.4, "--profile", "minimal", "--json", "--backup")
+    of = [json.loads(run(*arguments, one).stdout)["profiles"]["minimal"] for one in ("off", "vault", "cross-region")]
+    costs = [one["each_scan"]["backup"] for one in of]
+    assert costs[0] == 0 < costs[1] < costs[2] / 2
+
+
 def test_the_command_counts_imports_where_it_is_asked_to():
     arguments = ("--scans-per-day", 200, "--gb", 2.4, "--profile", "minimal", "--json")
     without, imported = (
@@ -488,14 +513,14 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["interface endpoints"] == ["-", zones, zones]
     assert row["NAT gateway"] == ["36.55", "-", "-"]
     assert row["FSx for Lustre"] == ["-", "-", "168.00"]
-    assert row["keys"] == ["2.00"] * 3
+    assert row["keys and a secret"] == ["2.40"] * 3
     assert row["warm GPUs, on demand"] == ["-", "243.04", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
     assert row["metrics, alarms, dashboard, logs"] == ["23.10"] * 3
-    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 23.1; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 23.1;
-    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 23.1
+    # 4200 * 0.255392 = 1072.65, and 36.545 + 2.4 + 23.1; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2.4 + 23.1;
+    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2.4 + 23.1
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    months = [1134.29, 1125.25 + in_two_zones, 1183.06 + in_two_zones]
+    months = [1134.69, 1125.65 + in_two_zones, 1183.46 + in_two_zones]
     assert [float(month.replace(",", "")) for month in row["a month"]] == pytest.approx(months, rel=1e-4)
     assert row["an hour at most, all machines"] == ["3.87", "10.32", "20.64"]  # 3, 8, 16 GPUs; 6, 16, 32 workers
     assert row["a scan, all in all"][0] == "0.2699"

@@ -10,9 +10,9 @@ import time
 import aws_cdk as cdk
 import pytest
 
-from infra.deployment import Deployment
+from infra.deployment import Deployment, SettingsError
 from infra.development.image_builds import IMAGES
-from infra.development.needs import ENDPOINTS
+from infra.development.needs import ENDPOINTS, INSTANCE_TYPES
 from infra.development.notebook import PREPARE
 from infra.development.stack import DevelopmentStack
 from infra.local.deploy.synth import REPOSITORY
@@ -31,10 +31,11 @@ def development(all_reviewed):
 
 
 @pytest.fixture(scope="session")
-def with_nat():
-    """With a route to the internet, and without FSx."""
+def in_own_vpc():
+    """In a VPC of the site's own, without FSx, and with a GPU."""
     context = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
-    deployment = Deployment.from_context({**context, "raki:development": True})
+    own = {"raki:vpc_id": "vpc-0123456789abcdef0", "raki:vpc_subnets": "subnet-0aaaaaaaaaaaaaaaa"}
+    deployment = Deployment.from_context({**context, **own, "raki:development": True, "raki:notebook_gpu": True})
     app = cdk.App(context=context)
     storage = StorageStack(app, "RakiStorage", deployment=deployment)
     network = NetworkStack(app, "RakiNetwork", storage=storage, deployment=deployment)
@@ -82,7 +83,7 @@ PULL_AND_PUSH = {"ecr:GetAuthorizationToken on *"} | {
 
 def test_whoever_works_in_the_notebook_reads_prepared_scans_and_never_raw_ones(development):
     logs = "arn:Partition:logs:Region:AccountId:log-group:/aws/sagemaker/NotebookInstances"
-    assert permissions({"RakiDevelopment": development.template})["NotebookRole"] == PULL_AND_PUSH | {
+    assert permissions({"RakiDevelopment": development.template})["NotebookRole"] == {
         "s3:GetObject on Prepared/*",
         "s3:ListBucket on Prepared",
         "s3:AbortMultipartUpload on Models/*",
@@ -91,8 +92,6 @@ def test_whoever_works_in_the_notebook_reads_prepared_scans_and_never_raw_ones(d
         "s3:PutObject on Models/*",
         "kms:Decrypt on DataKey via s3",
         "kms:GenerateDataKey on DataKey via s3",
-        "codebuild:BatchGetBuilds on BuildsProject",
-        "codebuild:StartBuild on BuildsProject Null codebuild:source.buildspec true",
         "sagemaker:StopNotebookInstance on NotebookInstance",
         *(f"logs:{action} on {logs}{part}" for part in ("", ":*")
           for action in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")),
@@ -101,9 +100,9 @@ def test_whoever_works_in_the_notebook_reads_prepared_scans_and_never_raw_ones(d
 
 def test_a_build_reads_sources_and_writes_images(development):
     assert permissions({"RakiDevelopment": development.template})["BuildsRole"] == PULL_AND_PUSH | {
-        "s3:GetObject on Models/source/*",
-        "s3:GetObjectVersion on Models/source/*",
-        "s3:ListBucket on Models",
+        "s3:GetObject on Sources/source/*",
+        "s3:GetObjectVersion on Sources/source/*",
+        "s3:ListBucket on Sources",
         "kms:Decrypt on DataKey via s3",
         "logs:CreateLogStream on BuildsLogs",
         "logs:PutLogEvents on BuildsLogs",
@@ -126,6 +125,20 @@ def test_the_notebook_has_no_internet_of_its_own_no_root_and_an_encrypted_volume
     assert notebook["InstanceMetadataServiceConfiguration"] == {"MinimumInstanceMetadataServiceVersion": "2"}
 
 
+def test_the_notebook_has_a_gpu_on_request_alone(development, in_own_vpc):
+    assert development.only("AWS::SageMaker::NotebookInstance")["InstanceType"] == INSTANCE_TYPES[False]
+    assert in_own_vpc.only("AWS::SageMaker::NotebookInstance")["InstanceType"] == INSTANCE_TYPES[True]
+
+
+def test_no_route_leads_from_the_notebooks_network_to_the_internet(all_reviewed):
+    resources = all_reviewed["research"].templates["RakiNetwork"]["Resources"].values()
+    ways = {"AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::EgressOnlyInternetGateway"}
+    assert not [one for one in resources if one["Type"] in ways]
+    assert not [one for one in resources if one["Type"] == "AWS::EC2::Route"]
+    with pytest.raises(SettingsError, match="raki:development is on and raki:egress nat"):
+        Deployment.from_context({"raki:development": "true"})
+
+
 def test_nobody_reaches_the_notebook_and_it_reaches_https_alone(development):
     (group,) = [one for one in development.of("AWS::EC2::SecurityGroup") if "notebook" in one["GroupDescription"]
                 and "endpoints" not in one["GroupDescription"]]  # fmt: skip
@@ -139,7 +152,7 @@ def test_the_notebook_is_admitted_where_gpu_instances_are(development):
     assert "Jobs" in of_jobs["Fn::ImportValue"]
 
 
-def test_a_network_without_a_route_gets_the_endpoints_that_a_notebook_calls(development, with_nat):
+def test_a_network_without_a_route_gets_the_endpoints_that_a_notebook_calls(development, in_own_vpc):
     names = [json.dumps(one["ServiceName"]) for one in development.of("AWS::EC2::VPCEndpoint")]
     assert len(names) == len(ENDPOINTS)
     for endpoint in ENDPOINTS:
@@ -147,27 +160,31 @@ def test_a_network_without_a_route_gets_the_endpoints_that_a_notebook_calls(deve
     (rule,) = development.of("AWS::EC2::SecurityGroupIngress")
     assert rule["FromPort"] == rule["ToPort"] == 443
     assert "NotebookSecurityGroup" in json.dumps(rule["SourceSecurityGroupId"])
-    assert not with_nat.of("AWS::EC2::VPCEndpoint")
+    assert not in_own_vpc.of("AWS::EC2::VPCEndpoint")
 
 
-def test_the_start_script_fits_sagemaker_and_is_filled_in(development, with_nat):
-    for template in (development, with_nat):
+def test_the_start_script_fits_sagemaker_and_is_filled_in(development, in_own_vpc):
+    for template in (development, in_own_vpc):
         script = template.start_script
         assert len(script) < 16384 * 3 / 4  # as base64
         assert not re.search(r"@\w+@", script)
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     assert re.search(r'LUSTRE_SOURCE="TOKEN\S*@tcp:/TOKEN" ', development.start_script)
-    assert 'LUSTRE_SOURCE=""' in with_nat.start_script
+    assert 'LUSTRE_SOURCE=""' in in_own_vpc.start_script
     assert "mount -t lustre -o ro," in SCRIPT
 
 
 def watch(tmp_path, *, load, gpu, worked_minutes_ago):
-    """What the notebook's watch asks of AWS, with stand-ins for the machine's load, its GPU and the command line."""
+    """What the notebook's watch asks of AWS, with stand-ins for the machine's load, its GPU and the command line.
+
+    Args:
+        gpu: how busy each is, in percent; None: there is none.
+    """
     commands = tmp_path / "commands"
     commands.mkdir()
     for name, text in {
         "cut": f"echo {load}",
-        "nvidia-smi": "\n".join(f"echo {one}" for one in gpu),
+        **({} if gpu is None else {"nvidia-smi": "\n".join(f"echo {one}" for one in gpu)}),
         "aws": 'echo "aws $*"',
     }.items():
         (commands / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -190,8 +207,9 @@ def watch(tmp_path, *, load, gpu, worked_minutes_ago):
     return asked, time.time() - last_work.stat().st_mtime < 60
 
 
-def test_a_notebook_that_is_idle_for_an_hour_is_stopped(tmp_path):
-    asked, _ = watch(tmp_path, load=0.05, gpu=[0], worked_minutes_ago=62)
+@pytest.mark.parametrize("gpu", [[0], None])
+def test_a_notebook_that_is_idle_for_an_hour_is_stopped(tmp_path, gpu):
+    asked, _ = watch(tmp_path, load=0.05, gpu=gpu, worked_minutes_ago=62)
     assert asked == ["aws sagemaker stop-notebook-instance --notebook-instance-name Notebook-1 --region eu-central-1"]
 
 
@@ -200,6 +218,7 @@ def test_a_notebook_that_is_idle_for_an_hour_is_stopped(tmp_path):
     [
         (0.05, [0], 30, False),
         (1.2, [0], 62, True),
+        (1.2, None, 62, True),
         (0.05, [0, 80], 62, True),
         (0.05, [0], None, True),  # it has just been started
     ],

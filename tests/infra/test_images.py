@@ -174,3 +174,49 @@ def test_ecs_asks_for_the_health_that_docker_does():
         f"--start-period={health.start_period.to_seconds():g}s",
         f"--retries={health.retries:g}",
     ]
+
+
+CUDA_GB = 8
+"""Of torch's CUDA and its compiler, unpacked: an assumption above what they take, since they aren't installed here."""
+BASE_GB = 0.5
+"""Of an image's base, unpacked: an assumption."""
+PULLED = 1.6
+"""An image lies on the disk twice while it is pulled, once of these packed: of PyTorch's about three fifths."""
+SYSTEM_GB = 30
+"""What AWS's image for GPU instances has on the root volume."""
+
+
+def unpacked_gb(name: str) -> float:
+    """What is installed here of an image's packages, by the sizes that they record, and what isn't by assumption."""
+    n_bytes = 0
+    lacks_cuda = False
+    for one in locked(name):
+        try:
+            record = distribution(one).read_text("RECORD") or ""
+        except PackageNotFoundError:
+            assert CUDA.match(one), one
+            lacks_cuda = True
+            continue
+        n_bytes += sum(int(size) for line in record.splitlines() if (size := line.rpartition(",")[2]))
+    return n_bytes / 1e9 + BASE_GB + (CUDA_GB if lacks_cuda else 0)
+
+
+def test_every_image_fits_the_disk_that_it_is_pulled_to(all_reviewed):
+    """Amazon ECS Developer Guide, "Fargate task ephemeral storage": 20 GiB, the image among it, unless more is set."""
+    images = {"Worker": "decompress", "Job": "reconstruct", "Sender": "send"}
+    seen = set()
+    for reviewed in all_reviewed.values():
+        found = reviewed.templates["RakiPipeline"]["Resources"].values()
+        for task in [one["Properties"] for one in found if one["Type"] == "AWS::ECS::TaskDefinition"]:
+            (container,) = task["ContainerDefinitions"]
+            name = images[container["Name"]]
+            disk_gib = task.get("EphemeralStorage", {}).get("SizeInGiB", 20)
+            assert PULLED * unpacked_gb(name) < disk_gib * 1.074 - 5, name  # and some for what a scan takes
+            seen.add(name)
+        for template in [one["Properties"] for one in found if one["Type"] == "AWS::EC2::LaunchTemplate"]:
+            data = template["LaunchTemplateData"]
+            if "UserData" in data and len(data["BlockDeviceMappings"]) == 1:
+                (root,) = data["BlockDeviceMappings"]
+                assert PULLED * unpacked_gb("reconstruct") + SYSTEM_GB < root["Ebs"]["VolumeSize"]
+                seen.add("instance")
+    assert seen == {*images.values(), "instance"}

@@ -109,7 +109,7 @@ BAD = {
         {"quotas": {"L-AD2FC696": 1000}},
         ("quota: Lustre Scratch storage capacity", "blocks", "--desired-value 1200"),
     ),
-    "no notebook": (RESEARCH, {"notebooks": 0}, ("quota: ml.g5.xlarge for notebook instance usage", "blocks", "L-1")),
+    "no notebook": (RESEARCH, {"notebooks": 0}, ("quota: ml.m5.xlarge for notebook instance usage", "blocks", "L-1")),
     "VPCs are used up": ({}, {"n_vpcs": 5}, ("quota: VPCs per Region", "blocks", "--desired-value 6")),
     "addresses are used up": ({}, {"n_addresses": 5}, ("quota: EC2-VPC Elastic IPs", "blocks", "L-0263D0A3")),
     "not bootstrapped": (

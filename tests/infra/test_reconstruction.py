@@ -353,7 +353,9 @@ def test_a_job_has_the_gpu_and_no_privilege(template):
         "MEMORY": "14000",
         "VCPU": "4",
     }
-    assert container["User"] == "10001"
+    assert container["User"] == "10001:10001"
+    limits = {limit["Name"]: (limit["SoftLimit"], limit["HardLimit"]) for limit in container["Ulimits"]}
+    assert limits == {"core": (0, 0), "nofile": (4096, 4096)}
     assert container["Privileged"] is False
     assert container["LinuxParameters"]["InitProcessEnabled"] is True
 

@@ -9,6 +9,7 @@ from dataclasses import fields
 
 import pytest
 
+from infra.deployment import Deployment, SettingsError
 from raki.errors import TransientError
 from raki.options import Options
 from raki.service import settings
@@ -62,11 +63,47 @@ def test_what_bookkeeping_lets_expire_is_what_the_table_removes(storage):
 
 def test_the_worker_and_the_job_get_the_environment_that_their_settings_read(pipeline):
     task = properties(pipeline, "AWS::ECS::TaskDefinition", "DecompressionTask")["ContainerDefinitions"][0]
-    assert {entry["Name"] for entry in task["Environment"]} == variables(settings.DecompressSettings)
+    secrets = {entry["Name"] for entry in task["Secrets"]}
+    assert secrets == {"SCAN_ID_KEY"}
+    assert {entry["Name"] for entry in task["Environment"]} | secrets == variables(settings.DecompressSettings)
     job = properties(pipeline, "AWS::Batch::JobDefinition", "Job")["ContainerProperties"]
     # ECS names the region to tasks on Fargate only; boto3 reads it by itself.
     read = variables(settings.ReconstructSettings) | variables(Options) | {"AWS_DEFAULT_REGION"}
     assert {entry["Name"] for entry in job["Environment"]} == read
+
+
+def test_the_key_of_the_scan_ids_is_made_by_aws_outlives_its_stack_and_stands_in_no_template(storage, pipeline):
+    ((name, key),) = resources(storage, "AWS::SecretsManager::Secret").items()
+    assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert "SecretString" not in key["Properties"]
+    generated = key["Properties"]["GenerateSecretString"]
+    assert generated == {"ExcludePunctuation": True, "PasswordLength": 64}
+    assert not resources(storage, "AWS::SecretsManager::RotationSchedule")
+    text = json.dumps([storage, pipeline])
+    assert "{{resolve:secretsmanager" not in text
+    environments = [
+        pair for found in resources(pipeline, "AWS::ECS::TaskDefinition").values()
+        for container in found["Properties"]["ContainerDefinitions"] for pair in container.get("Environment", [])
+    ]  # fmt: skip
+    assert name not in json.dumps(environments)
+    assert "StackId" not in json.dumps(environments)
+
+
+def test_a_container_on_fargate_has_no_privilege_that_it_could_do_without(all_reviewed):
+    """Amazon ECS API Reference, KernelCapabilities: on Fargate any may be dropped."""
+    tasks = 0
+    for reviewed in all_reviewed.values():
+        for found in resources(reviewed.templates["RakiPipeline"], "AWS::ECS::TaskDefinition").values():
+            for container in found["Properties"]["ContainerDefinitions"]:
+                linux = container["LinuxParameters"]
+                assert linux["Capabilities"] == {"Drop": ["ALL"]}
+                assert linux["InitProcessEnabled"] is True
+                assert container["ReadonlyRootFilesystem"] is True
+                assert container["User"] == "10001:10001"
+                assert container["Ulimits"] == [{"Name": "nofile", "HardLimit": 4096, "SoftLimit": 4096}]
+                assert not container.get("Privileged")
+                tasks += 1
+    assert tasks == 2 * 3 + 1  # worker and check of each deployment, and a sender
 
 
 HANDLERS = ["scale_decompression", "dispatch_reconstruction", "refresh_gateway", "reconcile", "renew_instances"]
@@ -140,3 +177,52 @@ def test_every_handler_finds_all_that_it_imports_in_its_archive(assembly, pipeli
     done = subprocess.run(run, capture_output=True, text=True, env=environment, cwd=archive, check=False)
     assert done.returncode == 0, done.stderr[-500:]
     assert done.stdout.strip() == str(archive / "raki/__init__.py")
+
+
+def test_a_backup_holds_raw_scans_results_and_the_ledger_and_nobody_deletes_it_before_its_time(all_reviewed):
+    template = all_reviewed["research"].templates["RakiStorage"]
+    ((_, vault),) = resources(template, "AWS::Backup::BackupVault").items()
+    assert vault["DeletionPolicy"] == "Retain"
+    assert vault["Properties"]["LockConfiguration"] == {"MinRetentionDays": 35}
+    (plan,) = [one["Properties"]["BackupPlan"] for one in resources(template, "AWS::Backup::BackupPlan").values()]
+    (rule,) = plan["BackupPlanRule"]
+    assert rule["Lifecycle"] == {"DeleteAfterDays": 35}
+    (copy,) = rule["CopyActions"]
+    assert copy["DestinationBackupVaultArn"].startswith("arn:aws:backup:eu-central-1:")
+    (selection,) = [
+        one["Properties"]["BackupSelection"] for one in resources(template, "AWS::Backup::BackupSelection").values()
+    ]
+    held = {resource["Fn::GetAtt"][0] for resource in selection["Resources"]}
+    buckets = resources(template, "AWS::S3::Bucket")
+    assert {name for name in held if name in buckets} == {name for name in buckets if name.startswith(("Raw", "Resul"))}
+    assert held - set(buckets) == set(resources(template, "AWS::DynamoDB::Table"))
+    for name in held & set(buckets):  # without versions AWS Backup takes none: its guide, "Amazon S3 backups"
+        assert buckets[name]["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+        # It has S3 tell EventBridge, which the CDK's own function must not take back.
+        (told,) = [
+            found["Properties"]["NotificationConfiguration"]
+            for found in resources(template, "Custom::S3BucketNotifications").values()
+            if found["Properties"]["BucketName"] == {"Ref": name}
+        ]
+        assert "EventBridgeConfiguration" in told
+    assert not resources(all_reviewed["clinic"].templates["RakiStorage"], "AWS::Backup::BackupVault")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"raki:backup": "cross-region"},
+        {"raki:backup": "vault", "raki:backup_copy_to": "arn:aws:backup:eu-west-1:123456789012:backup-vault:raki"},
+        {"raki:backup": "cross-region", "raki:backup_copy_to": "raki"},
+        {"raki:backup": "tape"},
+    ],
+)
+def test_a_backup_that_cant_be_is_refused_in_words(settings):
+    with pytest.raises(SettingsError, match="raki:backup"):
+        Deployment.from_context(settings)
+
+
+def test_the_ledger_can_be_restored_to_any_second(storage):
+    ledger = properties(storage, "AWS::DynamoDB::Table", "Ledger")
+    assert ledger["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert ledger["DeletionProtectionEnabled"] is True

@@ -12,6 +12,7 @@ import pytest
 from raki.errors import DamagedScan, RakiError, TransientError
 from raki.sandbox import WALLS, Allowance, Readers
 from raki.sandbox.walls import standing
+from raki.service.messages import alias_of
 from tests.sandbox import attempts
 
 ALLOWANCE = Allowance(seconds=20, memory_bytes=1 << 30, file_bytes=1 << 20)
@@ -149,3 +150,27 @@ def test_without_a_wall_that_should_stand_nothing_is_read(outside):
     """The file isn't to blame."""
     with Readers(walls=("namespaces",)) as readers, pytest.raises(TransientError, match=r"put up \(ENOENT\)"):
         readers.contained(attempts.nothing, allowance=ALLOWANCE, folder=outside / "missing")
+
+
+WITHOUT_CAPABILITIES = """
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+for capability in range(64):
+    libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; whoever may not has none that could come back
+assert libc.capset(struct.pack("=Ii", 0x20080522, 0), bytes(24)) == 0
+held = [line for line in open("/proc/self/status") if line.startswith(("CapEff", "CapPrm"))]
+assert all(int(line.split()[1], 16) == 0 for line in held), held
+from raki.sandbox import Allowance, contained
+from raki.sandbox.walls import standing
+from raki.service.messages import alias_of
+allowance = Allowance(seconds=60, memory_bytes=1 << 30)
+print(*standing(), contained(alias_of, "bucket", "key", "secret", allowance=allowance))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+def test_the_walls_stand_in_a_container_that_has_every_capability_dropped():
+    """As on Fargate: none of Landlock, seccomp and a user's own namespaces asks for one."""
+    ran = subprocess.run([sys.executable, "-c", WITHOUT_CAPABILITIES], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-1000:]
+    assert ran.stdout.split() == [*standing(), alias_of("bucket", "key", "secret")]

@@ -15,10 +15,14 @@ from infra.local.moto.parts import find
 Json = dict[str, Any]
 
 _NO_PERMISSIONS = "permissions are not modelled"
+_NO_BACKUPS = "what is here is as lasting as the work folder"
 _NO_SAGEMAKER = "networks are trained by the programs of the repository, without SageMaker"
 
 LEFT_OUT: dict[str, str] = {
     "AWS::Athena::WorkGroup": "DuckDB answers here what Athena does on AWS: `raki catalogue`",
+    "AWS::Backup::BackupPlan": _NO_BACKUPS,
+    "AWS::Backup::BackupSelection": _NO_BACKUPS,
+    "AWS::Backup::BackupVault": _NO_BACKUPS,
     "AWS::Budgets::Budget": "nothing is billed here",
     "AWS::CloudTrail::Trail": "calls are not recorded",
     "AWS::CloudWatch::Alarm": "metrics are only written to logs; `raki alarms` says from these which would have fired",

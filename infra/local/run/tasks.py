@@ -54,6 +54,7 @@ class Services:
         self._protections = protections
         self._containers = containers
         self._ecs = connect("ecs")
+        self._secrets = connect("secretsmanager")
         self._journal = journal
         self._tasks: dict[str, list[Task]] = {}
         self._desired: dict[str, int] = {}
@@ -135,6 +136,7 @@ class Services:
     def _request(self, definition: Mapping[str, Any], name: str, task_id: str) -> ContainerRequest:
         container = definition["containerDefinitions"][0]
         environment = {pair["name"]: pair["value"] for pair in container.get("environment", [])}
+        environment |= {pair["name"]: self._secret(pair["valueFrom"]) for pair in container.get("secrets", [])}
         return ContainerRequest(
             name=f"ecs-{name}",
             image=container["image"],
@@ -143,6 +145,9 @@ class Services:
             mounts=container_mounts(container, definition.get("volumes", [])),
             log=log_stream(container, "/ecs", f"{container['name']}/{task_id}"),
         )
+
+    def _secret(self, arn: str) -> str:
+        return str(self._secrets.get_secret_value(SecretId=arn)["SecretString"])
 
     def _exited(self, arn: str, service: Model, task: Task) -> None:
         self._protections.remove(task.id)
