@@ -14,7 +14,7 @@ from raki.formats.receivers import read_noise, without_dead_coils
 from raki.formats.sorting.announced import without_slices_as_partitions
 from raki.formats.sorting.encodings import Encoded, in_one_encoding
 from raki.formats.sorting.lines import Layout, lay_out, number_of_coils
-from raki.formats.sorting.marks import NOT_IMAGE, grouped, has_flag
+from raki.formats.sorting.marks import NOT_IMAGE, acquired_apart, grouped, has_flag
 from raki.formats.sorting.phase import aligned
 from raki.formats.sorting.places import Lines, measured_samples
 from raki.formats.sorting.selection import OneAfterAnother
@@ -68,7 +68,7 @@ def sorted_scan(acquisitions: Acquisitions) -> Scan:
     heads = acquisitions.heads
     layout = lay_out(heads, encoding)
     _require_filled(heads[is_image], layout)
-    step_s, about_steps = frame_step(heads, is_image, layout.frames, header)
+    step_s, about_steps = frame_step(heads, is_image & ~acquired_apart(heads, encoding), layout.frames, header)
     return Scan(
         kspace=_slices(acquisitions, layout, understood.series),
         sampled=layout.sampled,

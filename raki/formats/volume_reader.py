@@ -17,12 +17,8 @@ from raki.formats.sorting.measuring import measure
 from raki.formats.sorting.selection import Selected
 from raki.formats.sorting.slabs import require_slabs
 from raki.formats.sorting.timing import frame_step
-from raki.formats.sorting.volume import (
-    Points,
-    VolumeLayout,
-    about_partitions,
-    lay_out_volume,
-)
+from raki.formats.sorting.volume import VolumeLayout, about_partitions, lay_out_volume
+from raki.formats.sorting.volume_frames import Points
 from raki.scan import LazySlices, Scan, to_profiles
 from raki.scan.header import parse_header
 
@@ -61,14 +57,16 @@ def sorted_volume(acquisitions: Acquisitions, encoding: xsd.encodingType, remark
     acquisitions, is_image, measured = Selected(acquisitions, kept), is_image[kept], measured.of(kept)
     of_image = np.flatnonzero(is_image & ~acquired_apart(acquisitions.heads, encoding))
     encoding, about_header = as_found(encoding, acquisitions, of_image, measured)
-    about_centre = about_partitions(encoding, acquisitions.heads[of_image], measured.energies[of_image])
     noise, dwell_ratio, about_noise = read_noise(acquisitions, is_image, len(measured.of_coils))
     alive, noise, about_coils = without_dead_coils(acquisitions, measured.of_coils, noise)
     layout = lay_out_volume(alive.heads, encoding)
+    about_centre = about_partitions(encoding, acquisitions.heads[of_image], measured.energies[of_image])
     _require_agreement(alive, layout)
     sampled = layout.sampled
     header = parse_header(acquisitions.header_xml)
-    step_s, about_steps = frame_step(alive.heads, is_image, layout.frames, header)
+    step_s, about_steps = frame_step(
+        alive.heads, is_image & ~acquired_apart(alive.heads, encoding), layout.frames, header
+    )
     return Scan(
         kspace=_planes(alive, layout, layout.image, sampled),
         sampled=sampled,
@@ -170,14 +168,18 @@ class _PlaneReader:
 
 def _require_agreement(acquisitions: Acquisitions, layout: VolumeLayout) -> None:
     """Raises DamagedScan where recordings of one point differ by more than noise: they are no averages."""
-    image, n_recorded = layout.image, layout.image.n_recorded[0]
-    if n_recorded.max() < 2:
-        return
+    for volume, n_recorded in enumerate(layout.image.n_recorded):
+        if n_recorded.max() > 1:
+            _require_alike(acquisitions, layout.image, volume)
+
+
+def _require_alike(acquisitions: Acquisitions, image: Points, volume: int) -> None:
+    n_recorded = image.n_recorded[volume]
     n_pe, n_pe2 = n_recorded.shape
     several = np.flatnonzero(n_recorded.ravel() > 1)
     from_centre = ((several // n_pe2) / n_pe - 0.5) ** 2 + ((several % n_pe2) / n_pe2 - 0.5) ** 2
     compared = np.sort(several[np.argsort(from_centre, kind="stable")[:POINTS_COMPARED]])
-    here = np.flatnonzero((image.volumes == 0) & np.isin(image.points, compared))
+    here = np.flatnonzero((image.volumes == volume) & np.isin(image.points, compared))
     here = here[np.argsort(image.points[here], kind="stable")]
     recorded = recordings_of(
         acquisitions.samples(image.indices[here]),

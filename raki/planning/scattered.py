@@ -112,9 +112,15 @@ def find_scattered_sampling(acquired: PointMask) -> ScatteredSampling:
 
 
 def shared_block(by_frame: PointsByFrame) -> Block | None:
-    """The calibration block of all frames together, where not each has one of its own; None where each has, or none."""
-    if all(_suffices(largest_block(each)) for each in by_frame):
+    """The calibration block of the first frame that has one, or of all together, where not each has one of its own.
+
+    None where each has, or none.
+    """
+    own = [block for block in map(largest_block, by_frame) if _suffices(block)]
+    if len(own) == len(by_frame):
         return None
+    if own:
+        return own[0]
     together = largest_block(np.asarray(by_frame.any(axis=0)))
     return together if _suffices(together) else None
 

@@ -104,7 +104,7 @@ def test_frames_without_a_block_are_calibrated_on_their_mean(frames):
     fields = {**vars(scan), "sampled_by_frame": masks, "sampled": masks.any(axis=0)}
     halves = type(scan)(**fields | {"kspace": kspace.reshape(scan.kspace.shape)})
     acs, said = calibration_of(halves)
-    assert "calibrates on the mean over the frames" in said[0]
+    assert "calibrated on the mean over the frames" in said[0]
     n_lines, n_points = acs.shape[2:]
     lines, columns = (slice(n // 2 - 4, n // 2 + 4) for n in (N, PARTITIONS))
     assert min(n_lines, n_points) >= 8

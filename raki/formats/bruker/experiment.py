@@ -44,7 +44,7 @@ class ParaVisionExperiment:
         centre = _centre_sample(method, n_encoded)
         self._matrix = _matrix(self._scans, centre, n_encoded)
         fov_mm, self._encoded_mm = _fields_of_view(acqp, method, n_dimensions)
-        self._phase_offsets_mm, self._slab_offset_mm = place.phase_offsets_mm, place.slab_offset_mm
+        self._phase_offsets_mm, self._slab_offsets_mm = place.phase_offsets_mm, place.slab_offsets_mm
         self.heads = np.zeros(len(self._scans.lines), HEAD)
         heads = self.heads
         heads["version"] = 1
@@ -83,8 +83,9 @@ class ParaVisionExperiment:
 
     def _moved(self, index: int) -> np.complex64:
         """The phase that brings the planned centre into the middle; ParaVision does this as it reconstructs."""
-        turns = self._scans.partitions[index] * self._slab_offset_mm / self._encoded_mm[2]
-        turns -= self._scans.lines[index] * self._phase_offsets_mm[self._scans.slices[index]] / self._encoded_mm[1]
+        slab = self._scans.slices[index]
+        turns = self._scans.partitions[index] * self._slab_offsets_mm[slab] / self._encoded_mm[2]
+        turns -= self._scans.lines[index] * self._phase_offsets_mm[slab] / self._encoded_mm[1]
         return np.complex64(np.exp(2j * np.pi * turns))
 
     def _about_offsets(self) -> tuple[str, ...]:

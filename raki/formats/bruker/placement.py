@@ -38,8 +38,8 @@ class Placement:
     positions_mm: Float64[np.ndarray, "slice xyz"]
     phase_offsets_mm: Float64[np.ndarray, " slice"]
     """How far the field of view is moved from the magnet's centre, which the samples don't have yet."""
-    slab_offset_mm: float
-    """Likewise along the partitions of a slab."""
+    slab_offsets_mm: Float64[np.ndarray, " slice"]
+    """Likewise along the partitions of each slab; 0 in 2-D."""
     is_known: bool
     """Whether directions are the patient's."""
 
@@ -85,7 +85,7 @@ def place_slices(acqp: Parameters, method: Parameters, order: OfSlices, n_dimens
         slice=patient[:, 2],
         positions_mm=np.einsum("sa,sax->sx", along, patient),
         phase_offsets_mm=phase_mm,
-        slab_offset_mm=float(slice_mm[0]) if n_dimensions == 3 else 0.0,
+        slab_offsets_mm=slice_mm if n_dimensions == 3 else np.zeros(n_slices),
         is_known=is_known,
     )
 

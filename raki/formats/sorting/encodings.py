@@ -188,6 +188,9 @@ def _misfits(
     n_theirs, n_ours = (matrix_size(each.encodedSpace) for each in (its_encoding, encoding))
     if n_theirs[0] > n_ours[0] or n_theirs[2] != n_ours[2]:
         yield f"encoded matrix {_times(n_theirs)} and {_times(n_ours)}"
+    slabs_mm = [field_of_view_mm(each.encodedSpace)[2] for each in (its_encoding, encoding)]
+    if n_ours[2] > 1 and all(slabs_mm) and abs(slabs_mm[0] / slabs_mm[1] - 1) > SAME_LENGTH:
+        yield f"encoded slab {slabs_mm[0]:g} and {slabs_mm[1]:g} mm thick"
     coils = [int(heads["active_channels"].max()) for heads in (theirs, lines)]
     if coils[0] != coils[1]:
         yield f"{coils[0]} coils and {coils[1]}"

@@ -21,7 +21,10 @@ def slabs_of(lines: np.ndarray) -> tuple[Int[np.ndarray, " slab"], OfEachLine]:
     Parker et al. 1991, Magn Reson Med 17:434-451, doi:10.1002/mrm.1910170215 (several overlapping thin slabs).
     """
     numbers, firsts, slab_of = np.unique(lines["idx"]["slice"], return_index=True, return_inverse=True)
-    along_mm = lines["position"][firsts].astype(float) @ lines["slice_dir"][firsts[0]].astype(float)
+    direction = lines["slice_dir"][firsts[0]].astype(float)
+    if not direction.any():  # unset: as `placement` takes it
+        direction = np.array([0.0, 0.0, 1.0])
+    along_mm = lines["position"][firsts].astype(float) @ direction
     order = np.argsort(along_mm, kind="stable")
     return numbers[order].astype(int), np.argsort(order)[slab_of.ravel()]
 
@@ -50,6 +53,13 @@ def in_one_row(each: list[Geometry], slab: Slab) -> tuple[Geometry, tuple[str, .
     spacing_mm = each[0].slice_spacing_mm
     steps_mm = np.diff([np.dot(geometry.position_mm, each[0].slice_direction) for geometry in each])
     beyond_mm = float(np.median(steps_mm)) - slab.n_slices * spacing_mm
+    if np.any(np.abs(steps_mm) < slab.n_slices * spacing_mm / 2):
+        said = (
+            f"The scan has {len(each)} slabs, and by its positions they overlap by half or more: nothing tells where "
+            f"they lie to each other. Each is reconstructed by itself, and its {slab.n_slices} slices follow those of "
+            "the one before."
+        )
+        return each[0].with_places(places, len(places)), (said,)
     how = "which meet"
     if abs(beyond_mm) > MEET * spacing_mm:
         how = f"which overlap by {-beyond_mm:.3g} mm" if beyond_mm < 0 else f"{beyond_mm:.3g} mm apart"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ismrmrd import xsd
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Float64, Int
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.sorting.lines import frames_of, number_of_coils
@@ -12,38 +12,17 @@ from raki.formats.sorting.marks import NOT_IMAGE, acquired_apart, has_flag
 from raki.formats.sorting.placement import image_geometry
 from raki.formats.sorting.places import first_samples
 from raki.formats.sorting.slabs import in_one_row, slabs_of
+from raki.formats.sorting.volume_frames import OfEachLine, Points, whole_frames
 from raki.scan import Frame, Geometry, Slab
 from raki.scan.arrays import PointMask, PointsByFrame
 from raki.scan.header import centre_line, centre_partition, field_of_view_mm, matrix_size
 
 # Far more than any interpolation.
 MOST_SLICES_PER_PARTITION = 8
+# More are slices that a header counts so.
+MOST_SLABS = 16
 # The centre of k-space over other partitions, in energy. Of the simulated head it is 40 and more, of slices 1 to 2.
 LEAST_CONTRAST = 3.0
-# A last frame with less of the points that the others have in the median was stopped.
-STOPPED = 0.75
-
-OfEachLine = Int[np.ndarray, " line"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Points:
-    """Where some acquisitions belong: for each of them its volume, its point and its first sample."""
-
-    indices: OfEachLine
-    """Of the acquisitions in the file."""
-    volumes: OfEachLine
-    """A slab of a frame: those of the first frame are counted first."""
-    points: OfEachLine
-    """In the flattened plane `pe pe2`."""
-    first_samples: OfEachLine
-    n_recorded: Int[np.ndarray, "volume pe pe2"]
-    """How often each point was recorded; averages are more than one."""
-
-    @property
-    def n_averages(self) -> int:
-        """The smallest number of recordings of a point that was recorded at all."""
-        return int(self.n_recorded[self.n_recorded > 0].min())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +71,13 @@ def lay_out_volume(heads: np.ndarray, encoding: xsd.encodingType) -> VolumeLayou
     frames, frame_of = frames_of(heads[image])
     slabs, slab_of = slabs_of(heads[image])
     found = _points(heads, image, frame_of * len(slabs) + slab_of, len(frames) * len(slabs), encoding)
-    frames, found, about_frames = _whole_frames(frames, found)
+    frames, found, about_frames = whole_frames(frames, found)
     acs, block = None, (0, 0, 0, 0)
     if apart.any():
         acs, block = _calibration(heads, np.flatnonzero(apart), slabs, encoding)
     firsts = [image[int(np.argmax(slab_of == number))] for number in range(len(slabs))]
     geometry, slab, about_slabs = _geometry(heads[firsts], encoding)
+    about_slabs = (*about_slabs, *_about_missing_slabs(len(slabs), encoding))
     by_frame = found.n_recorded[:: len(slabs)] > 0
     sampled = np.asarray(by_frame.any(axis=0))
     return VolumeLayout(
@@ -172,47 +152,6 @@ def _points(
     )
 
 
-def _whole_frames(frames: tuple[Frame, ...], found: Points) -> tuple[tuple[Frame, ...], Points, tuple[str, ...]]:
-    """Without the last frame where it was stopped; a sentence where frames sample points of their own."""
-    n_frames, n_slabs = len(frames), len(found.n_recorded) // len(frames)
-    acquired = (found.n_recorded > 0).reshape(n_frames, n_slabs, *found.n_recorded.shape[1:])
-    same = (acquired == acquired[0, 0]).all(axis=(1, 2, 3))
-    if same.all():
-        return frames, found, ()
-    n_points = acquired.sum(axis=(1, 2, 3))
-    is_part = n_frames > 1 and same[:-1].all() and not (acquired[-1] & ~acquired[0]).any()
-    is_stopped = is_part or (n_frames > 1 and n_points[-1] < STOPPED * np.median(n_points[:-1]))
-    _require_slabs_alike(acquired[: n_frames - is_stopped])
-    if not is_stopped:
-        n_least, n_most = int(n_points.min()) // n_slabs, int(n_points.max()) // n_slabs
-        each = f"{n_most}" if n_least == n_most else f"{n_least} to {n_most}"
-        said = (
-            f"The {n_frames} frames sample points of their own, {each} of {acquired[0, 0].size}: each is filled from "
-            "its own, and none is shared between them."
-        )
-        return frames, found, (said,)
-    kept = found.volumes < (n_frames - 1) * n_slabs
-    rest = Points(
-        indices=found.indices[kept],
-        volumes=found.volumes[kept],
-        points=found.points[kept],
-        first_samples=found.first_samples[kept],
-        n_recorded=found.n_recorded[:-n_slabs],
-    )
-    n_found, n_whole = int(n_points[-1]), int(np.median(n_points[:-1]))
-    said = f"The last of {n_frames} frames was left out: it has {n_found} of {n_whole} lines, the scan was stopped."
-    return frames[:-1], rest, (said,)
-
-
-def _require_slabs_alike(acquired: Bool[np.ndarray, "frame slab pe pe2"]) -> None:
-    n_others = int((acquired != acquired[:, :1]).any(axis=(0, 2, 3)).sum())
-    if n_others:
-        raise UnsupportedScan(
-            f"{n_others} of {acquired.shape[1]} slabs sample other points than the first; raki needs the same of each "
-            "slab of a 3-D scan: split the scan"
-        )
-
-
 def _calibration(
     heads: np.ndarray, indices: OfEachLine, slabs: Int[np.ndarray, " slab"], encoding: xsd.encodingType
 ) -> tuple[Points, tuple[int, int, int, int]]:
@@ -237,6 +176,18 @@ def _calibration(
             "scan are missing; raki needs a block of all points: take one that is fully sampled"
         )
     return points, block
+
+
+def _about_missing_slabs(n_found: int, encoding: xsd.encodingType) -> tuple[str, ...]:
+    """A sentence where the header announces more slabs than were found."""
+    limits = encoding.encodingLimits.slice
+    n_announced = limits.maximum + 1 if limits is not None and isinstance(limits.maximum, int) else n_found
+    if n_announced <= n_found or n_announced > MOST_SLABS:
+        return ()
+    return (
+        f"The header announces {n_announced} slabs, and {n_found} {'was' if n_found == 1 else 'were'} found: the scan "
+        "was stopped, or the header is wrong.",
+    )
 
 
 def _about_reach(acquired: PointMask, encoding: xsd.encodingType) -> tuple[str, ...]:
@@ -276,6 +227,9 @@ def _geometry(heads: np.ndarray, encoding: xsd.encodingType) -> tuple[Geometry, 
     slab = _slab(encoding, n_slabs=len(heads))
     each = [_of_slab(heads[number : number + 1], encoding, slab) for number in range(len(heads))]
     geometry, said = in_one_row(each, slab)
+    if slab.n_slices < slab.n_encoded:
+        cut = f"Of {slab.n_encoded} slices that the partitions encode the header asks for the inner {slab.n_slices}."
+        said = (*said, cut)
     return geometry, slab, said
 
 
@@ -283,6 +237,8 @@ def _slab(encoding: xsd.encodingType, *, n_slabs: int) -> Slab:
     _, _, n_partitions = matrix_size(encoding.encodedSpace)
     _, _, n_slices = matrix_size(encoding.reconSpace)
     encoded_mm, slab_mm = _thickness_mm(encoding), field_of_view_mm(encoding.reconSpace)[2] or _thickness_mm(encoding)
+    if n_slices == 1 and slab_mm < 1.5 * encoded_mm / n_partitions:  # as of 2-D: one slice, and its thickness
+        slab_mm = encoded_mm
     if n_slices == 1:  # converters leave it unset
         n_slices = max(1, round(n_partitions * slab_mm / encoded_mm))
     n_encoded = max(1, round(n_slices * encoded_mm / slab_mm))
