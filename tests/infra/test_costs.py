@@ -511,10 +511,10 @@ def test_the_table_has_every_part_and_every_profile(price_file):
     assert row["warm GPUs, on demand"] == ["-", "243.04", "-"]
     assert row["gateway on EC2"] == ["-"] * 3
     assert row["metrics, alarms, dashboard, logs"] == ["22.20"] * 3
-    # 4200 * 0.255392 = 1072.65, and 36.545 + 2 + 22.2; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2 + 22.2;
-    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2 + 22.2
+    # 4200 * 0.255392 = 1072.65, and 36.545 + 2.4 + 22.2; 4200 * 0.204072 = 857.10, and 243.04 + 0.01 + 2.4 + 22.2;
+    # 4200 * 0.235703 = 989.95, and 168 + 0.01 + 2.4 + 22.2
     in_two_zones = len(INTERFACE_ENDPOINTS) * 14.6
-    months = [1133.39, 1124.35 + in_two_zones, 1182.16 + in_two_zones]
+    months = [1133.79, 1124.75 + in_two_zones, 1182.56 + in_two_zones]
     assert [float(month.replace(",", "")) for month in row["a month"]] == pytest.approx(months, rel=1e-4)
     assert row["an hour at most, all machines"] == ["3.87", "10.32", "20.64"]  # 3, 8, 16 GPUs; 6, 16, 32 workers
     assert row["a scan, all in all"][0] == "0.2699"
