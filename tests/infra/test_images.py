@@ -202,7 +202,7 @@ def unpacked_gb(name: str) -> float:
 
 
 def test_every_image_fits_the_disk_that_it_is_pulled_to(all_reviewed):
-    """Amazon ECS Developer Guide, "Fargate task ephemeral storage": 20 GiB, the image among it, unless more is set."""
+    """On Fargate 20 GiB, the image among it, unless more is asked for: ECS Developer Guide, "Fargate storage"."""
     images = {"Worker": "decompress", "Job": "reconstruct", "Sender": "send"}
     seen = set()
     for reviewed in all_reviewed.values():
