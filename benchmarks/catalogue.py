@@ -23,7 +23,7 @@ from benchmarks.records import CONSOLE, RESULTS, Output, write_record
 from raki.catalogue import streaming
 from raki.catalogue.index import FOLDER, Index, write_index
 from raki.catalogue.rows import SLICES
-from raki.catalogue.schema import ROWS_FILE
+from raki.catalogue.schema import COLUMNS, ROWS_FILE
 from raki.catalogue.staging import Folder
 from raki.manifest import MANIFEST
 from raki.results import Source
@@ -87,6 +87,8 @@ def _answers(root: Path, template: list[dict[str, Any]], n_rows: int, seed: int)
     questions: dict[str, dict[str, float]] = {}
     with raki.catalogue.open(root) as opened:
         opened_s = time.perf_counter() - began
+        if opened.damaged or opened.query("SELECT count(*) AS n FROM slices").to_pylist() != [{"n": n_rows}]:
+            raise RuntimeError(f"the catalogue is not as it was made up: {dict(opened.damaged)}")
         for name, sql in QUESTIONS.items():
             seconds = []
             for _ in range(4):
@@ -121,13 +123,21 @@ def _made_up(root: Path, row: dict[str, Any], n_rows: int, seed: int) -> Iterato
         folder = root / FOLDER / "slices" / f"month={month}"
         folder.mkdir(parents=True, exist_ok=True)
         values = changed | {"created_utc": f"'{month}-01T00:00:00+00:00'"}
-        chosen = ", ".join(f'{values.get(name, chr(34) + name + chr(34))} AS "{name}"' for name in SLICES.names)
+        chosen = ", ".join(
+            f"CAST({values.get(column.name, _quoted(column.name))} AS {column.type.replace('32', '')}) "
+            f"AS {_quoted(column.name)}"
+            for column in COLUMNS
+        )
         connection.execute(
             f"COPY (SELECT {chosen} FROM range({first}, {end}) AS r(number), template) TO '{folder / 'made.parquet'}' "
             "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)"
         )
         yield f"slices/month={month}/made.parquet"
     connection.close()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def _delivery(root: Path, template: list[dict[str, Any]], n_scans: int) -> dict[str, Any]:
