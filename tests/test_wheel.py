@@ -51,7 +51,11 @@ def test_the_wheel_holds_raki_alone_with_all_that_it_needs(installed):
     (described,) = installed.glob("*.dist-info")
     assert {path.name for path in installed.iterdir()} == {"raki", described.name}
     assert {path.name for path in described.glob("licenses/*")} == set(LICENCES)
-    for file in ("py.typed", *(f"results/templates/{one.name}" for one in REPOSITORY.glob("raki/results/templates/*"))):
+    for file in (
+        "py.typed",
+        "models/schema.json",
+        *(f"results/templates/{one.name}" for one in REPOSITORY.glob("raki/results/templates/*")),
+    ):
         assert (installed / "raki" / file).is_file()
 
 

@@ -21,6 +21,7 @@ from time import monotonic
 from raki.errors import RakiError, TransientError
 from raki.images import Reconstruction, reconstruct_as
 from raki.memory import reconstruct_within
+from raki.models.choosing import chosen_model
 from raki.options import Chosen, Value, choose
 from raki.prepare import prepare
 from raki.sandbox import Readers
@@ -169,7 +170,10 @@ class Server:
             self._require_going(None, 0.0)
         try:
             with open_prepared(prepared) as scan:
-                return reconstruct_within(chosen, scan, self._require_going, self._reconstruct)
+                brought = chosen_model(chosen, scan)
+                return reconstruct_within(
+                    brought.chosen, scan, self._require_going, self._reconstruct, model=brought.model
+                )
         finally:
             self._computing.release()
 

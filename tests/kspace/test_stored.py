@@ -109,6 +109,14 @@ def test_where_there_is_a_calibration_weights_of_another_slice_change_nothing(fu
     assert report.weights == ()
 
 
+def test_weights_that_hold_and_predict_worse_than_its_own_do_not_fill_an_image(full, calibrated):
+    filled, weights = calibrated["grappa"]
+    worse = [replace(each, coefficients=0.97 * each.coefficients, lattice_error=1.0) for each in weights]
+    found, report = complete(full * lines(20)[:, None], "grappa", device="cpu", stored=lambda index: worse[index])
+    assert all(holds(use) and use.judged > use.own_judged and not use.is_used for use in report.stored)
+    assert torch.equal(found, filled)
+
+
 def test_the_better_kernel_is_taken_where_the_scan_has_few_lines(again, calibrated):
     _, weights = calibrated["grappa"]
     few = again * lines(5)[:, None]

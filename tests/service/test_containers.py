@@ -212,7 +212,8 @@ def test_a_scan_is_reconstructed_as_the_file_beside_it_says(site, worker, job, n
     assert (facts["method"], facts["combination"], facts["n_virtual_coils"]) == ("grappa", "adaptive", 2)
     assert (
         "method grappa, combine adaptive, coils 2, maps no (raki.toml); "
-        "seed 5, weights no, quantities no, kspace no (deployment)" in read(site, "report.html").decode()
+        "seed 5, weights no, quantities no, kspace no, model none, mismatch refuse (deployment)"
+        in read(site, "report.html").decode()
     )
     assert [scan.raw_key for scan in site.ledger.scans()] == [KEY], "a file of options is no scan"
 

@@ -229,3 +229,11 @@ def test_a_configuration_names_a_method_or_is_a_raki_toml(server, lines):
     assert not np.array_equal(named.images[0].data, other.images[0].data)
     assert "zero_filled" in named.images[0].meta["ImageComments"]
     assert "There is no configuration 'simplefft' here" in other.texts[0]
+
+
+def test_a_model_that_there_is_not_is_never_passed_over_in_silence(server, lines, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAKI_MODELS", str(tmp_path))
+    asked = text(CONFIG_TEXT, '[reconstruction]\nmodel = "head-6ch"\n')
+    answer = Client(server.address).send(asked, *lines).close().answer()
+    assert not answer.images
+    assert any("no model head-6ch" in said for said in answer.texts)
