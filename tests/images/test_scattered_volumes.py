@@ -16,6 +16,7 @@ from raki.images.metrics import nmse, object_mask
 from raki.inspection.inspection import inspect
 from raki.phantom import simulate_volume
 from raki.prepare import prepare, preprocess
+from raki.scan import Frame
 from raki.scan.prepared import open_prepared
 
 N, PARTITIONS, COILS = 24, 24, 5
@@ -116,6 +117,24 @@ def test_frames_without_a_block_are_calibrated_on_their_mean(frames):
         for column in range(n_points - 7)
     ]
     assert any(found)
+
+
+def test_a_frame_with_a_block_is_calibrated_on_it_and_lends_it_to_those_without(frames):
+    """Contrasts may cancel in a mean: an inversion and what follows it have opposite signs."""
+    scan = preprocess(read_scan(frames)).in_memory()
+    masks = scan.sampled_by_frame.copy()
+    masks[1, ::2] = False
+    kspace = scan.kspace.reshape(2, N, COILS, N, PARTITIONS) * masks[:, None, None]
+    kspace[1] *= -1
+    contrasts = (Frame(contrast=0), Frame(contrast=1))
+    fields = {**vars(scan), "sampled_by_frame": masks, "sampled": masks.any(axis=0), "frames": contrasts}
+    acs, said = calibration_of(type(scan)(**fields | {"kspace": kspace.reshape(scan.kspace.shape)}))
+    assert len(acs) == 2 * N
+    np.testing.assert_array_equal(acs[N + 9], acs[9])
+    assert np.isin(acs[9], kspace[0, 9]).all()
+    assert (
+        "1 of 2 frames have no block to calibrate on: they are calibrated on those of a frame that has them" in said[0]
+    )
 
 
 def test_the_file_is_inspected(raw, frames):

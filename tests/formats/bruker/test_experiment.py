@@ -174,6 +174,31 @@ def test_a_point_is_where_the_gradients_put_it(tmp_path, version, position, matr
     assert any("planned" in remark for remark in scan.remarks) == (offsets_mm[1] != 0)
 
 
+def test_each_slab_is_moved_by_its_own_offset(tmp_path):
+    """A point in the middle of either of two slabs, whose samples count from the magnet's centre."""
+    n, n_z, offsets_mm = 32, 16, (3.0, 14.0)
+
+    def sampled(number, echo, other, repetition, step, partition):
+        turn = np.exp(-2j * np.pi * partition * offsets_mm[number] / n_z)
+        return [LARGE * np.full(n, turn * np.exp(-(partition**2) / 8))]
+
+    path = experiment(
+        sampled,
+        n_receivers=1,
+        n_read=n,
+        steps=list(range(-n // 2, n // 2)),
+        partitions=list(range(-n_z // 2, n_z // 2)),
+        offsets_mm=[(0, 0, offset) for offset in offsets_mm],
+        fov_mm=(40.0, 30.0, float(n_z)),
+        antialias=(1.0, 1.0, 1.0),
+        spacing_mm=float(n_z),
+    ).write(tmp_path)
+    planes = preprocess(read_scan(path)).in_memory().kspace[:, 0]
+    along = np.abs(np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(planes[:, n // 2], axes=-1)), axes=-1))
+    brightest = along.reshape(2, -1, n_z).sum(axis=1).argmax(axis=-1)
+    assert brightest.tolist() == [n_z // 2, n_z // 2]
+
+
 def test_packages_lie_in_planes_of_their_own_in_whatever_order_they_are_excited(tmp_path):
     planes = np.array([np.eye(3), np.eye(3)[[1, 2, 0]], np.eye(3)[[2, 0, 1]]])
     path = scan_of(tmp_path, gradients=planes, in_time=[2, 0, 1])

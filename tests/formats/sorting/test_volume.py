@@ -1,55 +1,16 @@
 """3-D scans: sorted into planes of both phase-encode directions, or refused in a sentence."""
 
-from copy import deepcopy
-from functools import cache
-
-import ismrmrd
 import numpy as np
 import pytest
 from ismrmrd import xsd
 
 from raki.errors import DamagedScan, UnsupportedScan
-from raki.formats import open_raw
-from raki.formats.acquisitions import flag_bits
 from raki.formats.scan_reader import sorted_scan
 from raki.formats.volume_reader import _PlaneReader
-from raki.phantom import simulate_volume
 from raki.phantom.volume import sampled_points, volume_kspace
 from raki.scan import to_lines, to_profiles
-from raki.scan.header import parse_header
 from tests.formats.sorting.recordings import InMemory
-
-N, PARTITIONS, COILS = 32, 12, 4
-NO_NOISE = {"n_partitions": PARTITIONS, "n_coils": COILS, "matrix": N, "noise_level": 0.0}
-CALIBRATION = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
-REVERSE, NAVIGATOR = (flag_bits(flag) for flag in (ismrmrd.ACQ_IS_REVERSE, ismrmrd.ACQ_IS_PHASECORR_DATA))
-BOTH = flag_bits(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("volumes")
-
-    @cache
-    def made(**options):
-        path = folder / f"{len(list(folder.iterdir()))}.h5"
-        simulate_volume(path, **{**NO_NOISE, **options})
-        with open_raw([path]) as (_, found):
-            heads = found.heads.copy()
-            return InMemory(found.header_xml, heads, list(found.samples(np.arange(len(heads)))))
-
-    return made
-
-
-def changed(scan, *, heads=None, encoding=None, kept=None):
-    """The same with other heads, another header, or some of the acquisitions."""
-    ours, header = scan.heads.copy(), deepcopy(parse_header(scan.header_xml))
-    if heads:
-        heads(ours)
-    if encoding:
-        encoding(header.encoding[0])
-    which = np.arange(len(ours)) if kept is None else np.flatnonzero(kept(ours))
-    return InMemory(xsd.ToXML(header), ours[which], [scan.lines[n] for n in which])
+from tests.formats.sorting.volumes import BOTH, CALIBRATION, COILS, NAVIGATOR, PARTITIONS, REVERSE, SLABS, N, changed
 
 
 def planes_of(kspace):
@@ -264,9 +225,6 @@ def test_points_at_random_are_sorted_and_refused_where_they_are_to_be_filled(sim
         whole.heads["idx"]["kspace_encode_step_2"] == PARTITIONS // 2
     )
     assert sorted_scan(changed(whole, kept=lambda _: kept | centre)).sampled.mean() == pytest.approx(0.4, abs=0.05)
-
-
-SLABS = {"acceleration": (2, 1), "n_acs": 8, "n_slabs": 2, "overlap": 2}
 
 
 def test_slabs_follow_each_other_as_they_lie_however_they_are_counted(simulated):
