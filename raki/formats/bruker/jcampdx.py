@@ -3,8 +3,8 @@
 A value goes on to the next label, wrapped anywhere. Arrays are led by their lengths, `( 2, 3 )`, and equal values in a
 row may be written as `@5*(0)`; texts stand in `<>`, and structures in parentheses. Lines of `$$` are comments.
 
-The library for these files (brukerapi 0.4.6, MIT) was tried and isn't used: it works out how data is stored by
-evaluating expressions, reads raw data whole, and expands a run of any length.
+The library for these files (brukerapi 0.4.6, MIT) isn't used: by its source it works out how data is stored by
+evaluating expressions, and reads raw data whole.
 """
 
 import re
