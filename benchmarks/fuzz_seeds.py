@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import h5py
+import ismrmrd
 import numpy as np
 from ismrmrd import xsd
 
@@ -25,9 +26,11 @@ from raki.inspection.survey.facts import Survey
 from raki.inspection.survey.survey import survey_here
 from raki.phantom import simulate_scan
 from raki.phantom.simulation import complex_noise, scan_header
+from raki.scan.header import parse_header
 from raki.scan.prepared import write_prepared
 from tests.formats.bruker.bruker_files import experiment
 from tests.formats.ge.ge_files import p_file
+from tests.formats.ismrmrd.version2_files import header_of, item_of, written
 from tests.formats.philips.philips_files import scan_2d
 from tests.formats.twix.twix_files import image_lines, vb_file, vd_file, vd_measurement
 
@@ -66,6 +69,16 @@ def exported(suffix: str, beside: str | None = None) -> tuple[bytes, bytes]:
         raw.write_bytes(simulated().hdf5)
         WRITERS[suffix](read_scan(raw), target)
         return target.read_bytes(), target.with_suffix(beside).read_bytes() if beside else b""
+
+
+@cache
+def mrd2() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "scan.h5"
+        path.write_bytes(simulated().hdf5)
+        with ismrmrd.Dataset(path, mode="r") as dataset:
+            items = [item_of(dataset.read_acquisition(n)) for n in range(dataset.number_of_acquisitions())]
+        return written(header_of(parse_header(simulated().header_xml)), items)
 
 
 def prepared() -> bytes:

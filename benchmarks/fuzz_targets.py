@@ -228,6 +228,7 @@ TARGETS: dict[str, Target] = {
     "ismrmrd_hdf5": Target(read=partial(_raw, ".h5"), seeds=lambda: [seeds.simulated().hdf5]),
     "ismrmrd_table": Target(read=_table, seeds=lambda: [_table_content()]),
     "ismrmrd_stream": Target(read=partial(_raw, ".mrd"), seeds=lambda: [seeds.simulated().stream]),
+    "mrd2": Target(read=partial(_raw, ".bin"), seeds=lambda: [seeds.mrd2()]),
     "ismrmrd_header": Target(read=_header, seeds=lambda: [seeds.simulated().header_xml.encode()]),
     "fastmri": Target(read=partial(_raw, ".h5"), seeds=lambda: [seeds.fastmri()]),
     "twix": Target(read=partial(_raw, ".dat"), seeds=lambda: [seeds.twix_vd(), seeds.twix_vb()]),

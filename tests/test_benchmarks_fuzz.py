@@ -34,7 +34,19 @@ def test_what_is_cut_short_is_read_or_refused(name):
 
 
 def test_every_format_has_a_parser_that_is_fuzzed():
-    kinds = ("bart", "fastmri", "ge", "ismrmrd_hdf5", "ismrmrd_stream", "npy", "npz", "paravision", "philips", "twix")
+    kinds = (
+        "bart",
+        "fastmri",
+        "ge",
+        "ismrmrd_hdf5",
+        "ismrmrd_stream",
+        "mrd2",
+        "npy",
+        "npz",
+        "paravision",
+        "philips",
+        "twix",
+    )
     assert len(formats()) == len(kinds)
     assert all(any(name.startswith(kind) for name in NAMES) for kind in kinds)
 

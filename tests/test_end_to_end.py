@@ -22,6 +22,7 @@ from tests.running import RAKI, running
 pytestmark = pytest.mark.timeout(900)
 
 RESULTS = [
+    "catalogue.jsonl",
     "g_factor.nii.gz",
     "image.dcm",
     "image.h5",

@@ -19,7 +19,7 @@ from raki.errors import NoSuchModel, TransientError
 from raki.images import Reconstruction
 from raki.memory import is_large, reconstruct_within
 from raki.models import Store
-from raki.models.choosing import chosen_model
+from raki.models.choosing import Brought, chosen_model
 from raki.names import OPTIONS_FILE
 from raki.options import NO_MODEL, Chosen, Options, choose, reference
 from raki.results import FilledKspace, Source, kept_kspace, write_results
@@ -110,7 +110,9 @@ class Job:
             prepared = self._prepared(request, scratch, lane.stage.step)
             store = self._store(chosen, scratch)
             with open_prepared(prepared) as scan, lane.computing(prepared.stat().st_size):
-                brought = chosen_model(chosen, scan, store=store)
+                brought = Brought(chosen=chosen, model=None)
+                if chosen.options.model != NO_MODEL:
+                    brought = chosen_model(chosen, scan, store=store)
                 chosen = brought.chosen
                 kept = kept_kspace(chosen.options.kspace, scratch, scan, method=chosen.options.method)
                 publish = partial(self._publish, lane.stage, request, record, chosen, scratch / "results", kept)

@@ -15,7 +15,8 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.deployment import Deployment
-from infra.permissions import allow, read_objects, write_objects
+from infra.log_groups import log_bucket
+from infra.permissions import allow, keep_to_account, read_objects, write_objects
 from infra.storage.stack import StorageStack
 from raki.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column
 
@@ -173,14 +174,7 @@ class CatalogueStack(Stack):
             "object_ownership": s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             "removal_policy": RemovalPolicy.RETAIN,
         }
-        access_logs = s3.Bucket(
-            self,
-            "AccessLogs",
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(400))],
-            **common,
-        )
-        return s3.Bucket(
+        answers = s3.Bucket(
             self,
             "Answers",
             bucket_key_enabled=True,
@@ -189,7 +183,9 @@ class CatalogueStack(Stack):
             lifecycle_rules=[
                 s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(3), expiration=ANSWERS_KEPT)
             ],
-            server_access_logs_bucket=access_logs,
+            server_access_logs_bucket=log_bucket(self, "AccessLogs"),
             server_access_logs_prefix="answers/",
             **common,
         )
+        keep_to_account(answers)
+        return answers

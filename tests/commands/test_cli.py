@@ -160,7 +160,7 @@ def test_once_shows_each_scans_stages_and_tells_of_a_failure_by_its_exit_code(as
     assert not finished.stderr
     for word in ("decompressing", "reconstructing", "delivering", "NotAScan", "share/results/letter/error.html"):
         assert word in finished.stdout
-    assert "Alarms that would have fired: none (of 3 that look at what is measured here" in finished.stdout
+    assert "Alarms that would have fired: none (of 11 that look at what is measured here" in finished.stdout
     assert (tmp_path / "share/results/good/report.html").exists()
     assert "share/results/good/report.html" in finished.stdout
     assert asked_for(tmp_path / "share/results/good")["method"] == ("grappa", "raki.toml")
@@ -189,7 +189,7 @@ def test_the_library_is_lazy_and_says_what_it_lacks():
         (["simulate", "scan.docx"], "not as '.docx'"),
         (["simulate", "new.h5", "--caipi-shift", "2"], "give --multiband too"),
         (["simulate", "new.h5", "--epi"], "--epi is of slices that are excited at once; give --multiband too"),
-        (["simulate", "new.h5", "--multiband", "2", "--frames", "3"], "give --epi too"),
+        (["simulate", "new.h5", "--multiband", "2", "--frames", "3"], "give --epi or --random too"),
         (["simulate", "new.h5", "--slices", "4", "--multiband", "3"], "4 slices were asked for, 3 at once"),
         (["simulate", "new.h5", "--partitions", "8", "--multiband", "2"], "--multiband goes with neither"),
     ],

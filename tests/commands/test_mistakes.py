@@ -125,7 +125,7 @@ def test_several_scans_are_inspected_and_a_bad_one_stops_none(run, raw, tmp_path
     code, said, _ = run("inspect", *scans)
     assert code == NotAScan.exit_code
     assert said.count("Can be reconstructed") == 2
-    assert re.search(r"letter.h5\s+Can't be opened.*\(NotAScan, exit code 10\)", said, re.DOTALL)
+    assert re.search(r"letter.h5\s+Can't be opened.*\(NotAScan,\s+exit\s+code\s+10\)", said, re.DOTALL)
     code, said, _ = run("inspect", *scans, "--json")
     assert code == NotAScan.exit_code
     verdicts = [one["feasibility"]["reconstructable"] for one in json.loads(said)]

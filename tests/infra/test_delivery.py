@@ -294,11 +294,13 @@ def ingress(template):
             yield name, rule.get("CidrIp") or rule.get("CidrIpv6"), rule["FromPort"]
     for rule in template.find_resources("AWS::EC2::SecurityGroupIngress").values():
         properties = rule["Properties"]
-        yield (
-            properties["GroupId"]["Fn::GetAtt"][0],
-            properties["SourceSecurityGroupId"]["Fn::GetAtt"][0],
-            properties["FromPort"],
-        )
+        group, source = (named(properties[end]) for end in ("GroupId", "SourceSecurityGroupId"))
+        yield group, source, properties["FromPort"]
+
+
+def named(group):
+    """By its logical id; one of another stack by the name under which that one hands it on."""
+    return group["Fn::GetAtt"][0] if "Fn::GetAtt" in group else json.dumps(group)
 
 
 @pytest.mark.parametrize(("name", "ports"), [("Ec2Gateway", {2049, 111, 20048}), ("Ec2ClosedGateway", {445})])
@@ -332,7 +334,12 @@ def test_the_activation_is_told_what_it_needs(template):
     (closed,) = template("Ec2ClosedGateway").find_resources("Custom::FileGateway").values()
     assert set(closed["Properties"]) - set(resource["Properties"]) == {"GuestSecret", "VpcEndpoint"}
     made_before = " ".join(closed["DependsOn"])
-    for needed in ("HandlerRoleDefaultPolicy", "Secretsmanager", "Storagegateway", "ActivatorstoEc2ClosedGateway"):
+    for needed in (
+        "HandlerRoleDefaultPolicy",
+        "SecretsfromEc2Closed",
+        "Storagegateway",
+        "ActivatorstoEc2ClosedGateway",
+    ):
         assert needed in made_before
     assert "EndpointsfromEc2ClosedGateway" in made_before
 
