@@ -103,7 +103,8 @@ class Service:
         """That of the scan which such a content under such a key is."""
         # As raki.service.standing and infra/storage make them.
         known_by = f"CRC64NVME:{crc64(content)}:{len(content)}"
-        return scan_id_of(self.outputs["RawBucket"], key, known_by, self._storage["StackId"].split("/")[2])
+        secret = self.cloud.client("secretsmanager").get_secret_value(SecretId=self.outputs["ScanIdKey"])
+        return scan_id_of(self.outputs["RawBucket"], key, known_by, secret["SecretString"])
 
     def records(self) -> dict[str, ScanRecord]:
         """All that the ledger knows, by id."""
