@@ -28,6 +28,7 @@ from infra.costs.fixed import (
     KEYS,
     LOG_GB,
     METRICS,
+    SECRETS,
     interface_endpoints,
 )
 from infra.costs.price_list import read_prices
@@ -219,7 +220,10 @@ def _by_hour(deployment: Deployment, prices: Prices) -> dict[str, float]:
         if deployment.egress == "nat":
             total["NAT"] += prices.nat_hour + prices.public_address_hour
     watched = METRICS * prices.metric_month + ALARMS * prices.alarm_month + DASHBOARDS * prices.dashboard_month
-    return total | {"keys": KEYS * prices.key_month, "monitoring": watched + LOG_GB * prices.logs_gb}
+    return total | {
+        "keys": KEYS * prices.key_month + SECRETS * prices.secret_month,
+        "monitoring": watched + LOG_GB * prices.logs_gb,
+    }
 
 
 def _parts(found: Estimate) -> dict[str, float]:

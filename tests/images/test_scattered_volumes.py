@@ -137,6 +137,20 @@ def test_a_frame_with_a_block_is_calibrated_on_it_and_lends_it_to_those_without(
     )
 
 
+def test_each_frame_that_has_the_block_keeps_its_own(frames):
+    """Of a series whose third frame lacks it: the second isn't calibrated on the first, and the third is."""
+    scan = preprocess(read_scan(frames)).in_memory()
+    masks = np.concatenate([scan.sampled_by_frame, scan.sampled_by_frame[:1]])
+    masks[2, ::2] = False
+    masks[1] = masks[0]
+    kspace = np.concatenate([scan.kspace[:N], 2 * scan.kspace[:N], 3 * scan.kspace[:N] * masks[2]])
+    series = tuple(Frame(repetition=n) for n in range(3))
+    fields = {**vars(scan), "sampled_by_frame": masks, "sampled": masks.any(axis=0), "frames": series}
+    acs, _ = calibration_of(type(scan)(**fields | {"kspace": kspace}))
+    np.testing.assert_array_equal(acs[N + 9], 2 * acs[9])
+    np.testing.assert_array_equal(acs[2 * N + 9], acs[9])
+
+
 def test_the_file_is_inspected(raw, frames):
     for file in (raw, frames):  # of the first frame, where frames differ
         found = inspect([file], device="cpu")
