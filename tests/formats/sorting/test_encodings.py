@@ -9,6 +9,7 @@ from ismrmrd import xsd
 
 from raki.errors import DamagedScan, UnsupportedScan
 from raki.formats.scan_reader import sorted_scan
+from raki.formats.sorting.encodings import _misfits
 from raki.formats.sorting.joining import Joined
 from raki.phantom.simulation import scan_header
 from tests.formats.sorting.recordings import N, acquisitions, phantom, recorded
@@ -165,3 +166,13 @@ def test_a_reference_is_not_regridded_as_the_echo_trains_of_its_image_are():
     scan = sorted_scan(acquisitions(reference(), IMAGE, header=header)).in_memory()
     assert np.abs(scan.kspace - phantom())[:, :, ::2].max() > 0
     np.testing.assert_array_equal(scan.acs, phantom()[:, :, BLOCK])
+
+
+@pytest.mark.parametrize(("thickness_mm", "fits"), [(60.0, True), (30.0, False), (120.0, False)])
+def test_a_reference_of_a_slab_is_as_thick_as_the_images(thickness_mm, fits):
+    ours, theirs = encoding_of(), encoding_of()
+    for encoding, slab_mm in ((ours, 60.0), (theirs, thickness_mm)):
+        encoding.encodedSpace.matrixSize.z, encoding.encodedSpace.fieldOfView_mm.z = 12, slab_mm
+    heads, _ = reference()
+    said = list(_misfits(heads, ours, heads, theirs))
+    assert said == ([] if fits else [f"encoded slab {thickness_mm:g} and 60 mm thick"])
