@@ -77,6 +77,25 @@ def test_a_bucket_is_a_folder(s3, tmp_path, monkeypatch):
     assert fetched == [], "nothing has changed"
 
 
+def test_rows_of_one_size_that_follow_within_a_second_are_others(s3, tmp_path):
+    key = "site/scan0/catalogue.jsonl"
+    upload(s3, tmp_path, "scan0", scan_id="scan-0")
+
+    def put(scan_id):
+        file = deliver(tmp_path / "made", "scan0", scan_id=scan_id) / "catalogue.jsonl"
+        s3.upload_file(str(file), "a-results", key)
+        return (head := s3.head_object(Bucket="a-results", Key=key))["LastModified"], head["ContentLength"]
+
+    for _ in range(10):
+        first = put("scan-1")
+        assert [row["scan_id"] for row in ids()] == ["scan-1"]
+        second = put("scan-2")
+        assert [row["scan_id"] for row in ids()] == ["scan-2"]
+        if first == second:
+            return
+    pytest.fail("no two within one second")
+
+
 def test_an_object_that_is_gone_or_out_of_place_is_passed_over(s3, tmp_path):
     for number in range(2):
         upload(s3, tmp_path, f"scan{number}", scan_id=f"scan-{number}")
