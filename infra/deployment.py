@@ -128,6 +128,7 @@ class Deployment(BaseModel):
     weights: Annotated[bool, values.option("weights")] = DEFAULTS.weights
     quantities: Annotated[bool, values.option("quantities")] = DEFAULTS.quantities
     kspace: Annotated[bool, values.option("kspace")] = DEFAULTS.kspace
+    explain: Annotated[bool, values.option("explain")] = DEFAULTS.explain
     model: Annotated[str, values.option("model")] = DEFAULTS.model
     mismatch: Annotated[str, values.option("mismatch")] = DEFAULTS.mismatch
     models: Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*)?$")] = ""

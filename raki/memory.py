@@ -30,14 +30,14 @@ SHARE_BESIDE = 0.1
 
 def is_large(reconstruction: Reconstruction) -> bool:
     """Whether its images and weights take too much memory for another scan to be computed beside them."""
-    volumes = [*reconstruction.images.values(), *reconstruction.maps.values()]
+    volumes = [*reconstruction.images.values(), *reconstruction.maps.values(), *reconstruction.explanation.values()]
     if reconstruction.phase is not None:
         volumes.append(reconstruction.phase)
     n_bytes = sum(volume.nbytes for volume in volumes)
     return n_bytes + sum(each.coefficients.nbytes for each in reconstruction.weights) > SHARE_BESIDE * memory_limit()
 
 
-def extent_of(scan: Scan) -> Extent:
+def extent_of(scan: Scan, *, is_explained: bool = False) -> Extent:
     """What of a prepared scan decides how much memory it takes."""
     _, n_coils, n_pe, n_ro = scan.kspace.shape
     n_images = len(scan.frames) * scan.groups.n_slices if scan.groups else len(scan.kspace)
@@ -51,6 +51,7 @@ def extent_of(scan: Scan) -> Extent:
         n_pixels=n_rows * n_columns,
         has_gaps=_has_gaps(scan.sampled) if sampling is None else sampling.acceleration > 1,
         is_scattered=isinstance(sampling, ScatteredSampling),
+        is_explained=is_explained,
     )
 
 
@@ -104,7 +105,8 @@ def reconstruct_within(
         TooLarge: the scan takes more memory than there is. Otherwise as `raki.images.reconstruct_as`.
     """
     n_threads = torch.get_num_threads()
-    fitting = slices_at_once(extent_of(scan), memory_limit(), n_threads)
+    extent = extent_of(scan, is_explained=chosen.options.explain)
+    fitting = slices_at_once(extent, memory_limit(), n_threads)
     if fitting < n_threads:
         LOG.info("fewer slices at a time", extra={"n_at_once": fitting})
     torch.set_num_threads(fitting)

@@ -31,7 +31,7 @@ MISMATCHES = ("refuse", "own")
 
 # More coils than any receiver has; seeds that every generator of random numbers takes.
 LARGEST = {"coils": 1024, "seed": (1 << 32) - 1}
-SWITCHES = ("maps", "weights", "quantities", "kspace")
+SWITCHES = ("maps", "weights", "quantities", "kspace", "explain")
 LARGEST_FILE_BYTES = 16 << 10
 _TABLE = "reconstruction"
 _PLACE = f"the scan's {OPTIONS_FILE}"
@@ -63,6 +63,9 @@ class Options:
     """Whether phase, signal-to-noise and maps are DICOM series too, in true units."""
     kspace: bool = False
     """Whether the filled k-space of all coils stands beside the images."""
+
+    explain: bool = False
+    """Whether it is told where the brightness of each pixel comes from, of a method that begins linearly."""
 
     model: str = NO_MODEL
     """The name of a model (`raki.models`), whose weights fill what can't be calibrated, or what they fill better; its

@@ -34,6 +34,7 @@ VALUES = st.fixed_dictionaries(
         "weights": st.booleans(),
         "quantities": st.booleans(),
         "kspace": st.booleans(),
+        "explain": st.booleans(),
         "model": st.sampled_from(["none", "brain-16ch", "brain-16ch@2", "brain@1.2.3@sha256:" + 64 * "a"]),
         "mismatch": st.sampled_from(MISMATCHES),
     },

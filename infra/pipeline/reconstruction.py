@@ -95,6 +95,7 @@ class Reconstruction(Construct):
             "AWS_DEFAULT_REGION": Aws.REGION,  # which ECS tells tasks on Fargate only
             "COILS": str(self._deployment.coils),
             "COMBINE": self._deployment.combine,
+            "EXPLAIN": "1" if self._deployment.explain else "0",
             "HOURLY_USD": hourly_prices(self._deployment),
             "LEDGER_TABLE": storage.ledger.table_name,
             "MAPS": "1" if self._deployment.maps else "0",

@@ -89,6 +89,14 @@ KspaceChoice = Annotated[
         show_default="no kspace",
     ),
 ]
+ExplainChoice = Annotated[
+    bool | None,
+    typer.Option(
+        "--explain/--no-explain",
+        help="Tell where the brightness of each pixel comes from: maps, and in the report for a region that one draws.",
+        show_default="no explain",
+    ),
+]
 ModelChoice = Annotated[
     str | None,
     typer.Option(
@@ -123,6 +131,7 @@ def reconstruct(
     weights: WeightsChoice = None,
     quantities: QuantitiesChoice = None,
     kspace: KspaceChoice = None,
+    explain: ExplainChoice = None,
     model: ModelChoice = None,
     mismatch: MismatchChoice = None,
     store: StoreFolder = None,
@@ -146,6 +155,7 @@ def reconstruct(
         "weights": weights,
         "quantities": quantities,
         "kspace": kspace,
+        "explain": explain,
         "mismatch": mismatch and mismatch.value,
         "seed": seed,
     }

@@ -15,9 +15,17 @@ from raki.errors import NoCalibration
 from raki.images.apart import taken_apart
 from raki.images.calibration import calibration_of
 from raki.images.mirrored import about_mirrored
-from raki.images.resampling import Grid, as_slices, centre, fit_matrix, image_grid, on_image_matrix
+from raki.images.resampling import (
+    Grid,
+    as_slices,
+    centre,
+    fit_matrix,
+    image_grid,
+    on_image_matrix,
+    part_on_image_matrix,
+)
 from raki.images.result import ModelUse, Reconstruction, ScanSummary, StoredModel
-from raki.kspace import FillReport, complete_slices, find_method
+from raki.kspace import EXPLANATION_PARTS, FillReport, complete_slices, find_method
 from raki.options import COMBINATIONS, Chosen
 from raki.planning import PointSampling, Sampling, ScatteredSampling, SlicePlan, plans_of, plans_of_planes
 from raki.scan import LinesOfSlice, Scan, each_slice
@@ -44,6 +52,7 @@ def reconstruct(
     device: str | None = None,
     with_maps: bool = True,
     with_weights: bool = False,
+    with_explanation: bool = False,
     with_phase: bool = False,
     model: StoredModel | None = None,
     keep: Keep | None = None,
@@ -63,6 +72,7 @@ def reconstruct(
         device: a torch device; by default a CUDA device where there is one, else the processor.
         with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
         with_weights: whether the weights of the kernels are kept, of a method that has one.
+        with_explanation: whether it is told where the brightness of each pixel comes from (`raki` and its rungs).
         with_phase: whether there are phase images too, of the coils' adaptive combination.
         model: weights of an earlier scan, for images that can't be calibrated, or that they fill better; `raki.models`.
         keep: is handed the k-space that `method` filled of each image, on the CPU, in no certain order and from several
@@ -103,6 +113,7 @@ def reconstruct(
                 device=device,
                 with_maps=with_maps and of_method,
                 with_weights=with_weights and of_method,
+                with_explanation=with_explanation and of_method,
                 with_phase=with_phase and of_method,
                 model=model if of_method else None,
                 keep=keep if of_method else None,
@@ -122,6 +133,7 @@ def reconstruct(
         n_virtual_coils=n_virtual_coils,
         images=images,
         maps=_maps(fill_report, scan),
+        explanation=_explanation(fill_report, scan),
         phase=phase,
         weights=fill_report.weights,
         cross_validation=fill_report.cross_validation,
@@ -170,6 +182,7 @@ def reconstruct_as(
         device=device,
         with_maps=options.maps,
         with_weights=options.weights,
+        with_explanation=options.explain,
         with_phase=options.quantities,
         model=model,
         keep=keep,
@@ -229,6 +242,7 @@ def _filled_images(
     device: str,
     with_maps: bool,
     with_weights: bool,
+    with_explanation: bool,
     with_phase: bool,
     model: StoredModel | None,
     keep: Keep | None,
@@ -266,6 +280,7 @@ def _filled_images(
         device=device,
         with_maps=with_maps,
         with_weights=with_weights,
+        with_explanation=with_explanation,
         stored=model.weights if model else None,
         is_judged=model.is_judged if model else True,
         progress=lambda fraction: report(method, fraction),
@@ -303,6 +318,19 @@ def _maps(filled: FillReport, scan: Scan) -> dict[str, Volume]:
         return as_slices(np.stack([on_image_matrix(getattr(maps, name).numpy(), grid) for maps in filled.maps]), scan)
 
     return {name: on_images(name) for name in ("g_factor", "standard_error", "structure_kept")}
+
+
+def _explanation(filled: FillReport, scan: Scan) -> dict[str, Volume]:
+    """The parts of the images; between pixels of the k-space's own matrix they are interpolated."""
+    if not filled.explanations:
+        return {}
+    grid = image_grid(scan)
+
+    def on_images(name: str) -> Volume:
+        parts = [getattr(each, name).numpy() for each in filled.explanations]
+        return as_slices(np.stack([part_on_image_matrix(part, grid) for part in parts]), scan)
+
+    return {name: on_images(name) for name in EXPLANATION_PARTS}
 
 
 def _use(model: StoredModel | None, filled: FillReport) -> ModelUse | None:

@@ -55,6 +55,16 @@ def on_image_matrix(pixels: Float32[np.ndarray, "pe ro"], grid: Grid) -> Float32
     return (rows @ pixels @ columns.T)[centre(grid.encoded, grid.matrix)]
 
 
+def part_on_image_matrix(pixels: Float32[np.ndarray, "pe ro"], grid: Grid) -> Float32[np.ndarray, "row column"]:
+    """A part of an image on the pixels of the k-space's own matrix, on those of the image, as bright as that is there.
+
+    Between pixels it is interpolated linearly, so that parts add up to the image in the mean of a region, not in each
+    pixel, where the matrices differ.
+    """
+    kept = [min(sizes) for sizes in zip(pixels.shape, grid.encoded, strict=True)]
+    return on_image_matrix(pixels, grid) * np.float32(math.sqrt(pixels.size / math.prod(kept)))
+
+
 def _between(n_old: int, n_new: int) -> Float32[np.ndarray, "new old"]:
     """Weights of linear interpolation about the common centre; beyond its border an image begins anew."""
     positions = n_old // 2 + (np.arange(n_new) - n_new // 2) * (n_old / n_new)

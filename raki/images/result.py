@@ -1,7 +1,7 @@
 """What a reconstruction hands on: images, maps, and what is known of the scan and of how it was filled."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -152,6 +152,9 @@ class Reconstruction:
     maps: Mapping[str, Volume]
     """`g_factor` (dimensionless), `standard_error` (in units of the images, of the root sum of squares) and
     `structure_kept` (0 to 1), on the pixels of the images; empty where none were made."""
+    explanation: Mapping[str, Volume] = field(default_factory=dict)
+    """Where the brightness of each pixel comes from, by the names in `raki.kspace.explanation`, in units of the images,
+    of the root sum of squares; empty where it wasn't asked for, or nothing was filled by a method that tells."""
     cross_validation: CrossValidation | None
     """Of the choice that `method` made; only of `raki` and its rungs, and where lines were missing."""
     scan: ScanSummary
@@ -180,7 +183,7 @@ class Reconstruction:
     def __post_init__(self) -> None:
         needed = (self.scan.n_images, *self.scan.geometry.matrix)
         named = {f"{method} images": volume for method, volume in self.images.items()}
-        named |= {f"{name} maps": volume for name, volume in self.maps.items()}
+        named |= {f"{name} maps": volume for name, volume in (*self.maps.items(), *self.explanation.items())}
         if self.phase is not None:
             named["phase images"] = self.phase
         for name, volume in named.items():

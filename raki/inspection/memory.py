@@ -12,8 +12,9 @@ SLICES_AT_WORK, MATRICES_AT_WORK = 40, 20
 SLICES_WITHOUT_FILLING = 12
 # SPIRiT has a matrix of its coils for each pixel, and so many copies of them; more coils are compressed to these.
 MOST_SPIRIT_COILS, MATRICES_OF_PIXELS = 16, 3
-# Images by three methods and two maps in single precision.
-BYTES_PER_PIXEL = 5 * 4
+# In single precision: images by three methods, and three maps, twice while they are brought to the images' pixels; and
+# so the six parts that explain an image.
+BYTES_PER_PIXEL, BYTES_PER_PIXEL_EXPLAINED = 9 * 4, 12 * 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class Extent:
     """Whether lines are to be filled in."""
     is_scattered: bool = False
     """Whether these are points on no lattice (3-D), filled by SPIRiT."""
+    is_explained: bool = False
+    """Whether it is told where the brightness of each pixel comes from."""
 
     def bytes_needed(self, n_at_once: int) -> int:
         """By `raki` with its maps, measured to a quarter, with so many slices under way at the same time."""
@@ -43,5 +46,6 @@ class Extent:
             at_work += MATRICES_OF_PIXELS * matrix_bytes * self.n_pe * self.n_ro
         elif self.has_gaps:
             at_work = SLICES_AT_WORK * slice_bytes + MATRICES_AT_WORK * 8 * n_features**2
-        images = BYTES_PER_PIXEL * self.n_images * self.n_pixels
+        per_pixel = BYTES_PER_PIXEL + (BYTES_PER_PIXEL_EXPLAINED if self.is_explained else 0)
+        images = per_pixel * self.n_images * self.n_pixels
         return LIBRARY_BYTES + min(n_at_once, self.n_images) * at_work + images

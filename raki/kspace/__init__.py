@@ -10,6 +10,7 @@ from raki.kspace.arrays import complete_kspace
 from raki.kspace.caipi import GroupAcs
 from raki.kspace.completion import FillReport, complete, complete_slices
 from raki.kspace.cross_validation import CrossValidation, SliceChoice
+from raki.kspace.explanation import EXPLANATION_PARTS
 from raki.kspace.ghosts import GroupGhosts
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.method import Fill, FillSettings, SliceReport, StoredUse, TrainingPoint
@@ -20,6 +21,7 @@ from raki.kspace.stored import StoredWeights
 from raki.planning import Kernel, Method, Sampling, find_method, methods
 
 __all__ = [
+    "EXPLANATION_PARTS",
     "CrossValidation",
     "Fill",
     "FillReport",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from raki.errors import UnsupportedScan
 from raki.kspace.cross_validation import CrossValidation, cross_validation_of
+from raki.kspace.explanation import Explanation
 from raki.kspace.frames import MANY_FRAMES, Firsts, about_frames
 from raki.kspace.images_to_fill import ImagesToFill, LoadSlice, TakeSlice
 from raki.kspace.linear_fit import KernelWeights
@@ -45,6 +46,8 @@ class FillReport:
     """Of each slice, where they were asked for and lines were missing; only of `raki`."""
     weights: tuple[KernelWeights, ...]
     """Of each slice, where they were asked for and lines were missing; only of methods with a linear kernel."""
+    explanations: tuple[Explanation, ...]
+    """Of each slice, where they were asked for and lines were missing; only of methods that begin linearly."""
     scattered: ScatteredFills | None
     """Where points lie on no lattice, how they were filled; None where they do, or nothing was to be filled."""
     stored: tuple[StoredUse | None, ...]
@@ -67,6 +70,7 @@ def complete(
     device: torch.device | str | None = None,
     with_maps: bool = False,
     with_weights: bool = False,
+    with_explanation: bool = False,
     stored: StoredWeights | None = None,
     is_judged: bool = True,
     progress: Callable[[float], None] | None = None,
@@ -92,6 +96,8 @@ def complete(
         with_maps: whether to make maps of noise amplification and uncertainty too (`raki` only); it takes about as long
             again as the filling.
         with_weights: whether to keep the weights of the kernels too, of a method that has one.
+        with_explanation: whether to tell where the brightness of each image comes from (`raki` and its rungs); see
+            `raki.kspace.explanation`.
         stored: weights of an earlier scan, `KernelWeights` by the number of the image. They fill an image that can't be
             calibrated, or that they predict better than its own calibration does; see `raki.kspace.stored`.
         is_judged: whether an image is calibrated as well, where it can be; else weights that hold are enough.
@@ -119,6 +125,7 @@ def complete(
         device=device,
         with_maps=with_maps,
         with_weights=with_weights,
+        with_explanation=with_explanation,
         stored=stored,
         is_judged=is_judged,
         progress=progress,
@@ -141,6 +148,7 @@ def complete_slices(
     device: torch.device | str | None = None,
     with_maps: bool = False,
     with_weights: bool = False,
+    with_explanation: bool = False,
     stored: StoredWeights | None = None,
     is_judged: bool = True,
     progress: Callable[[float], None] | None = None,
@@ -168,6 +176,7 @@ def complete_slices(
         sigma=None if noise is None else float(noise.abs().square().mean().sqrt()),
         with_maps=with_maps,
         with_weights=with_weights,
+        with_explanation=with_explanation,
         with_calibration=n_frames >= MANY_FRAMES,
     )
     scan = ImagesToFill(
@@ -199,6 +208,7 @@ def complete_slices(
         cross_validation=cross_validation,
         maps=tuple(report.maps for report in reports if report.maps is not None),
         weights=tuple(report.weights for report in reports if report.weights is not None),
+        explanations=tuple(report.explanation for report in reports if report.explanation is not None),
         scattered=at_random,
         stored=tuple(report.stored for report in reports),
         opposite=sides,

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Complex64
 from torch import Tensor
 
 from raki.coils import svd_compression
+from raki.kspace.explanation import explain
 from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
 from raki.kspace.measured import Filling, LinearlyFilling, MeasuredSlice, measured_slice, unit_scale
 from raki.kspace.method import FillSettings, SliceReport
@@ -176,6 +177,8 @@ def _fill(
     )
     if settings.with_maps:
         report = replace(report, maps=_maps(found, measured, scale, settings.seed))
+    if settings.with_explanation:
+        report = replace(report, explanation=explain(found.kspace, measured, found.linear).scaled(scale))
     return made * scale, report
 
 

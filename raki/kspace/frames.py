@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from threading import Lock
 
+from raki.kspace.explanation import explain
 from raki.kspace.linear_fit import LinearFilling
 from raki.kspace.measured import Filling, MeasuredSlice, measured_slice
 from raki.kspace.method import Calibration, FillSettings, SliceReport
@@ -70,7 +71,11 @@ class FrameCalibration:
             return None
         if told[0] > LARGEST_GROWTH * self.mistakes[0] * max(1.0, brightness):
             return None
-        return self.filling.filled(measured).cpu() * self.scale, replace(self.report, is_reused=True)
+        filled = self.filling.filled(measured)
+        report = replace(self.report, is_reused=True)
+        if settings.with_explanation:  # of each frame its own: it adds up to the image
+            report = replace(report, explanation=explain(filled, measured, self.linear).scaled(self.scale))
+        return filled.cpu() * self.scale, report
 
 
 class Firsts:

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from raki.coils import NoiseLevel
+from raki.kspace.explanation import Explanation
 from raki.kspace.linear_fit import KernelWeights
 from raki.kspace.opposite import OppositeSide
 from raki.kspace.scattered import ScatteredFill
@@ -28,6 +29,8 @@ class FillSettings:
     """Whether maps of noise amplification and uncertainty are wanted, of a method that makes them."""
     with_weights: bool = False
     """Whether the weights of the kernel are wanted, of a method that has one."""
+    with_explanation: bool = False
+    """Whether it is wanted where the brightness of the image comes from, of a method that begins linearly."""
     with_calibration: bool = False
     """Whether later frames of the slice follow, to be filled by what is found of this one."""
 
@@ -79,6 +82,7 @@ class SliceReport:
     noise_level: NoiseLevel | None = None
     """Where that was estimated, how; in units of the k-space."""
     maps: UncertaintyMaps | None = None
+    explanation: Explanation | None = None
     weights: KernelWeights | None = None
     calibration: "Calibration | None" = None
     """For later frames of the slice, where it was asked for; of a method that has one."""

@@ -7,6 +7,7 @@ from traceback import extract_tb
 import torch
 
 from raki.errors import BrokenPlugin, RakiError
+from raki.kspace.explanation import Explanation
 from raki.kspace.method import FillSettings, SliceReport, TrainingPoint
 from raki.kspace.uncertainty import UncertaintyMaps
 from raki.planning import FOR_SCATTERED, AnySampling, Method, origin_of
@@ -71,13 +72,16 @@ def _wrong_report(report: SliceReport, shape: tuple[int, ...]) -> str | None:
         losses = (point.training_loss, point.validation_loss) if isinstance(point, TrainingPoint) else ()
         if not losses or not all(isinstance(loss, float) and isfinite(loss) for loss in losses):
             return "a training curve that isn't one of numbers"
-    return _wrong_maps(report.maps, shape) if report.maps is not None else None
+    for kind, maps in ((UncertaintyMaps, report.maps), (Explanation, report.explanation)):
+        if maps is not None and (wrong := _wrong_maps(maps, kind, shape)):
+            return wrong
+    return None
 
 
-def _wrong_maps(maps: object, shape: tuple[int, ...]) -> str | None:
-    if not isinstance(maps, UncertaintyMaps):
+def _wrong_maps(maps: object, kind: type[UncertaintyMaps | Explanation], shape: tuple[int, ...]) -> str | None:
+    if not isinstance(maps, kind):
         return "maps that are none"
-    for field in fields(UncertaintyMaps):
+    for field in fields(kind):
         volume = getattr(maps, field.name)
         if not isinstance(volume, torch.Tensor) or volume.dtype != torch.float32 or tuple(volume.shape) != shape:
             return f"a map {field.name} that is no float32 tensor of shape {shape}"

@@ -11,6 +11,7 @@ from functools import partial
 from jaxtyping import Float32
 from torch import Tensor
 
+from raki.kspace.explanation import explain
 from raki.kspace.frames import FrameCalibration
 from raki.kspace.grappa import calibrated_grappa
 from raki.kspace.image_prior import CoilModel, SparseFilling, coil_model
@@ -84,6 +85,9 @@ def _fill(
     rung, report = climbed(measured, seed=settings.seed, strengths=strengths)
     if settings.with_maps:
         report = replace(report, maps=maps_of(rung, measured, scale, settings.seed))
+    if settings.with_explanation:
+        explanation = explain(rung.filled, measured, rung.linear).scaled(scale)
+        report = replace(report, explanation=explanation)
     if settings.with_weights:
         report = replace(report, weights=_weights(rung, measured))
     estimated = measured.noise_level.scaled(scale) if measured.noise_level else None

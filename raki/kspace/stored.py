@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from raki.errors import NoCalibration
+from raki.kspace.explanation import explain
 from raki.kspace.linear_fit import KernelWeights, LinearFilling
 from raki.kspace.measured import MeasuredSlice, measured_slice, unit_scale
 from raki.kspace.method import FillSettings, SliceReport, StoredUse
@@ -135,6 +136,7 @@ def _filled(
         sigma=measured.sigma * scale,
         noise_level=estimated,
         maps=maps_of(rung, measured, scale, settings.seed) if settings.with_maps else None,
+        explanation=explain(rung.filled, measured, linear).scaled(scale) if settings.with_explanation else None,
         weights=replace(weights, lattice_error=use.error) if settings.with_weights else None,
         stored=use,
     )

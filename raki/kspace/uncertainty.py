@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from raki.coils import root_sum_of_squares
+from raki.kspace.in_phase import SliceImage, in_phase, signal_direction
 from raki.kspace.linear_fit import LinearFilling
 from raki.kspace.measured import Filling, LinearlyFilling, MeasuredSlice
 from raki.kspace.mistakes import LEAST_PROBE, white_noise
@@ -33,8 +34,6 @@ from raki.kspace.patches import sources_at
 from raki.kspace.probes import Probes
 from raki.planning import Sampling
 from raki.scan.fourier import CoilImages, SliceKSpace, to_image
-
-SliceImage = Float32[Tensor, "pe ro"]
 
 N_REPLICAS = 4
 # Variances are means over a square: few replicas have to do.
@@ -126,13 +125,13 @@ def assess(
     sampling = measured.sampling
     if sampling.acceleration == 1:
         raise ValueError("R is 1: every line was acquired, and there is no filling to assess; it needs R of 2 or more")
-    signal = _signal_direction(filled)
+    signal = signal_direction(filled)
     meant = sampling.meant_points()
     n_filled, n_known = int(meant.sum()), int(measured.known.sum())
     noise = _noise(filled, measured, filling, linear, signal, sigma=sigma, n_replicas=n_replicas, seed=seed)
     # Unitary transform; the half of the noise that is in phase with the signal.
     per_line = 1 / (2 * meant.size)
-    taken = _in_phase(filled - linear.filled(measured), signal).square()
+    taken = in_phase(filled - linear.filled(measured), signal).square()
     risk = (_smooth(taken) + sigma**2 * (2 * noise.shared - noise.linear)).maximum(sigma**2 * noise.shared.clamp(min=0))
     unknowable = max(sigma, measured.sigma) ** 2 * per_line * (n_filled - n_known)
     border = _smooth(_energy(_border_errors(filled, measured, linear), signal))
@@ -164,9 +163,9 @@ def _noise(
         noise = white_noise(measured, level, generator)
         change = filling.filled(replace(measured, kspace=measured.kspace + noise)) - filled
         linear_change = linear.filled(replace(measured, kspace=noise))
-        in_gaps = _in_phase(torch.where(in_gap, change, 0), signal)
-        linear_in_gaps = _in_phase(torch.where(in_gap, linear_change, 0), signal)
-        passed_on += _in_phase(change, signal).square()
+        in_gaps = in_phase(torch.where(in_gap, change, 0), signal)
+        linear_in_gaps = in_phase(torch.where(in_gap, linear_change, 0), signal)
+        passed_on += in_phase(change, signal).square()
         by_linear += linear_in_gaps.square()
         shared += in_gaps * linear_in_gaps
     per_replica = 1 / (n_replicas * level**2)
@@ -222,22 +221,11 @@ def _beside(kspace: SliceKSpace, predicted: Complex64[Tensor, "coil line ro"], *
     return difference
 
 
-def _signal_direction(filled: SliceKSpace) -> CoilImages:
-    """The coils' signals as a unit vector in each pixel; zero where there is none."""
-    images = to_image(filled)
-    size = root_sum_of_squares(images)
-    return torch.where(size > 0, images / size, 0)
-
-
-def _in_phase(error: SliceKSpace, signal: CoilImages) -> SliceImage:
-    return torch.linalg.vecdot(signal, to_image(error), dim=0).real
-
-
 def _energy(errors: Iterable[SliceKSpace], signal: CoilImages) -> SliceImage:
     """Sum over the errors of their energy in the root-sum-of-squares image."""
     energy = torch.zeros_like(signal[0].real)
     for error in errors:
-        energy += _in_phase(error, signal).square()
+        energy += in_phase(error, signal).square()
     return energy
 
 

@@ -66,9 +66,9 @@ def write_results(
     `write_niftis`, and `write_dicom_volume` for where there are several of DICOM.
 
     Where the reconstruction has maps, `g_factor.nii.gz`, `standard_error.nii.gz` and `structure_kept.nii.gz` stand
-    beside the image; where it has weights, `weights.safetensors`. `chosen` are the options that were asked for, where
-    it is known who set them; `stage_seconds` are the stages before the reconstruction, in their order. The source's
-    name stands in the report alone.
+    beside the image, and so does each part of its explanation; where it has weights, `weights.safetensors`.
+    `chosen` are the options that were asked for, where it is known who set them; `stage_seconds` are the stages before
+    the reconstruction, in their order. The source's name stands in the report alone.
 
     Args:
         single_dicoms: DICOM images of a slice each too, into the folder `dicom`; see `write_dicom`.
@@ -150,15 +150,11 @@ def _write_images(reconstruction: Reconstruction, folder: Path, facts: Mapping[s
 
 def _write_maps(reconstruction: Reconstruction, folder: Path, *, made_by: str, image_unit: str) -> list[Path]:
     scan, written = reconstruction.scan, []
-    for name, map_unit in (
-        ("g_factor", "dimensionless"),
-        ("standard_error", image_unit),
-        ("structure_kept", "dimensionless"),
-    ):
-        if name in reconstruction.maps:
-            path, volume = folder / f"{name}.nii.gz", reconstruction.maps[name]
-            description = f"{made_by}; {name}; unit: {map_unit}"[:79]
-            written += write_niftis(volume, path, geometry=scan.geometry, frames=scan.frames, description=description)
+    units = dict.fromkeys(("standard_error", *reconstruction.explanation), image_unit)
+    for name, volume in (*reconstruction.maps.items(), *reconstruction.explanation.items()):
+        path, map_unit = folder / f"{name}.nii.gz", units.get(name, "dimensionless")
+        description = f"{made_by}; {name}; unit: {map_unit}"[:79]
+        written += write_niftis(volume, path, geometry=scan.geometry, frames=scan.frames, description=description)
     return written
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from raki.kspace import EXPLANATION_PARTS
 from raki.manifest import MANIFEST, entry, manifest
 
 _NAMES = (
@@ -22,8 +23,8 @@ _NAMES = (
         "image-[0-9]*.dcm",
         "dicom/slice_*.dcm",
     ),
-    *(f"{name}.nii.gz" for name in ("g_factor", "standard_error", "structure_kept")),
-    *(f"{name}-[0-9]*.nii.gz" for name in ("g_factor", "standard_error", "structure_kept")),
+    *(f"{name}.nii.gz" for name in ("g_factor", "standard_error", "structure_kept", *EXPLANATION_PARTS)),
+    *(f"{name}-[0-9]*.nii.gz" for name in ("g_factor", "standard_error", "structure_kept", *EXPLANATION_PARTS)),
     *(f"{name}.dcm" for name in ("g_factor", "standard_error", "structure_kept", "snr", "phase")),
     *(f"{name}-[0-9]*.dcm" for name in ("g_factor", "standard_error", "structure_kept", "snr", "phase")),
     *("error.html", "error.json", "note.html", "note.json"),

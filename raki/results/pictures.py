@@ -25,6 +25,18 @@ MAP_PIXELS = 192
 MAP_LABELS = {"g_factor": "g-factor", "standard_error": "Standard error", "structure_kept": "Small structure kept"}
 
 
+PART_LABELS = {
+    "leaned_16": "From lines of 16 px and coarser",
+    "leaned_8": "From lines of 8 to 16 px",
+    "leaned_4": "From lines of 4 to 8 px",
+    "leaned_2": "From lines of 2 to 4 px",
+    "change_coarse": "Changed upon the linear kernel, coarse",
+    "change_fine": "Changed upon the linear kernel, fine",
+}
+"""Of what the brightness of an image is explained by; `raki.kspace.explanation`. A line is of details of so many pixels
+a period."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shown:
     """A slice of a frame that is shown."""

@@ -19,7 +19,7 @@ from raki.results.provenance import software_versions
 from raki.results.weights import read_weights
 
 PROVENANCE = "provenance.json"
-ADDED_SINCE = ("weights", "quantities", "kspace", "model", "mismatch")
+ADDED_SINCE = ("weights", "quantities", "kspace", "explain", "model", "mismatch")
 """Options that results of an earlier raki don't name."""
 ARRAYS = (".h5", ".nii.gz", ".safetensors")
 PLACE = ("field_of_view", "position", "read_dir", "phase_dir", "slice_dir")

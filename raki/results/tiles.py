@@ -43,6 +43,8 @@ class Layer:
     """The value of a stored 0; that of a stored 255 is `high`."""
     high: float
     is_overlay: bool = False
+    is_part: bool = False
+    """Whether it is a part of the brightness of the result, which may be negative; an overlay too."""
     longest: int = 512
     """The longer side of a tile; smooth maps need fewer pixels than images."""
 

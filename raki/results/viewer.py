@@ -7,8 +7,8 @@
     window           the values that are black and white at first
     start            the image that is shown at first
     unit             of the methods' values
-    layers           key, label, is_overlay, low and high (values of a stored 0 and 255), sheets; the first layer has
-                     all images
+    layers           key, label, is_overlay, is_part, low and high (values of a stored 0 and 255), sheets; the first
+                     layer has all images
     sheets           images (by number), n_columns, tile, cell, aspect, jpeg; see `raki.results.tiles.Sheet`
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 from raki.images import Reconstruction
 from raki.results.display import View
 from raki.results.image_files import Slice
-from raki.results.pictures import MAP_LABELS, Shown, Windows, images_shown, spread, windows_of
+from raki.results.pictures import MAP_LABELS, PART_LABELS, Shown, Windows, images_shown, spread, windows_of
 from raki.results.tiles import IMAGES_AT_MOST, Layer, Plan, Sheet, drawn
 from raki.scan import Geometry, frame_labels
 from raki.scan.arrays import Volume
@@ -68,6 +68,7 @@ def viewer(reconstruction: Reconstruction, images: Mapping[str, Volume], unit: s
         *_method_layers(images, windows),
         *_difference_layers(images, windows),
         *_map_layers(reconstruction.maps, windows),
+        *_part_layers(reconstruction.explanation),
     ]
     plan, sheets = drawn(layers, shown, compared, n_bytes=VIEWER_BYTES)
     middle = min(range(len(slices)), key=lambda number: abs(slices[number] - scan.n_slices // 2))
@@ -144,6 +145,24 @@ def _map_layers(maps: Mapping[str, Volume], windows: Windows) -> list[Layer]:
     ]
 
 
+def _part_layers(explanation: Mapping[str, Volume]) -> list[Layer]:
+    """Of one scale for all slices, about zero."""
+    largest = {name: float(np.abs(volume).max()) or 1.0 for name, volume in explanation.items()}
+    return [
+        Layer(
+            key=name,
+            label=PART_LABELS[name],
+            pixels=volume.__getitem__,
+            low=-largest[name],
+            high=largest[name],
+            is_overlay=True,
+            is_part=True,
+            longest=MAP_PIXELS,
+        )
+        for name, volume in explanation.items()
+    ]
+
+
 def _view(view: View, geometry: Geometry) -> dict[str, Any]:
     read_mm, phase_mm, _ = geometry.fov_mm
     width_mm, height_mm = (phase_mm, read_mm) if view.is_transposed else (read_mm, phase_mm)
@@ -156,6 +175,7 @@ def _layer(layer: Layer, sheets: Sequence[Sheet], *, is_first: bool) -> dict[str
         "key": layer.key,
         "label": layer.label,
         "is_overlay": layer.is_overlay,
+        "is_part": layer.is_part,
         "low": layer.low,
         "high": layer.high,
         "sheets": [{**asdict(sheet), "jpeg": None} if is_first else asdict(sheet) for sheet in sheets],

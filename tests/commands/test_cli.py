@@ -83,6 +83,7 @@ def test_a_scans_own_options_count_where_the_command_line_leaves_them_open(run, 
         "weights": (False, "default"),
         "quantities": (False, "default"),
         "kspace": (False, "default"),
+        "explain": (False, "default"),
         "model": ("none", "default"),
         "mismatch": ("refuse", "default"),
     }

@@ -263,6 +263,23 @@ def test_the_maps_and_the_choice_are_those_of_the_filling(reconstructed, noisy_s
         np.testing.assert_allclose(volume, expected, rtol=1e-5)
 
 
+def test_it_tells_where_the_brightness_comes_from_where_it_is_asked(noisy_scan, reconstructed):
+    assert reconstructed.explanation == {}
+    found = reconstruct(noisy_scan, device="cpu", with_maps=False, with_explanation=True)
+    np.testing.assert_allclose(sum(found.explanation.values()), found.result, atol=2e-5 * found.result.max())
+    assert reconstruct(noisy_scan, method="grappa", with_explanation=True, device="cpu").explanation == {}
+
+
+@pytest.mark.parametrize("matrix", [(128, 128), (96, 48), (48, 48)])
+def test_in_another_matrix_the_parts_of_a_region_add_up(noisy_scan, matrix):
+    geometry = dataclasses.replace(noisy_scan.geometry, matrix=matrix)
+    found = reconstruct(
+        dataclasses.replace(noisy_scan, geometry=geometry), device="cpu", with_maps=False, with_explanation=True
+    )
+    region = (slice(None), *(slice(n // 4, 3 * n // 4) for n in matrix))
+    assert sum(found.explanation.values())[region].mean() == pytest.approx(found.result[region].mean(), rel=0.03)
+
+
 def test_there_are_maps_only_where_they_are_asked_for_and_the_network_filled_lines(head):
     undersampled = scan_of(head[:1], acceleration=2)
     for scan, options in (

@@ -40,6 +40,7 @@ DEPLOYMENTS = MappingProxyType(
             "weights": "true",
             "quantities": "true",
             "kspace": "true",
+            "explain": "true",
             "model": "head-16ch@2",
             "mismatch": "own",
             "models": "s3://site-models/raki",
@@ -320,7 +321,7 @@ def test_a_job_reconstructs_as_the_deployment_says(nvme, scratch):
 
     assert told(nvme) == Options(
         method="rraki", combine="adaptive", coils=12, seed=7, maps=False, weights=True, quantities=True, kspace=True,
-        model="head-16ch@2", mismatch="own",
+        explain=True, model="head-16ch@2", mismatch="own",
     )  # fmt: skip
     assert told(scratch) == Options()
 

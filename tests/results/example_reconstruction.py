@@ -4,6 +4,7 @@ import numpy as np
 from ismrmrd import xsd
 
 from raki.images import Reconstruction, ScanSummary
+from raki.kspace import EXPLANATION_PARTS
 from raki.kspace.cross_validation import CrossValidation
 from raki.kspace.method import TrainingPoint
 from raki.phantom.simulation import scan_header
@@ -21,6 +22,9 @@ TILTED = Geometry(
     slice_direction=(0.0, 0.0, 1.0),
     position_mm=(11.0, -7.0, 23.0),
 )
+
+# Of an image's brightness, which they add up to.
+PARTS = dict(zip(EXPLANATION_PARTS, np.float32([0.75, 0.125, 0.0625, 0.0625, -0.01, 0.01]), strict=True))
 
 WARNING = "The scan has no noise samples; the noise level was estimated from outer k-space and the ACS."
 
@@ -46,6 +50,7 @@ def example_reconstruction(
     notes: tuple[str, ...] = (),
     n_steps: int = 20,
     with_maps: bool = True,
+    with_explanation: bool = False,
 ) -> Reconstruction:
     random = np.random.default_rng(5)
     shape = (len(frames) * n_slices, *geometry.matrix)
@@ -61,6 +66,7 @@ def example_reconstruction(
         images={"zero_filled": result * np.float32(0.5), "grappa": result * np.float32(1.01), "raki": result},
         # A g-factor that grows from 1 to 3 along the readout, and an error that is a tenth of it.
         maps={"g_factor": ramp, "standard_error": ramp / 10, "structure_kept": ramp / 3} if with_maps else {},
+        explanation={name: part * result for name, part in PARTS.items()} if with_explanation else {},
         cross_validation=example_cross_validation(shape[0]),
         scan=ScanSummary(
             n_slices=n_slices,

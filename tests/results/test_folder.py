@@ -15,6 +15,7 @@ import pytest
 import raki.results.provenance
 from raki.formats import read_scan
 from raki.images import reconstruct
+from raki.kspace import EXPLANATION_PARTS
 from raki.kspace.method import TrainingPoint
 from raki.options import choose
 from raki.prepare.preparation import preprocess
@@ -106,11 +107,14 @@ def test_options_and_who_set_them_stand_in_provenance_and_report(tmp_path):
         "maps": {"value": False, "set_by": "deployment"},
         "quantities": {"value": False, "set_by": "default"},
         "kspace": {"value": False, "set_by": "default"},
+        "explain": {"value": False, "set_by": "default"},
         "weights": {"value": False, "set_by": "default"},
         "model": {"value": "none", "set_by": "default"},
         "mismatch": {"value": "refuse", "set_by": "default"},
     }
-    by_default = "combine rss, coils 0, weights no, quantities no, kspace no, model none, mismatch refuse (default)"
+    by_default = (
+        "combine rss, coils 0, weights no, quantities no, kspace no, explain no, model none, mismatch refuse (default)"
+    )
     assert f"method raki, seed 3 (raki.toml); {by_default}; maps no (deployment)" in report.read_text()
     *_, report, provenance_json = write_results(example_reconstruction(), tmp_path, source=SOURCE)
     assert strict_json(provenance_json.read_text())["options"] is None
@@ -133,8 +137,14 @@ def test_writing_twice_leaves_what_writing_once_does(tmp_path):
 
 
 def test_maps_lie_on_the_pixels_of_the_image(tmp_path):
-    files = {path.name: nibabel.load(path) for path in write(tmp_path) if path.suffix == ".gz"}
-    for name, volume in example_reconstruction().maps.items():
+    example = example_reconstruction(with_explanation=True)
+    files = {
+        path.name: nibabel.load(path)
+        for path in write(tmp_path, explanation=example.explanation)
+        if path.suffix == ".gz"
+    }
+    assert set(EXPLANATION_PARTS) <= {name.removesuffix(".nii.gz") for name in files}
+    for name, volume in (*example.maps.items(), *example.explanation.items()):
         written = files[f"{name}.nii.gz"]
         np.testing.assert_array_equal(np.asarray(written.dataobj).transpose(2, 1, 0), volume)
         np.testing.assert_array_equal(written.affine, files["image.nii.gz"].affine)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from raki.kspace import OppositeSides, methods
+from raki.kspace import EXPLANATION_PARTS, OppositeSides, methods
 from raki.results.display import view_of
 from raki.results.pictures import difference_factor
 from raki.results.provenance import provenance
@@ -147,11 +147,12 @@ def tiles_by_layer(html):
 
 @pytest.mark.parametrize(("n_slices", "frames"), [(1, ONE_FRAME), (37, ONE_FRAME), (3, ECHOES)])
 def test_all_slices_of_all_frames_are_in_the_viewer_by_each_method_and_with_each_map(n_slices, frames):
-    example = example_reconstruction(n_slices=n_slices, frames=frames)
-    found = tiles_by_layer(report(n_slices=n_slices, frames=frames))
+    example = example_reconstruction(n_slices=n_slices, frames=frames, with_explanation=True)
+    found = tiles_by_layer(report(n_slices=n_slices, frames=frames, with_explanation=True))
     view = view_of(example.scan.geometry, 0, n_slices)
     raki, zero_filled, grappa, difference, *maps = found.values()
-    assert list(found)[3:] == ["difference", "g_factor", "standard_error", "structure_kept"]
+    maps, parts = maps[:3], maps[3:]
+    assert list(found)[3:] == ["difference", "g_factor", "standard_error", "structure_kept", *EXPLANATION_PARTS]
     for tiles in found.values():
         assert list(tiles) == list(range(len(frames) * n_slices))
     for method, tiles in (("raki", raki), ("zero_filled", zero_filled), ("grappa", grappa)):
@@ -164,6 +165,20 @@ def test_all_slices_of_all_frames_are_in_the_viewer_by_each_method_and_with_each
         assert np.abs(expected - pixels).mean() < 0.2 * expected.mean()
     for name, tiles in zip(example.maps, maps, strict=True):
         np.testing.assert_allclose(tiles[0], view.turned(example.maps[name][0]), rtol=0.1, atol=0.05)
+
+    for name, tiles in zip(EXPLANATION_PARTS, parts, strict=True):
+        expected = view.turned(example.explanation[name][0])
+        assert np.abs(expected - tiles[0]).mean() < 0.25 * np.abs(expected).mean()
+        assert np.sign(tiles[0].mean()) == np.sign(expected.mean()), "what darkens is negative"
+
+
+def test_parts_of_the_brightness_are_told_apart_from_maps_and_are_about_zero():
+    layers = {layer["key"]: layer for layer in viewer_of(report(with_explanation=True))["layers"]}
+    assert [key for key, layer in layers.items() if layer["is_part"]] == list(EXPLANATION_PARTS)
+    for name in EXPLANATION_PARTS:
+        assert layers[name]["is_overlay"]
+        assert layers[name]["low"] == -layers[name]["high"] < 0
+    assert not any(layer["is_part"] for layer in viewer_of(report())["layers"])
 
 
 def test_the_viewer_knows_what_images_are_called_and_how_they_lie():
@@ -405,7 +420,8 @@ def test_nothing_is_said_of_trust_where_nothing_is_known():
     example = dataclasses.replace(example_reconstruction(with_maps=False), cross_validation=None)
     facts = provenance(example, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
     assert "How far to trust" not in render_report(example, facts, source_name="head.h5")
-    assert [layer["key"] for layer in viewer_of(report(with_maps=False))["layers"]][3:] == ["difference"]
+    plain = viewer_of(report(with_maps=False))
+    assert [layer["key"] for layer in plain["layers"]][3:] == ["difference"]
 
 
 def test_with_adaptive_combination_it_says_what_the_standard_error_is_of():

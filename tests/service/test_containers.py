@@ -169,6 +169,7 @@ OF_THE_DEPLOYMENT = {
     "weights": (False, "deployment"),
     "quantities": (False, "deployment"),
     "kspace": (False, "deployment"),
+    "explain": (False, "deployment"),
     "model": ("none", "deployment"),
     "mismatch": ("refuse", "deployment"),
 }
@@ -212,7 +213,7 @@ def test_a_scan_is_reconstructed_as_the_file_beside_it_says(site, worker, job, n
     assert (facts["method"], facts["combination"], facts["n_virtual_coils"]) == ("grappa", "adaptive", 2)
     assert (
         "method grappa, combine adaptive, coils 2, maps no (raki.toml); "
-        "seed 5, weights no, quantities no, kspace no, model none, mismatch refuse (deployment)"
+        "seed 5, weights no, quantities no, kspace no, explain no, model none, mismatch refuse (deployment)"
         in read(site, "report.html").decode()
     )
     assert [scan.raw_key for scan in site.ledger.scans()] == [KEY], "a file of options is no scan"

@@ -14,10 +14,13 @@
   // From cold to hot, for what is laid over.
   const COLOURS = [[20, 11, 90], [126, 32, 140], [212, 62, 86], [250, 150, 50], [252, 246, 170]];
 
+  // What adds to a pixel's brightness, and what takes from it.
+  const [ADDED, TAKEN] = [[255, 122, 36], [64, 148, 255]];
+
   const atFirst = () => ({ zoom: 1, panX: 0, panY: 0, black: scan.window[0], white: scan.window[1] });
   const state = {
     slice: scan.start, frame: 0, method: methods[0].key, other: (methods.at(-1) ?? methods[0]).key,
-    mode: "one", wipe: 0.5, isSwapped: false, overlay: "", opacity: 0.7, drag: "window", ...atFirst(),
+    mode: "one", wipe: 0.5, isSwapped: false, overlay: "", opacity: 0.7, drag: "window", region: null, ...atFirst(),
   };
 
   // ---- Tiles ----
@@ -90,6 +93,10 @@
 
   /** A difference is as opaque as it is large: where there is none, the image shows. */
   function heat(layer) {
+    if (layer.is_part) return Array.from({ length: 256 }, (_, stored) => {
+      const part = (2 * stored) / 255 - 1;
+      return [...(part > 0 ? ADDED : TAKEN), Math.round(255 * state.opacity * Math.sqrt(Math.abs(part)))];
+    });
     return Array.from({ length: 256 }, (_, stored) => {
       const opacity = layer.key === "difference" ? state.opacity * Math.sqrt(stored / 255) : state.opacity;
       return [...colourAt(stored / 255), Math.round(255 * opacity)];
@@ -134,6 +141,7 @@
     for (const [box, clip, content] of boxes) drawPanel(context, box, clip, content, laid);
     if (state.mode === "wipe") drawDivider(context);
     for (const box of new Set(boxes.map(([whole]) => whole))) drawMarks(context, box);
+    if (state.region) for (const [box, clip] of boxes) drawRegion(context, box, clip);
     describe(wanted, [first, second, over]);
   }
 
@@ -221,6 +229,20 @@
     outlined(context, `${+length.toPrecision(2)} mm`, begin + 4, y - 6, "left", "bottom");
   }
 
+  function drawRegion(context, box, clip) {
+    const at = placed(box);
+    const [left, upper, right, lower] = state.region;
+    context.save();
+    context.beginPath();
+    context.rect(...clip);
+    context.clip();
+    for (const [colour, thickness] of [["#000", 4], ["#ffd84a", 2]]) {
+      Object.assign(context, { strokeStyle: colour, lineWidth: thickness });
+      context.strokeRect(at.x + left * at.width, at.y + upper * at.height, (right - left) * at.width, (lower - upper) * at.height);
+    }
+    context.restore();
+  }
+
   function drawDivider(context) {
     const { width, height } = canvas.getBoundingClientRect();
     context.fillStyle = "#fff";
@@ -283,6 +305,7 @@
     sayOverlay(layers.get(state.overlay));
     sayUse();
     sayValue();
+    sayRegion();
   }
 
   /** Controls without a use are out of the way. */
@@ -299,7 +322,8 @@
     if (!layer) return;
     byId("overlay-low").textContent = short(layer.low);
     byId("overlay-high").textContent = short(layer.high);
-    const stops = COLOURS.map((colour) => `rgb(${colour.join(" ")})`);
+    const about = [[...TAKEN, 1], [...TAKEN, 0], [...ADDED, 0], [...ADDED, 1]];
+    const stops = (layer.is_part ? about : COLOURS).map(([r, g, b, opacity]) => `rgb(${r} ${g} ${b} / ${opacity ?? 1})`);
     byId("overlay-bar").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
   }
 
@@ -320,6 +344,98 @@
       return `${layer.label} about ${short(valueOf(layer, tile.stored[row * tile.width + column]))}`;
     });
     byId("value").textContent = texts.join(", ");
+  }
+
+  // ---- A region ----
+
+  /** Mean and standard deviation of a layer's values in the region. */
+  async function withinRegion(layer) {
+    const tile = await tileOf(layer, imageNow());
+    if (!tile || !state.region) return null;
+    const [left, upper, right, lower] = state.region;
+    const edges = (from, to, length) => [within(Math.floor(from * length), 0, length - 1), within(Math.ceil(to * length), 1, length)];
+    const [[first, end], [top, bottom]] = [edges(left, right, tile.width), edges(upper, lower, tile.height)];
+    let [sum, squares] = [0, 0];
+    for (let row = top; row < bottom; row++) for (let column = first; column < end; column++) {
+      const value = valueOf(layer, tile.stored[row * tile.width + column]);
+      sum += value;
+      squares += value * value;
+    }
+    const n = (bottom - top) * (end - first);
+    return { layer, n, mean: sum / n, deviation: Math.sqrt(Math.max(squares / n - (sum / n) ** 2, 0)) };
+  }
+
+  let asked = "";
+
+  /** What is known of the region: of each image, of the maps, and where its brightness comes from. */
+  async function sayRegion() {
+    byId("region").hidden = !state.region;
+    const question = JSON.stringify([state.region, imageNow()]);
+    if (!state.region || question === asked) return;
+    asked = question;
+    const found = (await Promise.all([...layers.values()].map(withinRegion))).filter(Boolean);
+    if (question !== asked) return;
+    const [left, upper, right, lower] = state.region;
+    const { width_mm: across, height_mm: down } = viewNow();
+    const size = [(right - left) * across, (lower - upper) * down].map((mm) => +mm.toPrecision(3)).join(" × ");
+    byId("region-size").textContent = `${size} mm, ${nameNow()}. Means in the unit of the images or of the map, about: pictures here are coarser than the image files.`;
+    const values = found.filter(({ layer }) => !layer.is_part).map(({ layer, mean, deviation }) =>
+      [layer.label, short(mean), layer.is_overlay ? "" : `± ${short(deviation)}`]);
+    fill(byId("region-values"), values);
+    sayParts(found);
+  }
+
+  /** Each part of the region's brightness, and what none of them tells. */
+  function sayParts(found) {
+    const whole = found.find(({ layer }) => layer.key === methods[0].key);
+    const parts = found.filter(({ layer }) => layer.is_part);
+    const isTold = parts.length > 0 && whole?.mean > 0;
+    byId("region-explained").hidden = !isTold;
+    if (!isTold) return;
+    const percents = parts.map(({ layer, mean }) => [layer.label, (100 * mean) / whole.mean]);
+    const rest = 100 - percents.reduce((sum, [, percent]) => sum + percent, 0);
+    if (Math.abs(rest) >= 2) percents.push(["Not told by these", rest]);
+    const sign = (percent) => (percent < 0 ? "\u2212" : "");
+    const told = (percent) => `${sign(percent)}${Math.abs(percent).toFixed(Math.abs(percent) < 9.95 ? 1 : 0)} %`;
+    fill(byId("region-parts"), percents.map(([label, percent]) => [label, told(percent), percent]));
+  }
+
+  /** Rows of a table: a name, a value, and a note or, of a number, a bar. */
+  function fill(table, rows) {
+    const cells = rows.map(([name, value, more]) => {
+      const row = document.createElement("tr");
+      const head = Object.assign(document.createElement("th"), { scope: "row", textContent: name });
+      const number = Object.assign(document.createElement("td"), { className: "number", textContent: value });
+      const last = Object.assign(document.createElement("td"), { className: typeof more === "number" ? "bar" : "" });
+      if (typeof more === "number") last.append(barOf(more));
+      else last.textContent = more;
+      row.append(head, number, last);
+      return row;
+    });
+    table.replaceChildren(...cells);
+  }
+
+  function barOf(percent) {
+    const bar = document.createElement("span");
+    bar.style.width = `${Math.min(Math.abs(percent), 100)}%`;
+    bar.style.background = `rgb(${(percent < 0 ? TAKEN : ADDED).join(" ")})`;
+    return bar;
+  }
+
+  /** A quarter of what is seen, in its middle. */
+  function regionInTheMiddle() {
+    const box = boxesOf(null, null)[0][0];
+    const at = placed(box);
+    const [x, y] = [box[0] + box[2] / 2 - at.x, box[1] + box[3] / 2 - at.y].map((middle, axis) => middle / [at.width, at.height][axis]);
+    const half = Math.min(0.125 / state.zoom, 0.5);
+    setRegion([x - half, y - half, x + half, y + half]);
+  }
+
+  /** One as large as it is, in the image; none where it is smaller than a point. */
+  function setRegion(corners) {
+    const sorted = [0, 1].map((axis) => [corners[axis], corners[axis + 2]].map((part) => within(part, 0, 1)).sort((a, b) => a - b));
+    const [[left, right], [upper, lower]] = sorted;
+    change({ region: right - left > 0.003 && lower - upper > 0.003 ? [left, upper, right, lower] : null });
   }
 
   // ---- Changing what is seen ----
@@ -393,7 +509,7 @@
     "[": () => changeWindow(0, 1.1), "]": () => changeWindow(0, 1 / 1.1),
     ",": () => changeWindow(0.02, 1), ".": () => changeWindow(-0.02, 1),
     x: () => change({ isSwapped: !state.isSwapped }), X: () => change({ isSwapped: !state.isSwapped }),
-    " ": pauseOrGoOn,
+    " ": pauseOrGoOn, r: regionInTheMiddle, R: regionInTheMiddle, Escape: () => change({ region: null }),
   };
   const MOVES = { ArrowUp: [0, -24], ArrowDown: [0, 24], ArrowLeft: [-24, 0], ArrowRight: [24, 0] };
 
@@ -439,13 +555,22 @@
     return event.shiftKey || event.button > 0 ? DRAGS.pan : DRAGS[state.drag];
   }
 
+  /** Drawn from where the pointer goes down to where it is. */
+  function regionFrom(event) {
+    const box = boxesOf(null, null).find(([, clip]) => event.offsetX >= clip[0] && event.offsetX < clip[0] + clip[2]) ?? boxesOf(null, null)[0];
+    const at = placed(box[0]);
+    const partOf = ({ offsetX, offsetY }) => [(offsetX - at.x) / at.width, (offsetY - at.y) / at.height];
+    const begin = partOf(event);
+    return (dx, dy, moved) => setRegion([...begin, ...partOf(moved)]);
+  }
+
   function onPointerDown(event) {
     stage.focus({ preventScroll: true });
-    const drag = dragOf(event);
+    const drag = state.drag === "region" && !event.shiftKey && event.button === 0 ? regionFrom(event) : dragOf(event);
     let [x, y] = [event.clientX, event.clientY];
     const onMove = (moved) => {
       if (moved.pointerId !== event.pointerId) return;
-      drag(moved.clientX - x, moved.clientY - y);
+      drag(moved.clientX - x, moved.clientY - y, moved);
       [x, y] = [moved.clientX, moved.clientY];
     };
     const onEnd = () => {
@@ -470,6 +595,8 @@
     listen("closer", "click", () => zoomBy(1.25));
     listen("farther", "click", () => zoomBy(0.8));
     listen("reset", "click", () => change(atFirst()));
+    listen("region-here", "click", regionInTheMiddle);
+    listen("region-away", "click", () => change({ region: null }));
   }
 
   function listenToStage() {
