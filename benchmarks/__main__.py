@@ -11,6 +11,7 @@ from benchmarks.catalogue import catalogue
 from benchmarks.chaos import chaos
 from benchmarks.coverage import coverage
 from benchmarks.damaged import damaged
+from benchmarks.explanation import explanation
 from benchmarks.fading import features
 from benchmarks.fuzz import fuzz
 from benchmarks.gpu import gpu
@@ -47,6 +48,7 @@ for command in (
     partial_fourier,
     features,
     coverage,
+    explanation,
     ablation,
     speed,
     startup,

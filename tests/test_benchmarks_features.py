@@ -29,6 +29,31 @@ def full():
 
 
 @pytest.fixture(scope="module")
+def explanations(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explanation")
+    options = ["--objects", "disks", "--coils", "6", "--matrix", "64", "-R", "2"]
+    result = CliRunner().invoke(app, ["explanation", *options, "-o", str(folder)])
+    assert result.exit_code == 0, result.output
+    return json.loads((folder / "explanation.json").read_text())
+
+
+def test_parts_of_a_structure_add_up_to_what_is_shown_of_it(explanations):
+    for one in explanations["explained"]:
+        assert sum(one["parts"].values()) == pytest.approx(one["shown"])
+    gratings = [one["parts"] for one in explanations["explained"] if one["kind"] == "grating_2"]
+    lesions = [one["parts"] for one in explanations["explained"] if one["kind"] == "lesion_3_sigma"]
+    assert all(max(parts, key=parts.get) == "leaned_2" for parts in gratings)
+    assert all(parts["leaned_16"] + parts["leaned_8"] > 0.7 for parts in lesions)
+
+
+def test_an_explanation_names_the_octave_of_a_spoilt_line(explanations):
+    assert [one["octave"] for one in explanations["spoilt"]] == [8, 4, 2]
+    for one in explanations["spoilt"]:
+        outer = {name: share for name, share in one["shares"].items() if name != "leaned_16"}  # the phase turns with it
+        assert max(outer, key=outer.get) == f"leaned_{one['octave']}"
+
+
+@pytest.fixture(scope="module")
 def inserted(full):
     return insert_features(full, 5, acceleration=ACCELERATION)
 
