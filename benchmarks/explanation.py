@@ -88,8 +88,12 @@ def explanation(
         spoilt += list(_of_spikes(name, full, acceleration))
         changes.append(_of_change(name, full, acceleration))
     _show(explained, spoilt, changes)
-    facts = {"explained": explained, "spoilt": spoilt, "changes": changes}
-    write_record(output, "explanation", {key: [asdict(one) for one in some] for key, some in facts.items()})
+    facts = {
+        "explained": [asdict(one) for one in explained],
+        "spoilt": [asdict(one) for one in spoilt],
+        "changes": [asdict(one) for one in changes],
+    }
+    write_record(output, "explanation", facts)
 
 
 def _of_structures(
