@@ -30,8 +30,8 @@ PART_LABELS = {
     "leaned_8": "From lines of 8 to 16 px",
     "leaned_4": "From lines of 4 to 8 px",
     "leaned_2": "From lines of 2 to 4 px",
-    "change_coarse": "Changed upon the linear kernel, coarse",
-    "change_fine": "Changed upon the linear kernel, fine",
+    "change_coarse": "Change, coarse",
+    "change_fine": "Change, fine",
 }
 """Of what the brightness of an image is explained by; `raki.kspace.explanation`. A line is of details of so many pixels
 a period."""

@@ -395,8 +395,10 @@
     const percents = parts.map(({ layer, mean }) => [layer.label, (100 * mean) / whole.mean]);
     const rest = 100 - percents.reduce((sum, [, percent]) => sum + percent, 0);
     if (Math.abs(rest) >= 2) percents.push(["Not told by these", rest]);
-    const sign = (percent) => (percent < 0 ? "\u2212" : "");
-    const told = (percent) => `${sign(percent)}${Math.abs(percent).toFixed(Math.abs(percent) < 9.95 ? 1 : 0)} %`;
+    const told = (percent) => {
+      const digits = Math.abs(percent).toFixed(Math.abs(percent) < 9.95 ? 1 : 0);
+      return `${percent < 0 && +digits > 0 ? "\u2212" : ""}${digits} %`;
+    };
     fill(byId("region-parts"), percents.map(([label, percent]) => [label, told(percent), percent]));
   }
 
