@@ -27,6 +27,7 @@ from benchmarks.records import CONSOLE
 from benchmarks.scaling import scaling
 from benchmarks.scattered import scattered
 from benchmarks.speed import speed
+from benchmarks.starts import starts
 from benchmarks.startup import startup
 from benchmarks.throughput import throughput
 from benchmarks.volumes import volumes
@@ -58,6 +59,7 @@ for command in (
     burst,
     kinds,
     models,
+    starts,
     catalogue,
     scaling,
     bill,

@@ -77,11 +77,7 @@ def models(
 
 
 def _measured(scans: Scans, steps: list[int], n_slices: int) -> Iterator[WeightsMeasurement]:
-    loaded = {"simulated head": torch.from_numpy(phantom_kspace(n_slices=3, n_coils=8, matrix=96))[:2]}
-    paths = scans if scans is not None else find_scans(REAL_SCANS) if REAL_SCANS.exists() else []
-    loaded |= {path.stem: load_scan(path, n_slices=n_slices).kspace for path in paths}
-    if not paths:
-        CONSOLE.print("No measured scans are given, nor is there a folder of them: the simulated head alone.")
+    loaded = loaded_scans(scans, n_slices)
     for (name, kspace), step in product(loaded.items(), steps):
         foreign = next(
             (other for key, other in loaded.items() if key != name and other.shape[1] == kspace.shape[1]), None
@@ -89,11 +85,21 @@ def _measured(scans: Scans, steps: list[int], n_slices: int) -> Iterator[Weights
         yield from _of_scan(name, kspace, foreign, step)
 
 
+def loaded_scans(scans: Scans, n_slices: int) -> dict[str, KSpace]:
+    """By name, fully sampled: the scans that are given or found, and a simulated head."""
+    loaded = {"simulated head": torch.from_numpy(phantom_kspace(n_slices=3, n_coils=8, matrix=96))[:2]}
+    paths = scans if scans is not None else find_scans(REAL_SCANS) if REAL_SCANS.exists() else []
+    loaded |= {path.stem: load_scan(path, n_slices=n_slices).kspace for path in paths}
+    if not paths:
+        CONSOLE.print("No measured scans are given, nor is there a folder of them: the simulated head alone.")
+    return loaded
+
+
 def _of_scan(name: str, kspace: KSpace, foreign: KSpace | None, step: int) -> Iterator[WeightsMeasurement]:
     weights = _calibrated(kspace[0], step)
     others = _calibrated(kspace[1], step) if len(kspace) > 1 else None
     strangers = None if foreign is None else _calibrated(foreign[0], step)
-    later = _later(kspace[0])
+    later = later_scan(kspace[0])
     for n_acs in ACS:
         began = time.perf_counter()
         own = _score(later, step, n_acs, None)
@@ -116,36 +122,37 @@ def _of_scan(name: str, kspace: KSpace, foreign: KSpace | None, step: int) -> It
 
 
 def _calibrated(kspace: SliceKSpace, step: int) -> KernelWeights:
-    masked = kspace * _lines(len(kspace[0]), step, FIRST_ACS)[:, None]
+    masked = kspace * lines_of(len(kspace[0]), step, FIRST_ACS)[:, None]
     return complete(masked, METHOD, device=CPU, with_weights=True)[1].weights[0]
 
 
 def _score(full: SliceKSpace, step: int, n_acs: int, weights: KernelWeights | None) -> float | None:
     """By what raki makes of it."""
-    masked = full * _lines(len(full[0]), step, n_acs)[:, None]
+    masked = full * lines_of(len(full[0]), step, n_acs)[:, None]
     stored = None if weights is None else (lambda _index: weights)
     try:
-        return _error(complete(masked, METHOD, device=CPU, stored=stored)[0], full)
+        return error_of(complete(masked, METHOD, device=CPU, stored=stored)[0], full)
     except NoCalibration:
         return None
 
 
 def _by(full: SliceKSpace, step: int, n_acs: int, weights: KernelWeights) -> float:
     """By the weights, whether they hold or not."""
-    lines = _lines(len(full[0]), step, n_acs)
+    lines = lines_of(len(full[0]), step, n_acs)
     masked, sampling = full * lines[:, None], find_sampling(lines.numpy())
     scale = unit_scale(masked)
     acs = masked[:, slice(*(sampling.acs_lines or (0, 0)))] / scale
     measured = measured_slice(masked / scale, acs, sampling, sigma=0.0, device=CPU)
-    return _error(weights.filling(CPU).filled(measured) * scale, full)
+    return error_of(weights.filling(CPU).filled(measured) * scale, full)
 
 
-def _error(filled: SliceKSpace, full: SliceKSpace) -> float:
+def error_of(filled: SliceKSpace, full: SliceKSpace) -> float:
+    """NMSE of the root-sum-of-squares image inside the object."""
     reference = root_sum_of_squares(to_image(full))
     return nmse(root_sum_of_squares(to_image(filled)), reference, object_mask(reference[None])[0])
 
 
-def _later(kspace: SliceKSpace) -> SliceKSpace:
+def later_scan(kspace: SliceKSpace) -> SliceKSpace:
     """The same place once more: another contrast, and noise as strong as its own."""
     images = to_image(kspace)
     size = root_sum_of_squares(images)
@@ -156,7 +163,8 @@ def _later(kspace: SliceKSpace) -> SliceKSpace:
     return to_kspace(images * contrast) + 0.7 * edge * noise
 
 
-def _lines(n_pe: int, step: int, n_acs: int) -> torch.Tensor:
+def lines_of(n_pe: int, step: int, n_acs: int) -> torch.Tensor:
+    """Acquired lines, calibration lines among them."""
     acquired = np.zeros(n_pe, bool)
     acquired[n_pe // 2 % step :: step] = True
     acquired[n_pe // 2 - n_acs // 2 : n_pe // 2 + n_acs // 2] = True

@@ -8,7 +8,7 @@ from jaxtyping import Complex64
 from torch import Tensor
 
 from raki.errors import UnsupportedScan
-from raki.kspace.cross_validation import CrossValidation, cross_validation_of
+from raki.kspace.cross_validation import CrossValidation, about_no_better_than_zeros, cross_validation_of
 from raki.kspace.explanation import Explanation
 from raki.kspace.frames import MANY_FRAMES, Firsts, about_frames
 from raki.kspace.images_to_fill import ImagesToFill, LoadSlice, TakeSlice
@@ -198,6 +198,7 @@ def complete_slices(
     sides = OppositeSides.of(opposite) if opposite else None
     scattered = [report.scattered for report in reports if report.scattered is not None]
     at_random = ScatteredFills.of(scattered, _different(plans)) if scattered else None
+    errors = [error for report in reports for error in report.held_out_errors.values()]
     chosen = [report for report in reports if report.chosen is not None]
     cross_validation = (
         cross_validation_of(chosen, sampling, noise_measured=settings.sigma is not None) if chosen else None
@@ -215,6 +216,7 @@ def complete_slices(
         notes=(
             *(about_stored(reports) if scan.stored else ()),
             *_notes(scan.method, wanted, plans, cross_validation),
+            *(() if cross_validation else about_no_better_than_zeros(errors)),
             *(at_random.notes() if at_random else ()),
             *about_frames(reports, n_images // n_frames),
             *(sides.notes() if sides else ()),

@@ -13,6 +13,8 @@ from raki.planning import HIGH_ACCELERATION, AnySampling, Sampling, off_centre_w
 # Where warnings begin: beyond these nothing was measured (benchmarks/README.md has R of 2 to 6, 16 ACS lines and more).
 FEW_ACS_LINES = 16
 UNMEASURED_NOISE = "The scan has no noise samples; the noise level was estimated from outer k-space and the ACS."
+# Energy of the error in predicting acquired lines over their own.
+NO_BETTER_THAN_ZEROS = 1.0
 # Less than this of a small structure, and a reader has to know.
 LITTLE_KEPT = 0.8
 
@@ -91,6 +93,7 @@ def cross_validation_of(
             *(() if noise_measured else (UNMEASURED_NOISE,)),
             *_about_centre([report.brightest_line for report in slices if report.brightest_line is not None], sampling),
             *_about_uncertain_noise([report.noise_level for report in slices if report.noise_level]),
+            *about_no_better_than_zeros(chosen_errors),
             *_warnings_of_choice(Counter(str(report.chosen) for report in own), kept),
         ),
         by_slice=tuple(_choice_of(report) for report in slices),
@@ -131,6 +134,16 @@ def _warnings_of_sampling(sampling: AnySampling, n_coils: int, n_acs_lines: int 
     elif acceleration > HIGH_ACCELERATION:
         found.append(f"R={acceleration} is high: look for residual folding and noise in the middle of the object.")
     return found
+
+
+def about_no_better_than_zeros(errors: Sequence[float]) -> Iterator[str]:
+    """A sentence where acquired lines are predicted as badly as that, in the mean over the slices judged."""
+    error = _mean(errors)
+    if error is not None and error >= NO_BETTER_THAN_ZEROS:
+        yield (
+            f"What was filled in predicts acquired lines no better than zeros do (error {error:.2g} times their "
+            "energy): it may be wrong throughout. Look at the zero-filled image beside it before anything is concluded."
+        )
 
 
 def _warnings_of_choice(choices: Mapping[str, int], kept: float | None) -> list[str]:

@@ -11,7 +11,7 @@ from raki.kspace.frames import FrameCalibration
 from raki.kspace.linear_fit import KernelWeights, LinearFilling, NormalEquations, calibrate
 from raki.kspace.measured import measured_slice, unit_scale
 from raki.kspace.method import FillSettings, SliceReport
-from raki.kspace.mistakes import lattice_error
+from raki.kspace.mistakes import lattice_error, relative_mistakes
 from raki.kspace.patches import Examples, acs_examples, magnitude
 from raki.kspace.points import acs_point_examples
 from raki.planning import Cell, Kernel, PointSampling, Sampling
@@ -43,10 +43,9 @@ def fill_by_grappa(
     scale = unit_scale(acs)
     filling = calibrated_grappa((acs / scale).to(settings.device), sampling.gap)
     filled = filling.fill((kspace / scale).to(settings.device), sampling)
-    report = SliceReport()
-    if not (settings.with_weights or settings.with_calibration):
-        return filled.cpu() * scale, report
     measured = measured_slice(kspace / scale, acs / scale, sampling, sigma=0.0, device=settings.device)
+    error = relative_mistakes(measured.keeping_known(filled), sampling, filling)
+    report = SliceReport(held_out_errors={} if error is None else {"grappa": error})
     if settings.with_weights:
         told = lattice_error(measured, filling)
         report = replace(report, weights=KernelWeights.of(filling, sampling.gap, "grappa", lattice_error=told))

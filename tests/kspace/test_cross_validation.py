@@ -5,10 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from raki.formats import read_scan
+from raki.images import reconstruct
+from raki.kspace import complete
 from raki.kspace.cross_validation import FEW_ACS_LINES, LITTLE_KEPT, cross_validation_of
 from raki.kspace.method import SliceReport
 from raki.kspace.sampling import find_sampling
+from raki.phantom import simulate_volume
 from raki.planning import HIGH_ACCELERATION
+from raki.prepare import preprocess
+from tests.kspace.simulated_slices import acquired, full_slice
 
 
 def slice_report(chosen="raki", grappa=0.4, linear=0.2, *, judged=True, kept=0.95, kept_by_grappa=0.97):
@@ -58,6 +64,26 @@ def test_slices_that_kept_their_noise_are_counted_where_others_lost_it():
     (warning,) = cross_validation(slice_report("raki_linear"), slice_report()).warnings
     assert warning.startswith("In 1 slices noise could not be taken away")
     assert cross_validation(slice_report("raki_linear")).warnings == (), "nobody asked for more than that"
+
+
+@pytest.mark.parametrize(("errors", "warned"), [((0.99, 0.99), False), ((0.2, 1.8), True), ((), False)])
+def test_it_warns_where_zeros_would_have_predicted_as_well(errors, warned):
+    reports = [slice_report(grappa=2.0, linear=error) for error in errors] or [slice_report(judged=False)]
+    warnings = cross_validation(*reports).warnings
+    assert [each.startswith("What was filled in predicts acquired lines no better") for each in warnings] == [
+        True
+    ] * warned
+
+
+@pytest.mark.parametrize("method", ["grappa", "raki"])
+def test_a_slab_of_too_few_partitions_to_skip_some_is_named(tmp_path, method):
+    """Six of them, every second skipped: what is filled in is worse than nothing."""
+    simulate_volume(tmp_path / "v.h5", n_partitions=6, n_coils=6, matrix=32, acceleration=(2, 2), n_acs=12)
+    scan = preprocess(read_scan(tmp_path / "v.h5"))
+    named = reconstruct(scan, method=method, with_maps=False, device="cpu").notes
+    assert any("no better than zeros" in note for note in named)
+    _, report = complete(full_slice(matrix=48) * acquired(48, 3, 16)[:, None], method, device="cpu")
+    assert not any("no better than zeros" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(("kept", "warned"), [(LITTLE_KEPT, False), (LITTLE_KEPT - 0.01, True), (None, False)])
