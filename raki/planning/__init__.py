@@ -15,7 +15,8 @@ from raki.planning.known import (
 from raki.planning.machine import default_device, n_cores
 from raki.planning.method import Method, loaded_when_called
 from raki.planning.plan import SlicePlan, find_plane_sampling, plans_of, plans_of_planes
-from raki.planning.points import Block, Cell, PointSampling, find_point_sampling, fitting
+from raki.planning.plane import Block
+from raki.planning.points import Cell, PointSampling, find_point_sampling, fitting
 from raki.planning.registry import find_method, methods, origin_of
 from raki.planning.sampling import Sampling, find_sampling, shifted
 from raki.planning.scattered import AnySampling, ScatteredSampling, find_scattered_sampling, shared_block

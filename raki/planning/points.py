@@ -8,7 +8,7 @@ Breuer et al. 2006, Magn Reson Med 55:549-556, doi:10.1002/mrm.20787.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
 
@@ -17,6 +17,7 @@ from jaxtyping import Int
 
 from raki.errors import UnsupportedScan
 from raki.planning.kernel import Kernel
+from raki.planning.plane import Block, PlaneSampling
 from raki.scan.arrays import PointMask
 
 # No scanner skips more in one direction.
@@ -24,7 +25,6 @@ MOST_STEP = 8
 # Fewer lines or points than these are no calibration block.
 LEAST_BLOCK = 4
 
-Block = tuple[int, int, int, int]
 Offsets = Int[np.ndarray, "offset 2"]
 
 
@@ -69,17 +69,12 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PointSampling:
+class PointSampling(PlaneSampling):
     """One lattice of points within an area, plus at most one fully sampled block."""
 
-    acquired: PointMask
     cell: Cell
     offset: tuple[int, int]
     """One point of the lattice."""
-    block: Block | None
-    """The calibration block inside k-space: first and one past the last line, first and one past the last point."""
-    meant: PointMask = field(repr=False)
-    """Points that were acquired or skipped; beyond them nothing was meant to be (corners, partial Fourier)."""
 
     @property
     def acceleration(self) -> int:
@@ -90,61 +85,6 @@ class PointSampling:
     def gap(self) -> Cell:
         """What is missing about an acquired point."""
         return self.cell
-
-    @property
-    def net_acceleration(self) -> float:
-        """Points of the area over points acquired: R reduced by what the calibration block costs."""
-        return float(self.meant.sum() / self.acquired.sum())
-
-    @property
-    def n_pe(self) -> int:
-        """Lines of the plane."""
-        return self.acquired.shape[0]
-
-    @property
-    def n_acquired(self) -> int:
-        """Acquired points."""
-        return int(self.acquired.sum())
-
-    @property
-    def acs_lines(self) -> tuple[int, int] | None:
-        """Lines of the calibration block, or None where there is none."""
-        return None if self.block is None else self.block[:2]
-
-    @property
-    def n_acs_lines(self) -> int:
-        """Number of these."""
-        return 0 if self.block is None else self.block[1] - self.block[0]
-
-    @property
-    def acquired_range(self) -> tuple[int, int]:
-        """Outermost lines with an acquired point."""
-        lines = np.flatnonzero(self.acquired.any(axis=1))
-        return int(lines[0]), int(lines[-1]) + 1
-
-    def filled_lines(self) -> tuple[int, int]:
-        """First and one past the last line with a point that is acquired or filled."""
-        lines = np.flatnonzero(self.meant.any(axis=1))
-        return int(lines[0]), int(lines[-1]) + 1
-
-    def acs_block(self) -> tuple[slice, slice]:
-        """Where the calibration block is inside the plane."""
-        first, stop, left, right = self.block or (0, 0, 0, 0)
-        return slice(first, stop), slice(left, right)
-
-    def known_points(self) -> PointMask:
-        """Acquired points."""
-        return self.acquired
-
-    def meant_points(self) -> PointMask:
-        """Acquired points, and those to fill."""
-        return self.meant
-
-    def points_outside_acs(self) -> PointMask:
-        """Acquired points that are no part of the calibration block."""
-        outside = self.acquired.copy()
-        outside[self.acs_block()] = False
-        return outside
 
     def judged_points(self) -> PointMask:
         """Acquired points outside the block that have neighbours on all sides."""
