@@ -35,6 +35,10 @@ from raki.scan.fourier import to_image
 COMPARED_WITH = ("zero_filled", "grappa")
 """Shown beside every result: what doing nothing and what the linear standard method give."""
 
+NOT_EXPLAINED = (
+    "Where the brightness comes from can't be told: nothing was filled in, or by a method that doesn't begin linearly."
+)
+
 Keep = Callable[[int, Complex64[Tensor, "coil pe ro"]], None]
 """Called with an image's number and its filled k-space."""
 
@@ -72,7 +76,8 @@ def reconstruct(
         device: a torch device; by default a CUDA device where there is one, else the processor.
         with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
         with_weights: whether the weights of the kernels are kept, of a method that has one.
-        with_explanation: whether it is told where the brightness of each pixel comes from (`raki` and its rungs).
+        with_explanation: whether it is told where the brightness of each pixel comes from, of a method that is linear or
+            begins so (GRAPPA, `raki` and its rungs).
         with_phase: whether there are phase images too, of the coils' adaptive combination.
         model: weights of an earlier scan, for images that can't be calibrated, or that they fill better; `raki.models`.
         keep: is handed the k-space that `method` filled of each image, on the CPU, in no certain order and from several
@@ -152,6 +157,7 @@ def reconstruct(
             *(apart.notes() if apart else ()),
             *_combination_notes(combine, fill_report),
             *about_mirrored(images[method], scan.frames),
+            *((NOT_EXPLAINED,) if with_explanation and not fill_report.explanations else ()),
             *fill_report.notes,
         ),
         seconds=seconds,

@@ -96,7 +96,8 @@ def complete(
         with_maps: whether to make maps of noise amplification and uncertainty too (`raki` only); it takes about as long
             again as the filling.
         with_weights: whether to keep the weights of the kernels too, of a method that has one.
-        with_explanation: whether to tell where the brightness of each image comes from (`raki` and its rungs); see
+        with_explanation: whether to tell where the brightness of each image comes from, of a method that is linear or
+            begins so (GRAPPA, `raki` and its rungs); see
             `raki.kspace.explanation`.
         stored: weights of an earlier scan, `KernelWeights` by the number of the image. They fill an image that can't be
             calibrated, or that they predict better than its own calibration does; see `raki.kspace.stored`.

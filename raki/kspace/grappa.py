@@ -7,6 +7,7 @@ from functools import reduce
 import torch
 
 from raki.errors import NoCalibration
+from raki.kspace.explanation import explain
 from raki.kspace.frames import FrameCalibration
 from raki.kspace.linear_fit import KernelWeights, LinearFilling, NormalEquations, calibrate
 from raki.kspace.measured import measured_slice, unit_scale
@@ -46,6 +47,9 @@ def fill_by_grappa(
     measured = measured_slice(kspace / scale, acs / scale, sampling, sigma=0.0, device=settings.device)
     error = relative_mistakes(measured.keeping_known(filled), sampling, filling)
     report = SliceReport(held_out_errors={} if error is None else {"grappa": error})
+    if settings.with_explanation:
+        explanation = explain(measured.keeping_known(filled), measured, filling).scaled(scale)
+        report = replace(report, explanation=explanation)
     if settings.with_weights:
         told = lattice_error(measured, filling)
         report = replace(report, weights=KernelWeights.of(filling, sampling.gap, "grappa", lattice_error=told))
