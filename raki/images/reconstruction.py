@@ -76,8 +76,8 @@ def reconstruct(
         device: a torch device; by default a CUDA device where there is one, else the processor.
         with_maps: whether `raki` makes maps of its noise and errors too, in about the time of the filling.
         with_weights: whether the weights of the kernels are kept, of a method that has one.
-        with_explanation: whether it is told where the brightness of each pixel comes from, of a method that is linear or
-            begins so (GRAPPA, `raki` and its rungs).
+        with_explanation: whether it is told where the brightness of each pixel comes from, of a method that is linear
+            or begins so (GRAPPA, `raki` and its rungs).
         with_phase: whether there are phase images too, of the coils' adaptive combination.
         model: weights of an earlier scan, for images that can't be calibrated, or that they fill better; `raki.models`.
         keep: is handed the k-space that `method` filled of each image, on the CPU, in no certain order and from several
