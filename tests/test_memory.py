@@ -63,6 +63,34 @@ def test_a_slice_more_or_a_coil_more_takes_no_less():
     assert Extent(**{**vars(EXTENT), "has_gaps": False}).bytes_needed(1) < EXTENT.bytes_needed(1)
 
 
+def test_an_explanation_takes_its_part():
+    explained = choose({"command line": {"explain": True}})
+    assert Extent(**{**vars(EXTENT), "is_explained": True}).bytes_needed(1) > EXTENT.bytes_needed(1)
+    seen = []
+
+    def reconstruct(*_, **__):
+        seen.append(torch.get_num_threads())
+        return example_reconstruction()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for chosen in (CHOSEN, explained):
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(memory, "memory_limit", lambda: extent_of(prepared()).bytes_needed(2))
+                reconstruct_within(chosen, prepared(), progress, reconstruct)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [2, 1]
+
+
+def test_a_large_explanation_is_written_before_the_next_scan_is_computed(monkeypatch):
+    plain, explained = example_reconstruction(), example_reconstruction(with_explanation=True)
+    n_bytes = sum(volume.nbytes for volume in (*plain.images.values(), *plain.maps.values()))
+    monkeypatch.setattr(memory, "memory_limit", lambda: 1.5 * n_bytes / memory.SHARE_BESIDE)
+    assert [memory.is_large(each) for each in (plain, explained)] == [False, True]
+
+
 def test_the_containers_limit_counts_where_there_is_one(tmp_path):
     limit, none = tmp_path / "memory.max", tmp_path / "none"
     limit.write_text("1000000\n")

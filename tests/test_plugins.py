@@ -65,6 +65,13 @@ BROKEN = {
         "    return kspace, SliceReport(maps=maps)",
         obstacles=NONE,
     ),
+    "explaining": METHOD.format(
+        name="explaining",
+        fill="    from raki.kspace.explanation import EXPLANATION_PARTS, Explanation\n"
+        "    parts = dict.fromkeys(EXPLANATION_PARTS, torch.full((32, 32), torch.inf))\n"
+        "    return kspace, SliceReport(explanation=Explanation(**parts))",
+        obstacles=NONE,
+    ),
     "cropping": "from raki.planning import Method\n"
     "def fill(kspace, *_):\n"
     "    from raki.kspace import SliceReport\n"
@@ -211,6 +218,7 @@ def test_inspect_lists_what_can_be_used_and_names_once_what_cannot(with_plugins,
         ("sparse", "gave a sparse tensor"),
         ("choosing", "gave a report with a choice between candidates"),
         ("mapping", "gave a map g_factor that is no float32 tensor of shape (32, 32)"),
+        ("explaining", "gave a map leaned_16 with pixels that are no numbers"),
         ("cropping", "gave k-space of shape (2, 32, 32) for one of (3, 32, 32)"),
     ],
 )

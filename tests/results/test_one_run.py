@@ -14,6 +14,7 @@ from tests.results.example_reconstruction import example_reconstruction
 SOURCE = Source(name="head.h5", sha256="cd" * 32, n_bytes=98765)
 RUNS = {
     "with maps and single images": lambda folder: write(folder, with_maps=True, single_dicoms=True),
+    "with an explanation": lambda folder: write(folder, with_explanation=True),
     "without maps": lambda folder: write(folder, with_maps=False),
     "of other slices": lambda folder: write(folder, n_slices=2, single_dicoms=True),
 }
