@@ -89,7 +89,7 @@ def _said(name: str, each: _Object, store: _Datastore, folder: Path, catalogue: 
             raise ValueError(f"has values that no label_info names: {', '.join(unnamed[:10])}")
         if not volume.classes:
             raise ValueError("is empty")
-        told = {"made_by": str(label.info.get("client_id") or ""), "made_utc": _said_at(label.info.get("ts"))}
+        made_by, made_utc = str(label.info.get("client_id") or ""), _said_at(label.info.get("ts"))
         return [
             Said(
                 scan_id=known.scan_id,
@@ -97,7 +97,8 @@ def _said(name: str, each: _Object, store: _Datastore, folder: Path, catalogue: 
                 label=names[value],
                 value="true",
                 region=Region.of(mask),
-                **told,
+                made_by=made_by,
+                made_utc=made_utc,
             )
             for known, value, mask in volume.regions(frames)
         ]

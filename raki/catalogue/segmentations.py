@@ -7,25 +7,23 @@ DICOM PS3.3, sections A.51 (Segmentation IOD), C.8.20.2 (Segmentation Image) and
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
-from pydicom.multival import MultiValue
 from pydicom.uid import UID, SegmentationStorage
 
 from raki.catalogue.catalogue import Catalogue
 from raki.catalogue.errors import UnknownSlices
-from raki.catalogue.grids import Mask, OnImage, Plane, laid_onto
+from raki.catalogue.grids import Mask, OnImage, laid_onto
 from raki.catalogue.in_dicom import ImagesInDicom, Known, images_of
-from raki.catalogue.said import LabelFile, Region, Said
+from raki.catalogue.said import LONGEST, LabelFile, Region, Said
+from raki.catalogue.segmented_frames import SegmentedFrame, frames_of
 from raki.catalogue.segmented_pixels import SegmentedPixels, Unfit, require_readable
 from raki.errors import RakiError
 from raki.wording import plain
@@ -34,16 +32,8 @@ LABEL_MAP = UID("1.2.840.10008.5.1.4.1.1.66.7")
 """Label Map Segmentation Storage, of DICOM 2024d."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Frame:
-    """What is said of one frame."""
-
-    segment: int | None
-    """None of a label map, whose pixels tell."""
-    sources: Sequence[tuple[str, Sequence[int]]]
-    """SOP instances that it was derived from, with numbers of their frames."""
-    plane: Plane | None
-    """None where it isn't told."""
+class Misplaced(ValueError):
+    """What is wrong with a frame."""
 
 
 def read_segmentation(file: Path, catalogue: Catalogue) -> LabelFile:
@@ -58,35 +48,50 @@ def read_segmentation(file: Path, catalogue: Catalogue) -> LabelFile:
     with _damage_is_named(file):
         dataset = _read(file)
         pixels, segments = SegmentedPixels(dataset), _segments(dataset)
-        frames = _frames(dataset, pixels.shape)
+        frames = frames_of(dataset, pixels.shape)
         if pixels.n_frames != len(frames):
             raise Unfit(f"announces {pixels.n_frames} frames and describes {len(frames)}")
-        told = {"made_by": str(dataset.get("ContentCreatorName") or ""), "made_utc": _said_at(dataset)}
+        made_by, made_utc = str(dataset.get("ContentCreatorName") or ""), _said_at(dataset)
         images = images_of(catalogue, _series(dataset), [uid for frame in frames for uid, _ in frame.sources])
         _require_shape(pixels.shape, images)
+        drawn, wrong = _drawn(pixels, frames, images, segments)
+        if not drawn and not wrong:
+            raise Unfit("has no frame in which anything is set")
+    said = [
+        Said(
+            scan_id=scan_id,
+            image=image,
+            label=segments[segment][0],
+            value=segments[segment][1],
+            made_by=made_by,
+            made_utc=made_utc,
+            region=region,
+        )
+        for (scan_id, image, segment), region in drawn.items()
+    ]
+    return LabelFile(said=said, wrong=wrong)
+
+
+def _drawn(
+    pixels: SegmentedPixels, frames: Sequence[SegmentedFrame], images: ImagesInDicom, segments: Collection[int]
+) -> tuple[dict[tuple[str, int, int], Region], list[str]]:
+    """Scan, image and segment -> the region; and what is wrong with frames, a line each."""
     if not images.all:
-        return LabelFile(wrong=[f"frame {number}: {_unknown(frame)}" for number, frame in enumerate(frames, 1)])
-    found: dict[tuple[str, int, int], Said] = {}
+        return {}, [f"frame {number}: {_unknown(frame)}" for number, frame in enumerate(frames, 1)]
+    drawn: dict[tuple[str, int, int], Region] = {}
     wrong = []
     for number, frame in enumerate(frames):
-        with _damage_is_named(file):
-            masks = list(_masks(pixels, number, frame))
         try:
-            for segment, mask in masks:
+            for segment, mask in _masks(pixels, number, frame):
                 image, laid = _placed(mask, frame, images)
                 if segment not in segments:
-                    raise ValueError(f"there is no segment {segment}")
-                if (image.scan_id, image.image, segment) in found:
-                    raise ValueError(f"another has segment {segment} on image {image.image} of {image.scan_id} too")
-                label, value = segments[segment]
-                found[image.scan_id, image.image, segment] = Said(
-                    scan_id=image.scan_id, image=image.image, label=label, value=value, region=Region.of(laid), **told
-                )
-        except ValueError as error:
+                    raise Misplaced(f"there is no segment {segment}")
+                if (image.scan_id, image.image, segment) in drawn:
+                    raise Misplaced(f"another has segment {segment} on image {image.image} of {image.scan_id} too")
+                drawn[image.scan_id, image.image, segment] = Region.of(laid)
+        except Misplaced as error:
             wrong.append(f"frame {number + 1}: {error}")
-    if not found and not wrong:
-        wrong.append("all frames: nothing is set in any of them")
-    return LabelFile(said=list(found.values()), wrong=wrong)
+    return drawn, wrong
 
 
 @contextmanager
@@ -115,10 +120,13 @@ def _read(file: Path) -> Dataset:
 
 def _segments(dataset: Dataset) -> Mapping[int, tuple[str, str]]:
     """Number of a segment -> its label, and the type of what is segmented, with its code."""
-    return {
-        int(segment.SegmentNumber): (str(segment.get("SegmentLabel", "")).strip(), _type_of(segment))
-        for segment in dataset.SegmentSequence
-    }
+    segments = {}
+    for segment in dataset.SegmentSequence:
+        label = plain(str(segment.get("SegmentLabel") or ""), LONGEST)
+        if not label:
+            raise Unfit(f"has a segment {int(segment.SegmentNumber)} without a label")
+        segments[int(segment.SegmentNumber)] = label, plain(_type_of(segment), LONGEST)
+    return segments
 
 
 def _type_of(segment: Dataset) -> str:
@@ -145,57 +153,6 @@ def _said_at(dataset: Dataset) -> str | None:
     return told.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _frames(dataset: Dataset, shape: tuple[int, int]) -> list[_Frame]:
-    shared = list(dataset.get("SharedFunctionalGroupsSequence") or ())
-    return [_frame([groups, *shared], shape) for groups in dataset.PerFrameFunctionalGroupsSequence]
-
-
-def _frame(groups: Sequence[Dataset], shape: tuple[int, int]) -> _Frame:
-    """Of the functional groups of a frame, and behind them those that all frames share."""
-
-    def first(name: str) -> Dataset:
-        return next(iter(chain.from_iterable(group.get(name) or () for group in groups)), Dataset())
-
-    segment = first("SegmentIdentificationSequence").get("ReferencedSegmentNumber")
-    derived = chain.from_iterable(group.get("DerivationImageSequence") or () for group in groups)
-    sources = chain.from_iterable(each.get("SourceImageSequence") or () for each in derived)
-    return _Frame(
-        segment=None if segment is None else int(segment),
-        sources=[(str(source.ReferencedSOPInstanceUID), _numbers(source)) for source in sources],
-        plane=_plane(
-            first("PlanePositionSequence").get("ImagePositionPatient"),
-            first("PlaneOrientationSequence").get("ImageOrientationPatient"),
-            first("PixelMeasuresSequence").get("PixelSpacing"),
-            shape,
-        ),
-    )
-
-
-def _numbers(source: Dataset) -> list[int]:
-    told = source.get("ReferencedFrameNumber")
-    if told is None:
-        return []
-    return [int(number) for number in told] if isinstance(told, MultiValue | list) else [int(told)]
-
-
-def _plane(
-    position: Sequence[float] | None,
-    orientation: Sequence[float] | None,
-    spacing: Sequence[float] | None,
-    shape: tuple[int, int],
-) -> Plane | None:
-    """DICOM PS3.3, section C.7.6.2.1.1: columns follow each other along the row's direction, told first."""
-    if not position or not orientation or not spacing:
-        return None
-    corner, directions, (between_rows, between_columns) = np.array(position), np.array(orientation), spacing
-    return Plane(
-        corner_mm=corner.astype(float).reshape(3),
-        right_mm=directions.astype(float).reshape(2, 3)[0] * float(between_columns),
-        down_mm=directions.astype(float).reshape(2, 3)[1] * float(between_rows),
-        shape=shape,
-    )
-
-
 def _require_shape(shape: tuple[int, int], images: ImagesInDicom) -> None:
     """That some image has as many pixels, before any are unpacked: what is announced may be of any size."""
     shapes = {each.plane.shape for each in images.all}
@@ -204,11 +161,11 @@ def _require_shape(shape: tuple[int, int], images: ImagesInDicom) -> None:
         raise Unfit(f"has {shape[0]} x {shape[1]} pixels, its images {of}")
 
 
-def _unknown(frame: _Frame) -> str:
+def _unknown(frame: SegmentedFrame) -> str:
     return "no image of the catalogue" + (f"; it was drawn on {frame.sources[0][0]}" if frame.sources else "")
 
 
-def _masks(pixels: SegmentedPixels, number: int, frame: _Frame) -> Iterator[tuple[int, Mask]]:
+def _masks(pixels: SegmentedPixels, number: int, frame: SegmentedFrame) -> Iterator[tuple[int, Mask]]:
     """The segments in a frame of which any pixel is set."""
     values = pixels.frame(number)
     if pixels.kind == "LABELMAP":
@@ -218,20 +175,20 @@ def _masks(pixels: SegmentedPixels, number: int, frame: _Frame) -> Iterator[tupl
         yield -1 if frame.segment is None else frame.segment, values
 
 
-def _placed(mask: Mask, frame: _Frame, images: ImagesInDicom) -> tuple[Known, OnImage]:
-    """The one image that a frame is of, and the mask on its pixels; raises ValueError where there is none."""
+def _placed(mask: Mask, frame: SegmentedFrame, images: ImagesInDicom) -> tuple[Known, OnImage]:
+    """The one image that a frame is of, and the mask on its pixels; raises Misplaced where there is none."""
     meant = [each for uid, numbers in frame.sources for each in images.named(uid, numbers)]
     if frame.sources and not meant:
-        raise ValueError(_unknown(frame))
+        raise Misplaced(_unknown(frame))
     if frame.plane is None:
-        raise ValueError("it says not where it lies")
+        raise Misplaced("it says not where it lies")
     near = {(each.scan_id, each.image): each for each in meant or images.all if frame.plane.is_near(each.plane)}
     laid = {key: laid_onto(mask, frame.plane, each.plane) for key, each in near.items()}
     found = [(near[key], on_image) for key, on_image in laid.items() if on_image is not None]
     if not found:
         named = f"image {meant[0].image} of {meant[0].scan_id}" if meant else f"any image of {images.all[0].scan_id}"
-        raise ValueError(f"it lies elsewhere than {named}")
+        raise Misplaced(f"it lies elsewhere than {named}")
     if len(found) > 1:
         among = ", ".join(str(each.image) for each, _ in found)
-        raise ValueError(f"it lies where images {among} do, and says not on which of them it was drawn")
+        raise Misplaced(f"it lies where images {among} do, and says not on which of them it was drawn")
     return found[0]
