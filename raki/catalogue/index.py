@@ -68,15 +68,20 @@ def read_index(root: Path) -> Index:
         return Index(is_damaged=True)
 
 
-def write_index(root: Path, index: Index) -> None:
-    """Puts an index in the place of the one that is there."""
+def index_bytes(index: Index) -> bytes:
+    """The content of its file."""
     content = {
         "schema": INDEX_SCHEMA,
         "parts": index.parts,
         "absorbed": {path: [*each.state, each.result_id] for path, each in sorted(index.absorbed.items())},
     }
+    return (json.dumps(content, separators=(",", ":")) + "\n").encode()
+
+
+def write_index(root: Path, index: Index) -> None:
+    """Puts an index in the place of the one that is there."""
     with whole_file(root / FOLDER / INDEX) as part:
-        part.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+        part.write_bytes(index_bytes(index))
 
 
 @dataclass(frozen=True)

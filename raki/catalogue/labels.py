@@ -6,7 +6,7 @@ A label of a region has a mask: a PNG of one bit a pixel, on the pixels of the i
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,12 @@ import pyarrow as pa
 from PIL import Image
 
 from raki.catalogue.catalogue import Catalogue
-from raki.catalogue.compaction import write_labels
 from raki.catalogue.errors import UnknownSlices
+from raki.catalogue.folder_compaction import write_labels
 from raki.catalogue.grids import Mask
 from raki.catalogue.index import FOLDER
 from raki.catalogue.label_tables import read_table
-from raki.catalogue.mirror import files_of, local_copy, put_back
+from raki.catalogue.mirror import copied
 from raki.catalogue.monai_label import read_datastore
 from raki.catalogue.rows import LABELS
 from raki.catalogue.said import LONGEST, LabelFile, Said, refusal
@@ -63,24 +63,31 @@ def import_labels(root: str | Path, file: Path, *, made_by: str, now: datetime |
         NoCatalogue: there is no such folder or bucket.
     """
     if str(root).startswith("s3://"):
-        copy = local_copy(root)
-        before = files_of(copy)
-        done = import_labels(copy, file, made_by=made_by, now=now)
-        put_back(root, copy, before)
+        from raki.service import mirrored
+
+        with copied(root) as copy:
+            done, written = _import(copy.root, file, made_by=made_by, now=now)
+            mirrored.put(copy.bucket, copy.prefix, copy.root, written)
         return done
+    return _import(Path(root), file, made_by=made_by, now=now)[0]
+
+
+def _import(root: Path, file: Path, *, made_by: str, now: datetime | None) -> tuple[Imported, list[str]]:
+    """What came of it, and which files were written for it, in their order."""
     read = _reader_of(file)
     said_at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
     with file.open("rb") as content:
         source = f"{plain(file.name, 100)} sha256:{hashlib.file_digest(content, 'sha256').hexdigest()[:16]}"
-    with Catalogue(Path(root)) as catalogue:
+    with Catalogue(root) as catalogue:
         found = read(file, catalogue)
         had = set(catalogue.query("SELECT label_id FROM labels").column("label_id").to_pylist())
     if found.wrong:
         raise refusal(file, found.wrong)
     rows = [_row(each, made_by=made_by, said_at=said_at, source=source) for each in found.said]
     new = {row["label_id"]: row for row in rows if row["label_id"] not in had}
-    _write(Path(root), list(new.values()), {each.region.sha256: each.region.png for each in found.said if each.region})
-    return Imported(n_new=len(new), n_known=len(rows) - len(new), n_left=found.n_left)
+    masks = {each.region.sha256: each.region.png for each in found.said if each.region}
+    written = [file.relative_to(root).as_posix() for file in _write(root, list(new.values()), masks)]
+    return Imported(n_new=len(new), n_known=len(rows) - len(new), n_left=found.n_left), written
 
 
 def _reader_of(file: Path) -> Callable[[Path, Catalogue], LabelFile]:
@@ -122,17 +129,18 @@ def _row(said: Said, *, made_by: str, said_at: str, source: str) -> dict[str, An
     return row | {"made_utc": said.made_utc or said_at, "source": source}
 
 
-def _write(root: Path, rows: list[dict[str, Any]], masks: Mapping[str, bytes]) -> None:
-    """Masks before the labels that name them."""
+def _write(root: Path, rows: list[dict[str, Any]], masks: Mapping[str, bytes]) -> Iterator[Path]:
+    """Masks before the labels that name them; those that are there already are left."""
     folder = root / FOLDER / "masks"
     for digest, png in masks.items():
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / f"{digest}.png").exists():
             with whole_file(folder / f"{digest}.png") as part:
                 part.write_bytes(png)
+            yield folder / f"{digest}.png"
     for month in sorted({row["made_utc"][:7] for row in rows}):
         of_month = [row for row in rows if row["made_utc"].startswith(month)]
-        write_labels(pa.Table.from_pylist(of_month, schema=LABELS), root / FOLDER / "labels" / f"month={month}")
+        yield write_labels(pa.Table.from_pylist(of_month, schema=LABELS), root / FOLDER / "labels" / f"month={month}")
 
 
 def read_mask(root: Path, mask_sha256: str) -> Mask:

@@ -224,7 +224,7 @@ def test_a_compaction_that_is_killed_changes_nothing(root, monkeypatch):
         def killed(*_arguments):
             raise KeyboardInterrupt
 
-        patch.setattr("raki.catalogue.compaction.write_index", killed)
+        patch.setattr("raki.catalogue.folder_compaction.write_index", killed)
         with pytest.raises(KeyboardInterrupt):
             compact(root)
     assert ids(root) == expected
