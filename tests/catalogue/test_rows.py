@@ -151,6 +151,23 @@ def test_damaged_rows_are_named_and_the_others_are_read(why, tmp_path):
     assert set(found.table.column("scan_id").to_pylist()) == {"scan-6"}
 
 
+def test_rows_that_are_read_some_at_a_time_are_as_if_at_once(tmp_path, monkeypatch):
+    for number in range(4):
+        deliver(tmp_path, f"{number}", scan_id=f"scan-{number}", created_utc=f"2026-0{number + 1}-01T00:00:00+00:00")
+    deliver(tmp_path, "4", scan_id="scan-0", acceleration=9, created_utc="2030-01-01T00:00:00+00:00")
+    bad = deliver(tmp_path, "5", scan_id="scan-5") / "catalogue.jsonl"
+    bad.write_text(bad.read_text().replace('"n_coils": ', '"n_coils": "x" , "x": ', 1))
+    paths = [f"{number}/catalogue.jsonl" for number in range(6)]
+    at_once = read_rows(tmp_path, paths)
+    monkeypatch.setattr("raki.catalogue.rows.ROWS_AT_ONCE", 4)
+    some = read_rows(tmp_path, paths)
+    assert some == at_once
+    assert some.table.num_rows == 12
+    assert {row["acceleration"] for row in some.table.to_pylist() if row["scan_id"] == "scan-0"} == {9}
+    assert some.damaged.keys() == {"5/catalogue.jsonl"}
+    assert read_rows(tmp_path, []).table.num_rows == 0
+
+
 def head(matrix):
     """A disk with an off-center spot, whatever the matrix."""
     y, x = np.mgrid[: matrix[0], : matrix[1]] / np.reshape(matrix, (2, 1, 1)) - 0.5
