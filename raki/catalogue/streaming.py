@@ -75,7 +75,7 @@ class CohortStream(IterableDataset[dict[str, Any]]):
         self._has_ended = False
         self._in_other_loader = torch.zeros(1, dtype=torch.bool).share_memory_()
         self.waited_s = 0.0
-        """How long whoever takes the images had to wait for the disk, in all."""
+        """How long whoever takes the images had to wait for files, in all: to be asked for, and to come."""
         self.n_fetched = 0
         """Files that were not on the local disk."""
         self.damaged: dict[str, str] = {}
@@ -217,7 +217,9 @@ class CohortStream(IterableDataset[dict[str, Any]]):
                     position += 1
                     if position <= self._positions[share]:
                         continue
+                    began = time.perf_counter()
                     self._bring(staging, ahead, held, needed=keys)
+                    self.waited_s += time.perf_counter() - began
                     item = self._item(file, row, held[file.key], read, opened)
                     self._positions[share] = position
                     if item is not None:

@@ -163,20 +163,25 @@ def _is_plain(key: str) -> bool:
     return all(part not in ("", ".", "..") for part in key.split("/"))
 
 
-def n_bytes_of(bucket: str, key: str) -> int:
-    """The size of an object; raises FileNotFoundError where there is none."""
-    try:
-        return int(boto3.client("s3").head_object(Bucket=bucket, Key=key)["ContentLength"])
-    except ClientError as error:
-        raise _as_os_error(error, key) from None
+class Objects:
+    """A bucket's objects, one by one, by one client: to make another takes longer than to fetch most objects."""
 
+    def __init__(self, bucket: str) -> None:
+        self._bucket, self._s3 = bucket, boto3.client("s3")
 
-def fetch(bucket: str, key: str, target: Path) -> None:
-    """An object as a file; raises FileNotFoundError where there is none."""
-    try:
-        boto3.client("s3").download_file(bucket, key, str(target), Config=_AS_ONE)
-    except ClientError as error:
-        raise _as_os_error(error, key) from None
+    def n_bytes(self, key: str) -> int:
+        """The size of an object; raises FileNotFoundError where there is none."""
+        try:
+            return int(self._s3.head_object(Bucket=self._bucket, Key=key)["ContentLength"])
+        except ClientError as error:
+            raise _as_os_error(error, key) from None
+
+    def fetch(self, key: str, target: Path) -> None:
+        """An object as a file; raises FileNotFoundError where there is none."""
+        try:
+            self._s3.download_file(self._bucket, key, str(target), Config=_AS_ONE)
+        except ClientError as error:
+            raise _as_os_error(error, key) from None
 
 
 def _as_os_error(error: ClientError, key: str) -> OSError:

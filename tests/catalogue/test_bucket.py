@@ -83,6 +83,17 @@ def test_a_bucket_is_a_folder(s3, tmp_path, monkeypatch):
     assert fetched == [], "nothing has changed"
 
 
+def test_a_pass_makes_one_client_however_many_files_it_fetches(s3, tmp_path, monkeypatch):
+    for number in range(3):
+        upload(s3, tmp_path, f"scan{number}", scan_id=f"scan-{number}", seed=number, with_images=True)
+    with raki.catalogue.open(PLACE) as opened:
+        images = stream(opened.cohort(), PLACE, local=tmp_path / "local")
+    clients, make = [], boto3.client
+    monkeypatch.setattr(boto3, "client", lambda *arguments: clients.append(arguments) or make(*arguments))
+    assert len(list(images)) == 9
+    assert (images.n_fetched, len(clients)) == (3, 1)
+
+
 def test_rows_of_one_size_that_follow_within_a_second_are_others(s3, tmp_path):
     key = "site/scan0/catalogue.jsonl"
     upload(s3, tmp_path, "scan0", scan_id="scan-0")
