@@ -1,17 +1,19 @@
-"""A catalogue of many images: how large it is, how soon it answers, and whether a training waits for what it finds."""
+"""A catalogue of many images: how large it is, how soon it answers, what loading takes, and whether a training waits.
+
+The streaming of a cohort from a bucket is in `benchmarks.catalogue_streaming`.
+"""
 
 import json
 import resource
-import shutil
 import time
 from collections.abc import Iterator
-from itertools import islice
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import duckdb
-import h5py
 import numpy as np
 import pyarrow as pa
 import typer
@@ -19,12 +21,11 @@ from rich.table import Table
 
 import raki
 import raki.catalogue
+from benchmarks.catalogue_streaming import streaming
 from benchmarks.records import CONSOLE, RESULTS, Output, write_record
-from raki.catalogue import streaming
-from raki.catalogue.index import FOLDER, Index, write_index
+from raki.catalogue.index import FOLDER, Index, survey, write_index
 from raki.catalogue.rows import SLICES
 from raki.catalogue.schema import COLUMNS, ROWS_FILE
-from raki.catalogue.staging import Folder
 from raki.manifest import MANIFEST
 from raki.results import Source
 
@@ -45,8 +46,6 @@ QUESTIONS = {
         "FROM slices WHERE scan_id = 'scan-7' AND image = 3)) DESC LIMIT 100"
     ),
 }
-WAIT_S, MB_PER_S = 0.03, 60.0
-"""A store that answers late: of each file, its first byte, and then its rate."""
 
 
 def catalogue(
@@ -54,17 +53,20 @@ def catalogue(
         int, typer.Option(min=1000, help="Images that the catalogue has already; 18000000: a large site.")
     ] = (60_000),
     scans: Annotated[int, typer.Option(min=10, help="Small scans that are delivered to it then.")] = 1000,
+    results: Annotated[int, typer.Option(min=10, help="Results of 30 images that are loaded from nothing.")] = 1000,
     files: Annotated[int, typer.Option(min=4, help="Scans of a cohort that is trained on.")] = 24,
     seed: int = 0,
     output: Output = RESULTS,
 ) -> None:
-    """Load, compaction, size, answers and memory; delivery; and reading a cohort from a slow store."""
+    """Size, answers and memory; delivery; loading from nothing; and a cohort from a bucket on this machine."""
     with TemporaryDirectory(prefix="raki-benchmark-") as scratch:
         template = _template(Path(scratch))
         facts: dict[str, Any] = {"n_rows": rows, **_answers(Path(scratch) / "large", template, rows, seed)}
         facts |= _delivery(Path(scratch) / "large", template, scans)
-        facts |= {"stream": _streaming(Path(scratch) / "cohort", template, files)}
-    facts["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        facts["peak_memory_mib"] = _peak_mib()
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # its memory is its own
+            facts["load"] = apart.submit(load, Path(scratch) / "load", template[0], results, seed).result()
+        facts["stream"] = streaming(Path(scratch) / "cohort", template[0], files)
     _show(facts)
     write_record(output, "catalogue", facts)
 
@@ -183,77 +185,43 @@ def _deliver(folder: Path, template: list[dict[str, Any]], scan_id: str, **chang
     (folder / MANIFEST).write_text("{}")
 
 
-class SlowFolder(Folder):
-    """A folder that answers as late as a store far away."""
-
-    def fetch(self, key: str, target: Path) -> None:
-        """Copies a file, and takes its time."""
-        time.sleep(WAIT_S + self.n_bytes(key) / MB_PER_S / 1e6)
-        super().fetch(key, target)
-
-
-def _streaming(root: Path, template: list[dict[str, Any]], n_files: int, compute_s: float = 0.004) -> dict[str, Any]:
-    """A training that takes so long on each image, reading directly and through the local disk."""
-    rows = [{**template[0], "n_slices": 16, "image": number, "slice": number} for number in range(16)]
-    for number in range(n_files):
-        folder = root / f"scan{number}"
-        _deliver(folder, rows, f"scan-{number}", image_sha256="")
-        with h5py.File(folder / "image.h5", "w") as file:
-            file["dataset/image_0/data"] = np.random.default_rng(number).random((16, 1, 1, 256, 256), np.float32)
-    with raki.catalogue.open(root) as opened:
-        cohort = opened.cohort()
-    local = root / ".local"
-    found = {"direct": _idle(_direct(root, n_files), compute_s)}
-    with _slow_source():
-        images = raki.catalogue.stream(cohort, root, local=local, seed=1, prefetch=6)
-        for name in ("first pass", "second pass"):
-            found[name] = _idle(iter(images), compute_s)
-        shutil.rmtree(local)
-        killed = raki.catalogue.stream(cohort, root, local=local, seed=1, prefetch=6)
-        half = cohort.num_rows // 2
-        had = [(each["scan_id"], each["number"]) for each in islice(killed, half)]
-        resumed = raki.catalogue.stream(cohort, root, local=local, seed=1, prefetch=6)
-        resumed.load_state_dict(killed.state_dict())
-        rest = [(each["scan_id"], each["number"]) for each in resumed]
-    return {
-        "n_images": cohort.num_rows,
-        "compute_s": compute_s,
-        "passes": found,
-        "resumed_whole": sorted(had + rest) == sorted({*had, *rest}) and len(had + rest) == cohort.num_rows,
-        "n_fetched_after_resumption": resumed.n_fetched,
-    }
+def load(root: Path, row: dict[str, Any], n_results: int, seed: int) -> dict[str, Any]:
+    """What it takes to find results, to read their rows and to compact them, with nothing compacted before."""
+    random = np.random.default_rng(seed)
+    n_bytes = 0
+    for number in range(n_results):
+        month = MONTHS[number % len(MONTHS)]
+        rows = [_unlike(row, image, random) for image in range(SLICES_OF_A_SCAN)]
+        told = {"n_slices": SLICES_OF_A_SCAN, "n_frames": 1, "created_utc": f"{month}-01T00:00:00+00:00"}
+        folder = root / f"site{number % 100}/scan{number}"
+        _deliver(folder, rows, f"scan-{number}", **told)
+        n_bytes += (folder / ROWS_FILE).stat().st_size
+    before_mib = _peak_mib()
+    facts: dict[str, Any] = {"n_results": n_results, "n_images": SLICES_OF_A_SCAN * n_results, "n_bytes": n_bytes}
+    for name, work in {
+        "found_s": lambda: survey(root),
+        "compacted_s": lambda: raki.catalogue.compact(root),
+        "opened_s": lambda: raki.catalogue.open(root).close(),
+        "compacted_again_s": lambda: raki.catalogue.compact(root),
+    }.items():
+        began, computed = time.perf_counter(), time.process_time()
+        work()
+        facts[name] = time.perf_counter() - began
+        facts[name.replace("_s", "_cpu_s")] = time.process_time() - computed
+    parts = sum(part.stat().st_size for part in (root / FOLDER).glob("slices/*/*.parquet"))
+    return facts | {"n_bytes_compacted": parts, "memory_before_mib": before_mib, "peak_memory_mib": _peak_mib()}
 
 
-class _slow_source:  # noqa: N801
-    def __enter__(self) -> None:
-        self._fast = vars(streaming)["source_at"]
-        setattr(streaming, "source_at", lambda place: SlowFolder(Path(place)))  # noqa: B010
-
-    def __exit__(self, *_of_error: object) -> None:
-        setattr(streaming, "source_at", self._fast)  # noqa: B010
-
-
-def _direct(root: Path, n_files: int) -> Iterator[np.ndarray]:
-    """File after file from the slow store, each read when it is needed."""
-    for number in range(n_files):
-        path = root / f"scan{number}/image.h5"
-        time.sleep(WAIT_S + path.stat().st_size / MB_PER_S / 1e6)
-        with h5py.File(path) as file:
-            yield from (image[0, 0] for image in file["dataset/image_0/data"][:])
+def _unlike(row: dict[str, Any], image: int, random: np.random.Generator) -> dict[str, Any]:
+    """A row of its own numbers: alike ones would take no room in Parquet."""
+    names = ("standard_error", "held_out_error", "g_factor_median", "g_factor_99", "snr_median", "mean")
+    numbers = {name: float(f"{value:.7g}") for name, value in zip(names, random.random(len(names)), strict=True)}
+    embedding = [float(f"{value:.7g}") for value in random.normal(size=32)]
+    return row | numbers | {"image": image, "slice": image, "frame": 0, "embedding": embedding}
 
 
-def _idle(images: Iterator[Any], compute_s: float) -> dict[str, float]:
-    """How long a pass takes, and which part of it there was nothing to compute on."""
-    began, idle = time.perf_counter(), 0.0
-    while True:
-        asked = time.perf_counter()
-        image = next(images, None)
-        idle += time.perf_counter() - asked
-        if image is None:
-            break
-        time.sleep(compute_s)
-    whole = time.perf_counter() - began
-    return {"seconds": whole, "idle_share": idle / whole}
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -267,11 +235,39 @@ def _show(facts: dict[str, Any]) -> None:
     n_again = f"{facts['n_again']} again"
     table.add_row(f"{facts['n_compacted']} scans compacted, then {n_again}", f"{facts['compacted_s']:.2f} s", "")
     table.add_row("", "", f"{facts['again_compacted_s']:.2f} s")
-    for name, each in facts["stream"]["passes"].items():
-        table.add_row(f"{name}: seconds, idle", f"{each['seconds']:.2f} s", f"{100 * each['idle_share']:.0f} %")
     table.add_row("peak memory", f"{facts['peak_memory_mib']:.0f} MiB", "")
     CONSOLE.print(table)
+    _show_load(facts["load"])
+    _show_stream(facts["stream"])
     CONSOLE.print(
         f"Scans after a tenth was made again: {facts['n_scans_after_a_rerun']} of {facts['n_delivered']}; "
         f"resumed whole: {facts['stream']['resumed_whole']}"
     )
+
+
+def _show_load(load: dict[str, Any]) -> None:
+    title = (
+        f"{load['n_results']} results, {load['n_images']} images, {load['n_bytes'] / 1e6:.0f} MB of rows, from nothing"
+    )
+    table = Table("what", "seconds", "of a processor", "of it per 1,000 images", title=title)
+    for name in ("found", "compacted", "opened", "compacted_again"):
+        computed = load[f"{name}_cpu_s"]
+        table.add_row(
+            name.replace("_", " "),
+            f"{load[f'{name}_s']:.2f}",
+            f"{computed:.2f}",
+            f"{computed / load['n_images'] * 1000:.3f}",
+        )
+    CONSOLE.print(table)
+    CONSOLE.print(
+        f"Peak memory {load['peak_memory_mib']:.0f} MiB ({load['memory_before_mib']:.0f} before); "
+        f"{load['n_bytes_compacted'] / 1e6:.1f} MB of Parquet"
+    )
+
+
+def _show_stream(stream: dict[str, Any]) -> None:
+    title = f"{stream['n_images']} images in {stream['n_files']} objects of {stream['n_bytes_of_a_file'] / 1e6:.1f} MB"
+    table = Table("how", "images a second", f"idle at {1000 * stream['compute_s']:.0f} ms an image", title=title)
+    for name, each in stream["ways"].items():
+        table.add_row(name, f"{each['images_per_s']:.0f}", f"{100 * each['idle_share']:.0f} %")
+    CONSOLE.print(table)

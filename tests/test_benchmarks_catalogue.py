@@ -9,7 +9,7 @@ from benchmarks.catalogue import QUESTIONS
 
 
 def test_a_small_catalogue_is_measured(tmp_path):
-    options = ["--rows", "1000", "--scans", "10", "--files", "4", "-o", str(tmp_path)]
+    options = ["--rows", "1000", "--scans", "10", "--results", "10", "--files", "4", "-o", str(tmp_path)]
     result = CliRunner().invoke(app, ["catalogue", *options])
     assert result.exit_code == 0, result.output
     facts = json.loads((tmp_path / "catalogue.json").read_text())
@@ -18,4 +18,7 @@ def test_a_small_catalogue_is_measured(tmp_path):
     assert facts["all_counted"] is True
     assert (facts["n_compacted"], facts["n_again"], facts["n_scans_after_a_rerun"]) == (10, 1, [10, 10])
     assert facts["stream"]["resumed_whole"] is True
+    assert (facts["load"]["n_results"], facts["load"]["n_images"]) == (10, 300)
     assert facts["stream"]["n_images"] == 64
+    assert facts["stream"]["n_before_killed"] + facts["stream"]["n_after"] == 64
+    assert all(each["images_per_s"] > 0 and 0 < each["idle_share"] < 1 for each in facts["stream"]["ways"].values())

@@ -12,7 +12,7 @@ import pyarrow as pa
 from raki.catalogue.errors import NoCatalogue, QueryRefused
 from raki.catalogue.finding import Wanted
 from raki.catalogue.index import FOLDER, survey
-from raki.catalogue.mirror import local_copy
+from raki.catalogue.mirror import copied
 from raki.catalogue.rows import LABELS, SLICES, read_rows
 from raki.catalogue.schema import OUTSIDE
 from raki.catalogue.tables import connect, readable_parquet
@@ -146,4 +146,7 @@ def open_catalogue(place: str | Path) -> Catalogue:
     Raises:
         NoCatalogue: there is no such folder or bucket.
     """
-    return Catalogue(local_copy(place) if str(place).startswith("s3://") else Path(place))
+    if not str(place).startswith("s3://"):
+        return Catalogue(Path(place))
+    with copied(place) as copy:
+        return Catalogue(copy.root)

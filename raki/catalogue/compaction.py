@@ -1,186 +1,89 @@
-"""Rows that lie beside results, taken into one Parquet file a month: a result that was made again is there once."""
+"""Compaction of a folder or a bucket, whoever else compacts it at the same time.
 
-import fcntl
-import hashlib
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+On a bucket the index is put in the place of the very one that it was made from, or not at all. New parts are there
+before it, under names of their own, and those that the index before it named go behind it: one that is killed, or comes
+second, leaves what the index names as it is.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from raki.catalogue.folder_compaction import Compacted, FolderCompacted, compact_folder
+from raki.catalogue.index import FOLDER, INDEX, index_bytes, read_index
+from raki.catalogue.mirror import PARTS, Copy, copied
+from raki.errors import TransientError
 
-from raki.catalogue.errors import NoCatalogue
-from raki.catalogue.index import FOLDER, Absorbed, Index, Survey, survey, write_index
-from raki.catalogue.mirror import files_of, local_copy, put_back
-from raki.catalogue.rows import LABELS, SLICES, Rows, read_rows
-from raki.catalogue.tables import NO_EXTENSIONS, readable_parquet
-from raki.whole_file import whole_file
+TRIES = 8
+LONGEST_WAIT_S = 2.0
+LEFT_BEHIND = timedelta(days=1)
+"""No compaction takes so long: a part of this age that no index names is of one that was killed."""
 
-ROWS_IN_A_GROUP = 100_000
-"""Of Parquet: what is read at once, or passed over by its least and largest values."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compacted:
-    """What a compaction did."""
-
-    n_results: int
-    """Whose rows were taken in."""
-    n_gone: int
-    """Whose rows were taken out: made again since, or no longer there."""
-    n_parts: int
-    n_bytes: int
-    """Of all parts there are now."""
-    damaged: Mapping[str, str]
-    """Path -> what is wrong with it, as the end of a sentence: it was passed over."""
+__all__ = ["Compacted", "compact"]
 
 
 def compact(place: str | Path) -> Compacted:
     """Takes all rows that lie beside results, and aren't yet, into the catalogue of a folder or a bucket's prefix.
 
     Only months in which something changed are written anew. A reader meanwhile has what was before, or what is now. Of
-    two at the same time in one folder the second waits; on a bucket nobody waits, so run one alone there.
+    two at the same time in one folder the second waits; of two on one bucket the second begins again.
 
     Raises:
         NoCatalogue: there is no such folder or bucket.
+        TransientError: on a bucket, others came first each time.
     """
     if not str(place).startswith("s3://"):
-        return _compact(Path(place))
-    root = local_copy(place)
-    before = files_of(root)
-    done = _compact(root)
-    put_back(place, root, before)
-    return done
+        return compact_folder(Path(place)).compacted
+    own: dict[str, str | None] = {}
+    for tried in range(TRIES):
+        if tried:
+            time.sleep(LONGEST_WAIT_S * secrets.randbelow(1000) / 1000)
+        with copied(place) as copy:
+            _remove_left_behind(copy, own)
+            done = compact_folder(copy.root, mark=f"-{secrets.token_hex(4)}")
+            if _put(copy, done):
+                return done.compacted
+            own |= dict.fromkeys(set(done.after.parts) - set(done.before.parts), copy.index_etag)
+    raise TransientError(f"other compactions of '{place}' came first {TRIES} times in a row; run it again later")
 
 
-def _compact(root: Path) -> Compacted:
-    if not root.is_dir():
-        raise NoCatalogue(f"there is no folder '{root}'; a catalogue is of a folder of results")
-    with _alone(root):
-        found = survey(root)
-        old, damaged = readable_parquet([root / FOLDER / part for part in found.index.parts], SLICES)
-        if found.index.is_damaged or damaged:  # all of it again, from the rows beside the results
-            old, found = [], Survey(Index(), found.standing)
-        fresh = read_rows(root, found.fresh)
-        parts = _write_parts(root, old, fresh, out=found.gone | set(fresh.result_of.values()))
-        absorbed = {path: each for path, each in found.index.absorbed.items() if found.standing.get(path) == each.state}
-        absorbed |= {
-            path: Absorbed(state=found.standing[path], result_id=each) for path, each in fresh.result_of.items()
-        }
-        write_index(root, Index(parts=tuple(parts), absorbed=absorbed))
-        _remove_others(root, parts)
-        bad_labels = _merge_labels(root)
-    return Compacted(
-        n_results=len(set(fresh.result_of.values())),
-        n_gone=len(found.gone),
-        n_parts=len(parts),
-        n_bytes=sum((root / FOLDER / part).stat().st_size for part in parts),
-        damaged={
-            **fresh.damaged,
-            **{path.relative_to(root).as_posix(): why for path, why in (damaged | bad_labels).items()},
-        },
-    )
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    (root / FOLDER).mkdir(exist_ok=True)
-    with (root / FOLDER / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _write_parts(root: Path, old: list[Path], fresh: Rows, *, out: Collection[str]) -> list[str]:
-    """The parts that there are to be, as paths in the catalogue's folder; months that nothing changes stay as they are.
+def _remove_left_behind(copy: Copy, own: Mapping[str, str | None]) -> None:
+    """Takes parts away that no index names, nor can: of compactions that were killed, and of one that came second.
 
     Args:
-        out: results whose rows go out of the old parts.
+        own: parts that came second -> the index that theirs was to follow. As long as that one stands, a request that
+            got lost on the way may still arrive.
     """
-    months = pc.utf8_slice_codeunits(fresh.table.column("created_utc"), 0, 7)
-    changed = set(months.unique().to_pylist())
-    by_month: dict[str, list[Path]] = {}
-    for part in old:
-        by_month.setdefault(part.parent.name.removeprefix("month="), []).append(part)
-    with TemporaryDirectory(prefix="raki-catalogue-") as spill:
-        connection = duckdb.connect(":memory:", config={**NO_EXTENSIONS, "temp_directory": spill})
-        connection.register("going", pa.table({"result_id": pa.array(sorted(out), pa.string())}))
-        for month, files in by_month.items():
-            if month not in changed and _holds_any(connection, files):
-                changed.add(month)
-        kept = [part.relative_to(root / FOLDER).as_posix() for part in old]
-        kept = [part for part in kept if part.split("/")[1].removeprefix("month=") not in changed]
-        connection.register("no_slices", SLICES.empty_table())
-        for month in sorted(changed):
-            connection.register("incoming", fresh.table.filter(pc.equal(months, month)))
-            if written := _write_part(connection, root, month, by_month.get(month, [])):
-                kept.append(written)
-        connection.close()
-    return sorted(kept)
+    from raki.service import mirrored
+
+    index = read_index(copy.root)
+    named = set(_keys(index.parts))
+    lost = {key for key, etag in zip(_keys(own), own.values(), strict=True) if etag != copy.index_etag}
+    before = datetime.now(UTC) - LEFT_BEHIND
+    parts = {key: each for key, each in copy.listed.items() if key.startswith(PARTS) and key not in named}
+    if not index.is_damaged:
+        gone = [key for key, each in parts.items() if key in lost or each.changed < before]
+        mirrored.remove(copy.bucket, copy.prefix, gone)
 
 
-def _holds_any(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> bool:
-    found = connection.execute(
-        "SELECT 1 FROM read_parquet(?, hive_partitioning = false) WHERE result_id IN (FROM going) LIMIT 1",
-        [[str(file) for file in files]],
-    )
-    return bool(found.fetchall())
+def _keys(parts: Iterable[str]) -> list[str]:
+    return [f"{FOLDER}/{part}" for part in parts]
 
 
-def _write_part(connection: duckdb.DuckDBPyConnection, root: Path, month: str, old: list[Path]) -> str | None:
-    """One file of a month's rows, called after its content; None where no row is left."""
-    folder = root / FOLDER / "slices" / f"month={month}"
-    folder.mkdir(parents=True, exist_ok=True)
-    before = "SELECT * FROM read_parquet($old, union_by_name = true, hive_partitioning = false)"
-    kept = f"UNION ALL BY NAME {before} WHERE result_id NOT IN (FROM going)" if old else ""
-    rows = f"SELECT * FROM no_slices UNION ALL BY NAME SELECT * FROM incoming {kept} ORDER BY result_id, image"
-    with whole_file(folder / "new.parquet") as room:
-        parameters = {"old": [str(file) for file in old]} if old else {}
-        connection.execute(
-            f"COPY ({rows}) TO '{str(room).replace(chr(39), chr(39) * 2)}' "
-            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS_IN_A_GROUP})",
-            parameters,
-        )
-        n_rows = pq.read_metadata(room).num_rows
-        with room.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-    name = folder / f"{digest[:24]}.parquet"
-    (folder / "new.parquet").replace(name)
-    if n_rows == 0:
-        name.unlink()
-        return None
-    return name.relative_to(root / FOLDER).as_posix()
+def _put(copy: Copy, done: FolderCompacted) -> bool:
+    """The parts, then the index, then away with what it names no more; False where another index came first."""
+    from raki.service import mirrored
 
-
-def _remove_others(root: Path, parts: Collection[str]) -> None:
-    for file in (root / FOLDER).glob("slices/*/*.parquet"):
-        if file.relative_to(root / FOLDER).as_posix() not in parts:
-            file.unlink()
-
-
-def _merge_labels(root: Path) -> dict[Path, str]:
-    """The labels of a month into one file. One that is killed leaves some twice, which by their ids are one."""
-    bad: dict[Path, str] = {}
-    for folder in sorted((root / FOLDER).glob("labels/month=*")):
-        files, damaged = readable_parquet(sorted(folder.glob("*.parquet")), LABELS)
-        bad |= damaged
-        if len(files) > 1:
-            write_labels(pa.concat_tables([pq.read_table(file, partitioning=None) for file in files]), folder)
-            for file in files:
-                file.unlink(missing_ok=True)
-    return bad
-
-
-def write_labels(table: pa.Table, folder: Path) -> Path:
-    """A file of labels, each once, called after its content, so that none is written over by another."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = {row["label_id"]: row for row in table.to_pylist()}
-    ordered = sorted(rows.values(), key=lambda row: (row["made_utc"], row["label_id"]))
-    digest = hashlib.sha256("\n".join(row["label_id"] for row in ordered).encode()).hexdigest()
-    path = folder / f"{digest[:24]}.parquet"
-    with whole_file(path) as part:
-        pq.write_table(pa.Table.from_pylist(ordered, schema=LABELS), part, compression="zstd")
-    return path
+    before, after = set(done.before.parts), set(done.after.parts)
+    if done.after != done.before:
+        mirrored.put(copy.bucket, copy.prefix, copy.root, _keys(after - before))
+        index = f"{copy.prefix}{FOLDER}/{INDEX}"
+        if not mirrored.replace(copy.bucket, index, index_bytes(done.after), etag=copy.index_etag):
+            return False
+        mirrored.remove(copy.bucket, copy.prefix, _keys(before - after))
+    # Labels that are in two files are one: the new file first.
+    mirrored.put(copy.bucket, copy.prefix, copy.root, _keys(done.merged))
+    mirrored.remove(copy.bucket, copy.prefix, _keys(each for others in done.merged.values() for each in others))
+    return True

@@ -14,7 +14,9 @@ that was made again, or is gone, the rows that were taken in don't count.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,8 @@ from raki.whole_file import whole_file
 FOLDER = "raki-catalogue"
 INDEX = "index.json"
 INDEX_SCHEMA = "raki.catalogue-index/1"
+
+FOLDERS_AT_A_TIME = 16
 
 State = tuple[int, int]
 """Size in bytes and time of the last change in ns of a file: another state is another content."""
@@ -68,15 +72,20 @@ def read_index(root: Path) -> Index:
         return Index(is_damaged=True)
 
 
-def write_index(root: Path, index: Index) -> None:
-    """Puts an index in the place of the one that is there."""
+def index_bytes(index: Index) -> bytes:
+    """The content of its file."""
     content = {
         "schema": INDEX_SCHEMA,
         "parts": index.parts,
         "absorbed": {path: [*each.state, each.result_id] for path, each in sorted(index.absorbed.items())},
     }
+    return (json.dumps(content, separators=(",", ":")) + "\n").encode()
+
+
+def write_index(root: Path, index: Index) -> None:
+    """Puts an index in the place of the one that is there."""
     with whole_file(root / FOLDER / INDEX) as part:
-        part.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+        part.write_bytes(index_bytes(index))
 
 
 @dataclass(frozen=True)
@@ -103,17 +112,33 @@ class Survey:
 
 
 def survey(root: Path) -> Survey:
-    """Looks through a folder of results. Hidden folders, and links to folders, are passed over."""
-    return Survey(read_index(root), dict(sorted(_rows_below(root, ""))))
+    """Looks through a folder of results. Hidden folders, and links to folders, are passed over.
+
+    Many at a time: on a share each is a wait for its answer. When a folder was changed last isn't asked: gateways and
+    copies don't tell, and rows that are written over in their place don't change it.
+    """
+    index = read_index(root)
+    standing: dict[str, State] = {}
+    level = [""]
+    with ThreadPoolExecutor(FOLDERS_AT_A_TIME, thread_name_prefix="raki-survey") as pool:
+        while level:
+            size = max(1, min(64, len(level) // FOLDERS_AT_A_TIME))
+            some = [level[begin : begin + size] for begin in range(0, len(level), size)]
+            level = []
+            for found, below in pool.map(lambda folders: _rows_in(root, folders), some):
+                standing |= found
+                level += below
+    return Survey(index, dict(sorted(standing.items())))
 
 
-def _rows_below(root: Path, folder: str) -> Iterator[tuple[str, State]]:
-    waiting = [folder]
-    while waiting:
-        below = waiting.pop()
+def _rows_in(root: Path, folders: Sequence[str]) -> tuple[dict[str, State], list[str]]:
+    """Rows in these folders, and the folders in them."""
+    found: dict[str, State] = {}
+    below: list[str] = []
+    for folder in folders:
         rows, has_manifest = None, False
         try:
-            entries = list(os.scandir(root / below))
+            entries = list(os.scandir(root / folder))
         except OSError:  # removed meanwhile, or not ours to read
             continue
         for entry in entries:
@@ -122,13 +147,12 @@ def _rows_below(root: Path, folder: str) -> Iterator[tuple[str, State]]:
             elif entry.name == ROWS_FILE:
                 rows = entry
             elif not entry.name.startswith(".") and entry.name != FOLDER and entry.is_dir(follow_symlinks=False):
-                waiting.append(f"{below}/{entry.name}" if below else entry.name)
+                below.append(f"{folder}/{entry.name}" if folder else entry.name)
         if rows and has_manifest and rows.is_file(follow_symlinks=False):
-            try:
-                found = rows.stat()
-            except OSError:
-                continue
-            yield (f"{below}/{ROWS_FILE}" if below else ROWS_FILE), (found.st_size, found.st_mtime_ns)
+            with suppress(OSError):
+                state = rows.stat()
+                found[f"{folder}/{ROWS_FILE}" if folder else ROWS_FILE] = (state.st_size, state.st_mtime_ns)
+    return found, below
 
 
 def _is_within(part: object) -> bool:

@@ -1,17 +1,46 @@
 """A bucket's catalogue on the local disk, brought up to date: what has not changed is not read again."""
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raki.catalogue.errors import NoCatalogue
 from raki.catalogue.index import FOLDER, INDEX
 from raki.catalogue.schema import ROWS_FILE
 from raki.manifest import MANIFEST
 
+if TYPE_CHECKING:
+    from raki.service.mirrored import Listed
 
-def local_copy(place: str | Path) -> Path:
-    """The folder in which rows, parts, labels and masks of `s3://bucket/prefix` now lie as they do there.
+PARTS = f"{FOLDER}/slices/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """What a bucket had at one moment."""
+
+    root: Path
+    """The folder in which rows, parts, labels and masks lie as they do there."""
+    bucket: str
+    prefix: str
+    listed: Mapping[str, "Listed"]
+    """Index, parts and labels."""
+
+    @property
+    def index_etag(self) -> str | None:
+        """Entity tag of the index; None where there is none."""
+        index = self.listed.get(f"{FOLDER}/{INDEX}")
+        return index.etag if index else None
+
+
+@contextmanager
+def copied(place: str | Path) -> Iterator[Copy]:
+    """A copy of `s3://bucket/prefix` that nobody else on this machine changes meanwhile.
 
     Raises:
         NoCatalogue: boto3 isn't installed, or there is no such bucket.
@@ -21,30 +50,19 @@ def local_copy(place: str | Path) -> Path:
     bucket, prefix = parts_of(place)
     root = cache_folder() / hashlib.sha256(f"{bucket}/{prefix}".encode()).hexdigest()[:24]
     root.mkdir(parents=True, exist_ok=True)
-    try:
-        mirrored.bring(bucket, prefix, root, is_wanted=_is_wanted, is_marker=lambda key: key.endswith(MANIFEST))
-    except mirrored.Unreachable as error:
-        raise NoCatalogue(str(error)) from None
-    return root
-
-
-def put_back(place: str | Path, root: Path, before: frozenset[str]) -> None:
-    """Puts what was written into the bucket, the index behind the parts, and takes away what is no longer there.
-
-    Args:
-        before: as `files_of` told it when the copy was brought up to date.
-    """
-    from raki.service import mirrored
-
-    bucket, prefix = parts_of(place)
-    mirrored.put(bucket, prefix, root, folder=FOLDER, last=f"{FOLDER}/{INDEX}", before=before)
-
-
-def files_of(root: Path) -> frozenset[str]:
-    """What a copy of the catalogue's folder holds."""
-    from raki.service import mirrored
-
-    return mirrored.files_of(root, FOLDER)
+    wanted = mirrored.Wanted(
+        is_wanted=_is_wanted,
+        is_marker=lambda key: key.endswith(MANIFEST),
+        together=(f"{FOLDER}/{INDEX}", f"{FOLDER}/labels/", PARTS),
+        may_stay=lambda key: key.startswith(PARTS),
+    )
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            listed = mirrored.bring(bucket, prefix, root, wanted)
+        except mirrored.Unreachable as error:
+            raise NoCatalogue(str(error)) from None
+        yield Copy(root=root, bucket=bucket, prefix=prefix, listed=listed)
 
 
 def cache_folder() -> Path:

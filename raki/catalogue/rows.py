@@ -1,18 +1,22 @@
 """Rows that lie beside results, read and held against the schema: what is damaged is named and passed over."""
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from raki.catalogue.schema import COLUMNS, LABEL_COLUMNS, SCHEMA, Column
 
 LARGEST_BYTES = 1 << 30
 """A scan of 100 000 images has a quarter of this."""
+ROWS_AT_ONCE = 5000
+"""As objects of Python: some 50 MB."""
 
 _ARROW = {
     "VARCHAR": pa.string(),
@@ -53,37 +57,62 @@ LABELS = arrow_schema(LABEL_COLUMNS)
 
 
 def read_rows(root: Path, paths: Iterable[str]) -> Rows:
-    """The rows at these paths. Of a result that lies in several places the newest count, alone."""
-    found: dict[str, list[Row]] = {}
+    """The rows at these paths. Of a result that lies in several places the newest count, alone.
+
+    As objects of Python rows take many times their bytes: only some files are so at once.
+    """
     damaged: dict[str, str] = {}
+    files: list[tuple[str, str, str, int]] = []
+    tables = [SLICES.empty_table()]
+    for some in _some_at_once(_readable(root, paths, damaged)):
+        held, table = _in_one(some, damaged)
+        files += [(held[path][0]["created_utc"], path, held[path][0]["result_id"], len(held[path])) for path in held]
+        tables.append(table)
+    newest = {result: path for _, path, result, _ in sorted(files)}
+    counts = [newest[result] == path for _, path, result, _ in files]
+    rows_count = pa.array(np.repeat(np.array(counts, bool), [n_rows for *_, n_rows in files]))
+    return Rows(
+        table=pa.concat_tables(tables).filter(rows_count),
+        result_of={path: result for _, path, result, _ in files},
+        damaged=damaged,
+    )
+
+
+def _readable(root: Path, paths: Iterable[str], damaged: dict[str, str]) -> Iterator[tuple[str, list[Row]]]:
     for path in paths:
         try:
-            found[path] = _rows_of_one(root / path)
+            yield path, _rows_of_one(root / path)
         except ValueError as error:
             damaged[path] = str(error)
         except OSError as error:
             damaged[path] = f"can't be read ({error.strerror})"
+
+
+def _some_at_once(files: Iterable[tuple[str, list[Row]]]) -> Iterator[dict[str, list[Row]]]:
+    some: dict[str, list[Row]] = {}
+    n_rows = 0
+    for path, rows in files:
+        some[path] = rows
+        n_rows += len(rows)
+        if n_rows >= ROWS_AT_ONCE:
+            yield some
+            some, n_rows = {}, 0
+    yield some
+
+
+def _in_one(some: Mapping[str, list[Row]], damaged: dict[str, str]) -> tuple[Mapping[str, list[Row]], pa.Table]:
+    """A table of the files whose values are of their columns' kinds; which aren't is looked for only where some are."""
     try:
-        return _of_newest(found, damaged)
-    except _OTHER_KIND:  # in some of them: which, is looked for only then, for it takes several times as long
-        for path, rows in list(found.items()):
+        return some, _table(itertools.chain.from_iterable(some.values()))
+    except _OTHER_KIND:
+        good, tables = {}, [SLICES.empty_table()]
+        for path, rows in some.items():
             try:
-                _table(rows)
+                tables.append(_table(rows))
+                good[path] = rows
             except _OTHER_KIND:
                 damaged[path] = "holds a value of another kind than its column"
-                del found[path]
-        return _of_newest(found, damaged)
-
-
-def _of_newest(found: Mapping[str, list[Row]], damaged: Mapping[str, str]) -> Rows:
-    result_of = {path: rows[0]["result_id"] for path, rows in found.items()}
-    newest: dict[str, str] = {}
-    for path in sorted(found, key=lambda path: (found[path][0]["created_utc"], path)):
-        newest[result_of[path]] = path
-    table = _table([row for path in sorted(newest.values()) for row in found[path]])
-    # What doesn't count has to be right all the same: it is taken for one that does when the other goes.
-    _table([found[path][0] for path in found if newest[result_of[path]] != path])
-    return Rows(table=table, result_of=result_of, damaged=damaged)
+        return good, pa.concat_tables(tables)
 
 
 def _rows_of_one(path: Path) -> list[Row]:
@@ -115,5 +144,5 @@ def _require_one_result(rows: Sequence[Row]) -> None:
         raise ValueError("has not one row for each image")
 
 
-def _table(rows: Sequence[Row]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=SLICES)
+def _table(rows: Iterable[Row]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=SLICES)

@@ -1,7 +1,8 @@
 """What a catalogue holds: each column with its type and meaning, in one place. Standard library only.
 
 A row is an image: a slice of a frame. What is the scan's own stands in each of its rows, where Parquet keeps it once;
-the table `scans` shows it once a scan. A column is added at the end, and never changes its meaning.
+the table `scans` shows it once a scan. A column is added at an end, never changes its meaning, and is null in rows that
+were written before there was one.
 """
 
 from dataclasses import dataclass
@@ -77,6 +78,9 @@ SCAN_COLUMNS = (
     Column("seconds_method", "DOUBLE", "of the method's filling, wall clock"),
     Column("warnings", "VARCHAR[]", "sentences: how far to trust it"),
     Column("remarks", "VARCHAR[]", "sentences: what was decided while the scan was read, what it lacks"),
+    Column("series_uid", "VARCHAR", "SeriesInstanceUID of `image.dcm`; nothing of it is the patient's"),
+    Column("single_series_uid", "VARCHAR", "the same of DICOM images of a slice each, whether or not there are any"),
+    Column("nifti_sha256", "VARCHAR[]", "of `image.nii.gz`, or of the several that there are"),
 )
 """The same in all rows of a scan."""
 
@@ -108,6 +112,8 @@ IMAGE_COLUMNS = (
     Column("standard_error", "DOUBLE", "its median over the image's mean inside the object: relative, dimensionless"),
     Column("snr_median", "DOUBLE", "signal-to-noise inside the object; null without a noise scan"),
     Column("embedding", "FLOAT[32]", "of the picture: see raki.catalogue.embedding"),
+    Column("sop_instance_uid", "VARCHAR", "SOPInstanceUID of the `image.dcm` that has the image"),
+    Column("sop_frame", "INTEGER", "number of its frame there, from 1"),
 )
 """Of an image alone."""
 

@@ -45,19 +45,18 @@ class Bucket:
     """What lies below a prefix of a bucket."""
 
     def __init__(self, place: str) -> None:
-        self._bucket, self._prefix = parts_of(place)
+        from raki.service import mirrored
+
+        bucket, self._prefix = parts_of(place)
+        self._objects = mirrored.Objects(bucket)
 
     def n_bytes(self, key: str) -> int:
         """The size of an object."""
-        from raki.service import mirrored
-
-        return mirrored.n_bytes_of(self._bucket, self._prefix + key)
+        return self._objects.n_bytes(self._prefix + key)
 
     def fetch(self, key: str, target: Path) -> None:
         """Downloads an object."""
-        from raki.service import mirrored
-
-        mirrored.fetch(self._bucket, self._prefix + key, target)
+        self._objects.fetch(self._prefix + key, target)
 
 
 def source_at(place: str | Path) -> Source:

@@ -7,37 +7,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from raki.catalogue.batching import Batched, Report, as_it_is, by_name
+from raki.catalogue.cohort_files import READERS, CohortFile, What, check_of, files_of, in_order_of_use
 from raki.catalogue.staging import NoRoom, Staging, source_at
 from raki.errors import RakiError
-from raki.scan.prepared import open_prepared
 from raki.wording import plain
 
 LOG = logging.getLogger("raki.catalogue")
-
-What = Literal["image", "prepared"]
-IMAGE_FILE = "image.h5"
-OF_ROW = ("scan_id", "result_id", "labels")
-"""Of a cohort's columns, what every item has beside its image's number; others on request."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    """One file, and the rows of the cohort whose images lie in it."""
-
-    key: str
-    version: str
-    rows: tuple[Mapping[str, Any], ...]
 
 
 class CohortStream(IterableDataset[dict[str, Any]]):
@@ -78,17 +63,19 @@ class CohortStream(IterableDataset[dict[str, Any]]):
         super().__init__()
         if prefetch < 0 or mix < 1:
             raise ValueError(f"prefetch is {prefetch} and mix is {mix}; at least 0 and 1 were needed")
-        self._files = _files_of(cohort, what, columns)
+        self._files = files_of(cohort, what, columns)
         self._place, self._what, self._local = place, what, local
         self._limit_bytes, self._prefetch, self._mix, self._seed = limit_bytes, prefetch, mix, seed
         told = [[file.key, file.version, [row["number"] for row in file.rows]] for file in self._files]
         self._digest = hashlib.sha256(json.dumps([told, what, mix, seed]).encode()).hexdigest()[:16]
         self.epoch = 0
         """Which pass this is, or the next one will be, from 0: it decides the order with the seed."""
-        self.position = 0
-        """Images of this pass that were handed over, or passed over."""
+        self._positions = [0]
+        """Images of this pass that were handed over, or passed over: of each worker's share."""
+        self._has_ended = False
+        self._in_other_loader = torch.zeros(1, dtype=torch.bool).share_memory_()
         self.waited_s = 0.0
-        """How long whoever takes the images had to wait for the disk, in all."""
+        """How long whoever takes the images had to wait for files, in all: to be asked for, and to come."""
         self.n_fetched = 0
         """Files that were not on the local disk."""
         self.damaged: dict[str, str] = {}
@@ -97,45 +84,128 @@ class CohortStream(IterableDataset[dict[str, Any]]):
     def __len__(self) -> int:
         return sum(len(file.rows) for file in self._files)
 
+    @property
+    def position(self) -> int:
+        """Images of this pass that were handed over, or passed over."""
+        return sum(self._positions)
+
     def state_dict(self) -> dict[str, Any]:
-        """Where it is, as JSON has it: behind the image that was handed over last."""
-        is_through = self.position == len(self)
-        epoch, position = (self.epoch + 1, 0) if is_through else (self.epoch, self.position)
-        return {"cohort": self._digest, "epoch": epoch, "position": position}
+        """Where it is, as JSON has it: behind the image or batch that was handed over last.
+
+        Raises:
+            ValueError: workers of a loader of one's own have the images; only that loader knows how far.
+        """
+        if get_worker_info() is None:
+            if self._in_other_loader:
+                raise ValueError(
+                    "the images went to workers of a DataLoader, and how far isn't known here; take them from `batches`"
+                )
+            if self.position == len(self):
+                return {"cohort": self._digest, "epoch": self.epoch + 1, "positions": [0]}
+        return {"cohort": self._digest, "epoch": self.epoch, "positions": list(self._positions)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from there: the same images in the same order as if nothing had happened.
+        """Goes on from there: the images that hadn't been handed over, in the order as if nothing had happened.
+
+        With as many workers as before; at the beginning of a pass, with any number.
 
         Raises:
             ValueError: the state is of another cohort, seed or mixture.
         """
         if state["cohort"] != self._digest:
             raise ValueError("the state is of another cohort, seed or mixture; going on would show other images")
-        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+        self.epoch, self._positions = int(state["epoch"]), [int(position) for position in state["positions"]]
+        self._has_ended = False
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The rest of this pass; the next call is the next pass."""
-        worker = get_worker_info()
-        number, n_workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        local = self._local / f"worker-{number}-of-{n_workers}" if worker else self._local
-        staging = Staging(
-            local, source_at(self._place), limit_bytes=self._limit_bytes // n_workers, n_at_once=max(1, self._prefetch)
-        )
-        try:
-            yield from self._pass(staging, self._files[number::n_workers])
-        finally:
-            self.n_fetched += staging.n_fetched
-            staging.close()
-        self.epoch, self.position = self.epoch + 1, 0
+        """The rest of this pass; the next call is the next pass.
 
-    def _pass(self, staging: Staging, files: list[_File]) -> Iterator[dict[str, Any]]:
+        In a worker of a DataLoader, its share of the pass. There `epoch` has to be set before each pass, unless workers
+        persist; `batches` does.
+        """
+        worker = get_worker_info()
+        if worker is None:
+            yield from self._share(0, 1)
+            self.epoch, self._positions = self.epoch + 1, [0]
+            return
+        self._in_other_loader.fill_(True)
+        if self._has_ended:
+            self.epoch, self._positions = self.epoch + 1, [0] * worker.num_workers
+        yield from self._share(worker.id, worker.num_workers)
+        self._has_ended = True
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        n_workers: int = 0,
+        drop_last: bool = False,
+        collate: Callable[[list[dict[str, Any]]], Any] = by_name,
+        **of_loader: Any,
+    ) -> Iterator[Any]:
+        """The rest of this pass in batches that so many processes make; the next call is the next pass.
+
+        `state_dict` then is of all of them together: behind the batch that was handed over last, whatever they have
+        prepared beyond it. `damaged`, `n_fetched` and `waited_s` are of all of them as well.
+
+        Args:
+            batch_size: images of one worker's share that are a batch; its last one may have fewer.
+            drop_last: whether such a one is left out.
+            collate: makes a batch of items; by itself, pixels are stacked where they are of one shape, all else listed.
+            of_loader: further arguments of the DataLoader, as `pin_memory` or `prefetch_factor`.
+
+        Raises:
+            ValueError: the state is of another number of workers.
+        """
+        self._require_shares(max(1, n_workers))
+        batched = Batched(self, batch_size, drop_last=drop_last, collate=collate)
+        before = self.waited_s, self.n_fetched
+        reports: dict[int, Report] = {}
+        loader = DataLoader(batched, batch_size=None, num_workers=n_workers, collate_fn=as_it_is, **of_loader)
+        for report, batch in loader:
+            reports[report.share] = report
+            self._positions[report.share] = report.position
+            self.damaged |= report.damaged
+            if n_workers:
+                self.waited_s = before[0] + sum(each.waited_s - before[0] for each in reports.values())
+                self.n_fetched = before[1] + sum(each.n_fetched - before[1] for each in reports.values())
+            if batch is not None:
+                yield batch
+        self.epoch, self._positions = self.epoch + 1, [0]
+
+    def _require_shares(self, n_shares: int) -> None:
+        if len(self._positions) != n_shares:
+            if self.position:
+                raise ValueError(
+                    f"the pass was begun by {len(self._positions)} workers, and {n_shares} were asked for; it goes on "
+                    "with as many"
+                )
+            self._positions = [0] * n_shares
+
+    def _share(self, number: int, n_shares: int) -> Iterator[dict[str, Any]]:
+        """The rest of a worker's share of the pass."""
+        self._require_shares(n_shares)
+        local = self._local / f"worker-{number}-of-{n_shares}" if n_shares > 1 else self._local
+        staging = Staging(
+            local, source_at(self._place), limit_bytes=self._limit_bytes // n_shares, n_at_once=max(1, self._prefetch)
+        )
+        n_before = self.n_fetched
+        try:
+            for item in self._pass(staging, number, self._files[number::n_shares]):
+                self.n_fetched = n_before + staging.n_fetched
+                yield item
+        finally:
+            self.n_fetched = n_before + staging.n_fetched
+            staging.close()
+
+    def _pass(self, staging: Staging, share: int, files: list[CohortFile]) -> Iterator[dict[str, Any]]:
         groups = self._groups(files)
-        ahead = deque(file for group in groups for file in _in_order_of_use(group))
+        ahead = deque(file for group in groups for file in in_order_of_use(group))
         held: dict[str, Future[Path] | OSError] = {}
         position = 0
         for group in groups:
-            own = _in_order_of_use(group)
-            if position + len(group) <= self.position:  # had before it was resumed
+            own = in_order_of_use(group)
+            if position + len(group) <= self._positions[share]:  # had before it was resumed
                 position += len(group)
                 for _ in own:
                     ahead.popleft()
@@ -145,18 +215,20 @@ class CohortStream(IterableDataset[dict[str, Any]]):
                 read: dict[str, Callable[[int], np.ndarray]] = {}
                 for file, row in group:
                     position += 1
-                    if position <= self.position:
+                    if position <= self._positions[share]:
                         continue
+                    began = time.perf_counter()
                     self._bring(staging, ahead, held, needed=keys)
+                    self.waited_s += time.perf_counter() - began
                     item = self._item(file, row, held[file.key], read, opened)
-                    self.position = position
+                    self._positions[share] = position
                     if item is not None:
                         yield item
             for file in own:
                 held.pop(file.key, None)
                 staging.let_go(file.key, file.version)
 
-    def _groups(self, files: list[_File]) -> list[list[tuple[_File, Mapping[str, Any]]]]:
+    def _groups(self, files: list[CohortFile]) -> list[list[tuple[CohortFile, Mapping[str, Any]]]]:
         """The images of this pass, of `mix` files together in a random order."""
         if self._seed is None:
             return [[(file, row) for row in file.rows] for file in files]
@@ -171,7 +243,7 @@ class CohortStream(IterableDataset[dict[str, Any]]):
     def _bring(
         self,
         staging: Staging,
-        ahead: deque[_File],
+        ahead: deque[CohortFile],
         held: dict[str, "Future[Path] | OSError"],
         *,
         needed: Collection[str],
@@ -180,7 +252,7 @@ class CohortStream(IterableDataset[dict[str, Any]]):
         while ahead and (ahead[0].key in needed or len(held.keys() - needed) < self._prefetch):
             file = ahead[0]
             try:
-                held[file.key] = staging.hold(file.key, file.version, _check(file, self._what))
+                held[file.key] = staging.hold(file.key, file.version, check_of(file, self._what))
             except NoRoom:
                 if file.key in needed:
                     raise
@@ -191,7 +263,7 @@ class CohortStream(IterableDataset[dict[str, Any]]):
 
     def _item(
         self,
-        file: _File,
+        file: CohortFile,
         row: Mapping[str, Any],
         coming: "Future[Path] | OSError",
         read: dict[str, "Callable[[int], np.ndarray]"],
@@ -207,7 +279,7 @@ class CohortStream(IterableDataset[dict[str, Any]]):
                 began = time.perf_counter()
                 path = coming.result()
                 self.waited_s += time.perf_counter() - began
-                read[file.key] = opened.enter_context(_READERS[self._what](path))
+                read[file.key] = opened.enter_context(READERS[self._what](path))
             pixels = read[file.key](row["number"])
         except (OSError, ValueError, LookupError, RakiError) as error:
             self.damaged[file.key] = plain(str(error) or type(error).__name__, 200)
@@ -216,51 +288,3 @@ class CohortStream(IterableDataset[dict[str, Any]]):
             )
             return None
         return {self._what: torch.from_numpy(pixels), **row}
-
-
-def _files_of(cohort: pa.Table, what: What, columns: tuple[str, ...]) -> list[_File]:
-    place = "folder" if what == "image" else "prepared_key"
-    needed = (*OF_ROW, "image", place, "image_sha256", *columns)
-    lacking = [name for name in needed if name not in cohort.column_names]
-    if lacking:
-        raise ValueError(f"the cohort lacks {', '.join(lacking)}; raki needs one from Catalogue.cohort")
-    by_key: dict[str, list[Mapping[str, Any]]] = {}
-    versions: dict[str, str] = {}
-    for row in cohort.select(list(dict.fromkeys(needed))).to_pylist():
-        if row[place] is None:
-            raise ValueError(f"the cohort has no {place} for image {row['image']} of scan {row['scan_id']}")
-        key = f"{row[place]}/{IMAGE_FILE}".lstrip("/") if what == "image" else row[place]
-        versions[key] = row["image_sha256"] or ""
-        by_key.setdefault(key, []).append({"number": row["image"], **{name: row[name] for name in (*OF_ROW, *columns)}})
-    return [_File(key=key, version=versions[key], rows=tuple(rows)) for key, rows in by_key.items()]
-
-
-def _in_order_of_use(group: list[tuple[_File, Mapping[str, Any]]]) -> list[_File]:
-    return list({file.key: file for file, _ in group}.values())
-
-
-def _check(file: _File, what: What) -> Callable[[Path], None]:
-    """Of an image file: that it is the one that the catalogue speaks of. A prepared scan has checksums of its own."""
-
-    def check(path: Path) -> None:
-        with path.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != file.version:
-                raise ValueError("it is another file than the catalogue says: made again since, or damaged")
-
-    return check if what == "image" and file.version else lambda _path: None
-
-
-@contextmanager
-def _images(path: Path) -> "Iterator[Callable[[int], np.ndarray]]":
-    with h5py.File(path, "r") as file:
-        data = file["dataset/image_0/data"]
-        yield lambda number: np.ascontiguousarray(data[number, 0, 0], np.float32)
-
-
-@contextmanager
-def _prepared(path: Path) -> "Iterator[Callable[[int], np.ndarray]]":
-    with open_prepared(path) as scan:
-        yield lambda number: np.ascontiguousarray(scan.kspace[number])
-
-
-_READERS = {"image": _images, "prepared": _prepared}

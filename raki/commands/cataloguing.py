@@ -142,7 +142,14 @@ def compact(results: Results = ".", as_json: AsJson = False) -> None:
 
 @catalogue.command()
 def label(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV: scan_id, label, image, value, mask.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="CSV: scan_id, label, image, value, mask; a DICOM Segmentation; MONAI Label's datastore_v2.json.",
+        ),
+    ],
     by: Annotated[str, typer.Option("--by", help="Who says so, where the file doesn't tell.")],
     results: Results = ".",
 ) -> None:
@@ -156,7 +163,8 @@ def label(
         for line in "\n".join(getattr(error, "__notes__", [])).splitlines():
             typer.echo(plain(line), err=True)
         raise
-    typer.echo(f"{done.n_new} labels added, {done.n_known} were there")
+    left = f"; {done.n_left} volumes that aren't final were left" if done.n_left else ""
+    typer.echo(f"{done.n_new} labels added, {done.n_known} were there{left}")
 
 
 @catalogue.command()

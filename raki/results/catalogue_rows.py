@@ -7,7 +7,8 @@ header stands here what `raki.identity.header` lets through, whether the deploym
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -22,44 +23,54 @@ from raki.catalogue.embedding import embedding
 from raki.catalogue.schema import COLUMNS, OUTSIDE, ROWS_FILE, SCHEMA
 from raki.errors import DamagedScan
 from raki.identity.header import harmless_header
+from raki.identity.uids import framed_series_uid, single_series_uid, volume_uid
 from raki.images import Reconstruction, ScanSummary, object_mask
+from raki.results.dicom_volume import files_and_frames
 from raki.results.provenance import PIXELS_SUMMED_UP
 from raki.results.quantities import noise_deviation
 from raki.scan.arrays import Volume
 
+NIFTI = re.compile(r"image(-[0-9]+)?\.nii\.gz")
 N_WORDS = 200
 """Of a list of words or sentences: no scan needs more."""
 
 
 def write_catalogue_rows(
-    reconstruction: Reconstruction, folder: Path, facts: Mapping[str, Any], *, image_file: Path
+    reconstruction: Reconstruction, folder: Path, facts: Mapping[str, Any], *, files: Sequence[Path]
 ) -> Path:
     """Writes the rows of a result.
 
     Args:
         facts: of its provenance.
+        files: that are written by now; `image.h5` is one.
     """
     path = folder / ROWS_FILE
-    rows = catalogue_rows(reconstruction, facts, image_sha256=_digest(image_file))
+    (image,) = (file for file in files if file.name == "image.h5")
+    niftis = [_digest(file) for file in files if NIFTI.fullmatch(file.name)]
+    rows = catalogue_rows(reconstruction, facts, image_sha256=_digest(image), nifti_sha256=niftis)
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n" for row in rows)
     return path
 
 
 def catalogue_rows(
-    reconstruction: Reconstruction, facts: Mapping[str, Any], *, image_sha256: str
+    reconstruction: Reconstruction, facts: Mapping[str, Any], *, image_sha256: str, nifti_sha256: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """A row an image: the columns of `raki.catalogue.schema` in their order, null where nothing is known."""
     of_scan = {
         **_of_result(reconstruction, facts, image_sha256),
         **_of_scan(reconstruction.scan),
         **_of_header(reconstruction),
+        "nifti_sha256": list(nifti_sha256),
     }
+    in_dicom = files_and_frames(reconstruction.scan)
     echo_times = of_scan["echo_times_ms"]
     for image, measured in enumerate(_measured(reconstruction)):
         row = {**of_scan, **_place(reconstruction.scan, image), **_choice(reconstruction, image), **measured}
         contrast = row["contrast"]
         row["echo_time_ms"] = echo_times[contrast] if contrast < len(echo_times) else None
+        file, row["sop_frame"] = in_dicom[image]
+        row["sop_instance_uid"] = volume_uid(row["series_uid"], file)
         yield {"schema": SCHEMA, **{column.name: _plain(row.get(column.name)) for column in COLUMNS}}
 
 
@@ -67,6 +78,7 @@ def _of_result(reconstruction: Reconstruction, facts: Mapping[str, Any], image_s
     raw_sha256 = facts["input"]["sha256"]
     way = (reconstruction.method, reconstruction.combination, reconstruction.n_virtual_coils, reconstruction.seed)
     scan_id = facts["scan_id"] or f"{OUTSIDE}{raw_sha256[:20]}"
+    single_uid = single_series_uid(raw_sha256, *way)
     apart = hashlib.sha256(json.dumps([raw_sha256, *way]).encode()).hexdigest()[:20]
     warnings = [
         *(reconstruction.cross_validation.warnings if reconstruction.cross_validation else ()),
@@ -91,6 +103,8 @@ def _of_result(reconstruction: Reconstruction, facts: Mapping[str, Any], image_s
         "warnings": warnings[:N_WORDS],
         "remarks": [note for note in facts["notes"] if note not in warnings][:N_WORDS],
         "n_bands": reconstruction.apart.n_bands if reconstruction.apart else 1,
+        "series_uid": framed_series_uid(single_uid),
+        "single_series_uid": single_uid,
     }
 
 

@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from raki.identity.header import identity_in_header
-from raki.identity.person import Identity, derived_uid
+from raki.identity.person import Identity
+from raki.identity.uids import image_uid
 from raki.images import Reconstruction, ScanSummary
 from raki.results.dicom_attributes import (
     LARGEST_STORED,
@@ -64,7 +65,7 @@ def write_dicom(
         image.update(place_in_patient(scan.geometry, place, view, scan.n_slices))
         image.update(moments[index // scan.n_slices])
         image.InstanceNumber = index + 1
-        image.SOPInstanceUID = UID(derived_uid("image", common.SeriesInstanceUID, str(index)))
+        image.SOPInstanceUID = UID(image_uid(common.SeriesInstanceUID, index))
         shown = stored(view.turned(pixels), slope)
         image.Rows, image.Columns = shown.shape
         image.PixelData = shown.tobytes()

@@ -14,6 +14,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, MRImageStorage
 
 from raki.identity.person import Identity, derived_uid
+from raki.identity.uids import single_series_uid
 from raki.images import Reconstruction, ScanSummary
 from raki.results.dicom_identity import decimal, set_identity
 from raki.results.image_files import window_top
@@ -47,7 +48,6 @@ def series_attributes(reconstruction: Reconstruction, who: Identity, *, scan_key
     UIDs depend on the scan and on what was asked for, not on the pixels: the same again replaces what was there.
     """
     scan, method = reconstruction.scan, reconstruction.method
-    asked = (method, reconstruction.combination, str(reconstruction.n_virtual_coils), str(reconstruction.seed))
     series = Dataset()
     for keyword in MAY_BE_EMPTY:
         setattr(series, keyword, None)
@@ -57,7 +57,11 @@ def series_attributes(reconstruction: Reconstruction, who: Identity, *, scan_key
     # A token stands for patient and study: images of one study stay together, whichever scan they are from.
     study = [part for part in (who.patient_id, who.study_date, who.study_id, who.accession_number) if part]
     series.StudyInstanceUID = UID(derived_uid("study", *(study or [scan_key])))
-    series.SeriesInstanceUID = UID(derived_uid("series", scan_key, *asked))
+    series.SeriesInstanceUID = UID(
+        single_series_uid(
+            scan_key, method, reconstruction.combination, reconstruction.n_virtual_coils, reconstruction.seed
+        )
+    )
     series.FrameOfReferenceUID = UID(derived_uid("frame", *(study or [scan_key]), scan.header_xml, repr(scan.geometry)))
     series.SeriesNumber = 1
     series.SeriesDescription = f"{method_label(method, scattered=scan.is_scattered)} R={scan.rate}"

@@ -16,11 +16,12 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, EnhancedMRImageStorage
 
 from raki.identity.person import derived_uid
+from raki.identity.uids import volume_uid
 from raki.images import Reconstruction
 from raki.results.dicom import common_attributes, stored
 from raki.results.dicom_attributes import LARGEST_STORED, RESEARCH_ONLY, code, pixel_format
 from raki.results.dicom_identity import decimal
-from raki.results.dicom_volume import as_frames, instance_uid, of, write_frames
+from raki.results.dicom_volume import as_frames, of, write_frames
 from raki.results.image_files import window_top
 from raki.results.quantities import Quantity, quantities_of
 
@@ -60,7 +61,7 @@ def _write(
 
     def derive(image: Dataset, file: int) -> None:
         source = of(
-            ReferencedSOPClassUID=EnhancedMRImageStorage, ReferencedSOPInstanceUID=instance_uid(magnitude, file)
+            ReferencedSOPClassUID=EnhancedMRImageStorage, ReferencedSOPInstanceUID=UID(volume_uid(magnitude, file))
         )
         series = of(SeriesInstanceUID=magnitude, ReferencedSOPSequence=Sequence([source]))
         image.SourceImageEvidenceSequence = Sequence(

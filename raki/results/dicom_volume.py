@@ -19,6 +19,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, EnhancedMRImageStorage
 
 from raki.identity.person import derived_uid
+from raki.identity.uids import framed_series_uid, volume_uid
 from raki.images import Reconstruction, ScanSummary
 from raki.results.dicom import common_attributes, moment, place_in_patient, save, stored
 from raki.results.dicom_attributes import code, equipment, pixel_attributes, slope_of
@@ -86,7 +87,7 @@ def write_frames(
         image = Dataset()
         image.update(common)
         image.InstanceNumber = number
-        image.SOPInstanceUID = instance_uid(common.SeriesInstanceUID, number)
+        image.SOPInstanceUID = UID(volume_uid(common.SeriesInstanceUID, number))
         image.DimensionOrganizationSequence = Sequence([of(DimensionOrganizationUID=organization)])
         image.DimensionIndexSequence = Sequence(_dimension(keyword, organization) for keyword in DIMENSIONS)
         image.NumberOfFrames, image.Rows, image.Columns = shown.shape
@@ -98,9 +99,10 @@ def write_frames(
     return written
 
 
-def instance_uid(series_uid: str, file: int) -> UID:
-    """Of the file of this number, from 1, in a series of files with many frames."""
-    return UID(derived_uid("volume", series_uid, str(file)))
+def files_and_frames(scan: ScanSummary) -> dict[int, tuple[int, int]]:
+    """Image -> the number of the file that has it, and that of its frame there, both from 1."""
+    parts = _parts(scan, [view_of(scan.geometry, index, scan.n_slices) for index in range(scan.n_images)])
+    return {index: (file, frame) for file, indices in enumerate(parts, 1) for frame, index in enumerate(indices, 1)}
 
 
 def _parts(scan: ScanSummary, views: list[View]) -> list[list[int]]:
@@ -120,8 +122,7 @@ def as_frames(common: Dataset, pixels: Dataset, *, component: str) -> Dataset:
         pixels: as `pixel_attributes` gives them; stored values count as they stand.
         component: of a complex image, MAGNITUDE or PHASE.
     """
-    # Beside the single images it would be the same images twice in one series.
-    common.SeriesInstanceUID = UID(derived_uid("series", common.SeriesInstanceUID, "frames"))
+    common.SeriesInstanceUID = UID(framed_series_uid(common.SeriesInstanceUID))
     pixels.ImageComments = f"{common.DerivationDescription} {pixels.ImageComments}"
     for keyword in CLASSIC_ONLY:
         if keyword in common:

@@ -109,7 +109,7 @@ def write_results(
         report, facts_json = room / "report.html", room / "provenance.json"
         report.write_text(render_report(reconstruction, facts, source_name=source.name), encoding="utf-8")
         facts_json.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        rows = write_catalogue_rows(reconstruction, room, facts, image_file=room / "image.h5")
+        rows = write_catalogue_rows(reconstruction, room, facts, files=files)
         return [*files, rows, report, facts_json]
 
     return in_place_of_the_last(folder, write, scan_id=scan_id, remarks=reconstruction.scan.remarks)

@@ -1,6 +1,8 @@
 """Questions are answered from the rows that count, and by nothing that could write or read anything else."""
 
+import os
 import shutil
+import time
 
 import pytest
 
@@ -224,13 +226,32 @@ def test_a_compaction_that_is_killed_changes_nothing(root, monkeypatch):
         def killed(*_arguments):
             raise KeyboardInterrupt
 
-        patch.setattr("raki.catalogue.compaction.write_index", killed)
+        patch.setattr("raki.catalogue.folder_compaction.write_index", killed)
         with pytest.raises(KeyboardInterrupt):
             compact(root)
     assert ids(root) == expected
     compact(root)
     assert ids(root) == expected
     assert len(list((root / FOLDER).glob("slices/*/*.parquet"))) == 1
+
+
+def test_a_share_is_asked_for_many_folders_at_a_time(root, monkeypatch):
+    for number in range(40):
+        deliver(root, f"deep/er/{number}/still", scan_id=f"deep-{number}")
+    as_ever, waiting, most = os.scandir, set(), []
+
+    def slow(path):
+        waiting.add(path)
+        most.append(len(waiting))
+        time.sleep(0.005)
+        waiting.remove(path)
+        return as_ever(path)
+
+    monkeypatch.setattr("raki.catalogue.index.os.scandir", slow)
+    found = survey(root)
+    assert len(found.standing) == 44
+    assert list(found.standing) == sorted(found.standing)
+    assert max(most) > 8
 
 
 def test_hidden_folders_and_links_are_passed_over(root, tmp_path):

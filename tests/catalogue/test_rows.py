@@ -1,8 +1,10 @@
 """A row an image beside each result: what is known of it, and nothing of the patient."""
 
+import hashlib
 import json
 
 import numpy as np
+import pydicom
 import pytest
 from ismrmrd import xsd
 from xsdata.models.datatype import XmlDate
@@ -11,13 +13,15 @@ from raki.catalogue.embedding import N_NUMBERS, ORDER, embedding
 from raki.catalogue.rows import read_rows
 from raki.catalogue.schema import COLUMNS, SCHEMA
 from raki.formats import read_scan
+from raki.identity.uids import image_uid
 from raki.images import reconstruct
 from raki.phantom import simulate_scan
 from raki.prepare import preprocess
 from raki.results import Source, write_results
+from raki.scan import Frame
 from raki.scan.header import parse_header
 from tests.catalogue.delivered import deliver, example_rows
-from tests.results.example_reconstruction import TILTED
+from tests.results.example_reconstruction import TILTED, example_reconstruction
 
 SECRETS = ("Mustermann", "PID-4711", "1970-01-01", "St. Elsewhere", "Dr. Who", "470011", "SERIAL-9", "1.2.3.4.5")
 
@@ -78,6 +82,28 @@ def test_a_result_has_a_row_for_each_image_that_says_what_is_known(written):
     np.testing.assert_allclose(first["embedding"], embedding(result.result[0]), atol=1e-6)
 
 
+def test_the_rows_tell_by_which_uids_dicom_knows_the_images_and_nifti_by_which_digest(tmp_path):
+    frames = tuple(Frame(contrast=contrast, repetition=time) for contrast in (0, 1) for time in (0, 1))
+    made = example_reconstruction(frames=frames, with_maps=False)
+    folder = tmp_path / "out"
+    write_results(made, folder, source=Source(name="x", sha256="ab" * 32, n_bytes=1), single_dicoms=True)
+    rows = [json.loads(line) for line in (folder / "catalogue.jsonl").read_text().splitlines()]
+    place, direction = "PlanePositionSequence", "PlaneOrientationSequence"
+    for row in rows:
+        volume = pydicom.dcmread(folder / f"image-{row['contrast'] + 1}.dcm")
+        assert (volume.SeriesInstanceUID, volume.SOPInstanceUID) == (row["series_uid"], row["sop_instance_uid"])
+        single = pydicom.dcmread(folder / "dicom" / f"slice_{row['image'] + 1:04d}.dcm")
+        assert (single.SeriesInstanceUID, single.SOPInstanceUID) == (
+            row["single_series_uid"], image_uid(row["single_series_uid"], row["image"]),
+        )  # fmt: skip
+        np.testing.assert_array_equal(volume.pixel_array[row["sop_frame"] - 1], single.pixel_array)
+        group = volume.PerFrameFunctionalGroupsSequence[row["sop_frame"] - 1]
+        assert group[place][0].ImagePositionPatient == single.ImagePositionPatient
+        assert group[direction][0].ImageOrientationPatient == single.ImageOrientationPatient
+        digest = hashlib.sha256((folder / "image.nii.gz").read_bytes()).hexdigest()
+        assert row["nifti_sha256"] == [digest]
+
+
 def test_nothing_of_a_person_a_place_or_a_folder_stands_in_it(written):
     _, folder, _ = written
     text = (folder / "catalogue.jsonl").read_text()
@@ -123,6 +149,23 @@ def test_damaged_rows_are_named_and_the_others_are_read(why, tmp_path):
     found = read_rows(tmp_path, ["good/catalogue.jsonl", "bad/catalogue.jsonl"])
     assert found.damaged == {"bad/catalogue.jsonl": why}
     assert set(found.table.column("scan_id").to_pylist()) == {"scan-6"}
+
+
+def test_rows_that_are_read_some_at_a_time_are_as_if_at_once(tmp_path, monkeypatch):
+    for number in range(4):
+        deliver(tmp_path, f"{number}", scan_id=f"scan-{number}", created_utc=f"2026-0{number + 1}-01T00:00:00+00:00")
+    deliver(tmp_path, "4", scan_id="scan-0", acceleration=9, created_utc="2030-01-01T00:00:00+00:00")
+    bad = deliver(tmp_path, "5", scan_id="scan-5") / "catalogue.jsonl"
+    bad.write_text(bad.read_text().replace('"n_coils": ', '"n_coils": "x" , "x": ', 1))
+    paths = [f"{number}/catalogue.jsonl" for number in range(6)]
+    at_once = read_rows(tmp_path, paths)
+    monkeypatch.setattr("raki.catalogue.rows.ROWS_AT_ONCE", 4)
+    some = read_rows(tmp_path, paths)
+    assert some == at_once
+    assert some.table.num_rows == 12
+    assert {row["acceleration"] for row in some.table.to_pylist() if row["scan_id"] == "scan-0"} == {9}
+    assert some.damaged.keys() == {"5/catalogue.jsonl"}
+    assert read_rows(tmp_path, []).table.num_rows == 0
 
 
 def head(matrix):

@@ -1,6 +1,7 @@
 """A cohort's images come in an order that a seed decides, from the local disk the second time, and resumable."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -85,6 +86,23 @@ def test_it_goes_on_where_it_was_killed(cohort, root, tmp_path, n_before):
     assert had + seen(resumed) + (seen(resumed) if n_before < 15 else []) == both
     with pytest.raises(ValueError, match="another cohort"):
         opened(cohort, root, tmp_path, seed=9).load_state_dict(state)
+
+
+@pytest.mark.parametrize("slow", ["n_bytes", "fetch"])
+def test_waiting_for_files_is_counted_whichever_way_they_are_late(cohort, root, tmp_path, monkeypatch, slow):
+    as_ever = getattr(Folder, slow)
+
+    def late(*arguments):
+        time.sleep(0.04)
+        return as_ever(*arguments)
+
+    monkeypatch.setattr(Folder, slow, late)
+    images = opened(cohort, root, tmp_path, prefetch=0, mix=1)
+    list(images)
+    assert images.waited_s > 5 * 0.04
+    before = images.waited_s
+    list(images)
+    assert images.waited_s - before < 0.04, "the second pass waits for nothing"
 
 
 def test_the_copies_never_take_more_than_the_limit(cohort, root, tmp_path):
