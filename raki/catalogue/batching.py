@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
@@ -19,6 +19,7 @@ class Report:
     n_fetched: int
 
 
+@runtime_checkable
 class Shared(Protocol):
     """What hands images over share by share, and knows how far each is."""
 
