@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
-
-if TYPE_CHECKING:
-    from raki.catalogue.streaming import CohortStream
 
 
 @dataclass(frozen=True)
@@ -22,12 +19,25 @@ class Report:
     n_fetched: int
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """What hands images over share by share, and knows how far each is."""
+
+    def share(self, number: int, n_shares: int) -> Iterator[dict[str, Any]]:
+        """The rest of a share of the pass."""
+        ...
+
+    def report(self, number: int) -> Report:
+        """How far it is."""
+        ...
+
+
 class Batched(IterableDataset[tuple[Report, Any]]):
     """Batches of a worker's share, each with how far it then is; at the end, without a batch, how far it came."""
 
     def __init__(
         self,
-        images: "CohortStream",
+        images: Shared,
         batch_size: int,
         *,
         drop_last: bool,
@@ -41,16 +51,12 @@ class Batched(IterableDataset[tuple[Report, Any]]):
         worker = get_worker_info()
         number, n_shares = (worker.id, worker.num_workers) if worker else (0, 1)
         items = []
-        for item in self._images._share(number, n_shares):
+        for item in self._images.share(number, n_shares):
             items.append(item)
             if len(items) == self._batch_size:
-                yield self._report(number), self._collate(items)
+                yield self._images.report(number), self._collate(items)
                 items = []
-        yield self._report(number), self._collate(items) if items and not self._drop_last else None
-
-    def _report(self, share: int) -> Report:
-        images = self._images
-        return Report(share, images._positions[share], dict(images.damaged), images.waited_s, images.n_fetched)
+        yield self._images.report(number), self._collate(items) if items and not self._drop_last else None
 
 
 def by_name(items: list[dict[str, Any]]) -> dict[str, Any]:

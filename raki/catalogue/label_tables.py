@@ -28,7 +28,10 @@ def read_table(file: Path, catalogue: Catalogue) -> LabelFile:
     Raises:
         UnknownSlices: it is no such file.
     """
-    entries = list(_entries(_text(file)))
+    try:
+        entries = list(_entries(_text(file)))
+    except csv.Error as error:
+        raise UnknownSlices(f"the file {plain(file.name, 60)} is no CSV file ({plain(str(error), 100)})") from None
     shapes = _shapes(catalogue, sorted({entry["scan_id"] for entry in entries}))
     said, wrong = [], []
     for number, entry in enumerate(entries, 2):
@@ -43,7 +46,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError):
-        raise UnknownSlices(f"{file.name} can't be read as a CSV file of text (UTF-8)") from None
+        raise UnknownSlices(f"the file {plain(file.name, 60)} can't be read as a CSV file of text (UTF-8)") from None
 
 
 def _entries(content: str) -> Iterator[Mapping[str, str]]:

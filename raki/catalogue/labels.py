@@ -93,15 +93,17 @@ def _import(root: Path, file: Path, *, made_by: str, now: datetime | None) -> tu
 def _reader_of(file: Path) -> Callable[[Path, Catalogue], LabelFile]:
     """What reads the file, by how it begins."""
     if file.is_dir():
-        raise UnknownSlices(f"{plain(file.name, 60)} is a folder; name the file of labels in it")
+        raise UnknownSlices(f"what is named, {plain(file.name, 60)}, is a folder; name the file of labels in it")
     try:
         with file.open("rb") as content:
             begin = content.read(PREAMBLE_BYTES)
         n_bytes = file.stat().st_size
     except OSError as error:
-        raise UnknownSlices(f"{plain(file.name, 60)} can't be read ({error.strerror})") from None
+        raise UnknownSlices(f"the file {plain(file.name, 60)} can't be read ({error.strerror})") from None
     if n_bytes > LARGEST_BYTES:
-        raise UnknownSlices(f"{plain(file.name, 60)} has {n_bytes} bytes; a file of labels has at most {LARGEST_BYTES}")
+        raise UnknownSlices(
+            f"the file {plain(file.name, 60)} has {n_bytes} bytes; a file of labels has at most {LARGEST_BYTES}"
+        )
     if begin[128:] == b"DICM":
         return read_segmentation
     return read_datastore if begin.lstrip().startswith(b"{") else read_table

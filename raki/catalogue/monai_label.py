@@ -44,7 +44,7 @@ class _Object(BaseModel):
 class _Datastore(BaseModel):
     images_dir: str = ""
     labels_dir: str = "labels"
-    objects: dict[str, _Object] = {}
+    objects: dict[str, _Object]
 
 
 def read_datastore(file: Path, catalogue: Catalogue) -> LabelFile:
@@ -59,8 +59,8 @@ def read_datastore(file: Path, catalogue: Catalogue) -> LabelFile:
         store = _Datastore.model_validate(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, ValidationError):
         raise UnknownSlices(
-            f"{plain(file.name, 60)} is no datastore of MONAI Label; labels are taken from its datastore_v2.json, from "
-            "CSV and from DICOM Segmentations"
+            f"the file {plain(file.name, 60)} is no datastore of MONAI Label; labels are taken from its "
+            "datastore_v2.json, from CSV and from DICOM Segmentations"
         ) from None
     final = {name: each for name, each in sorted(store.objects.items()) if FINAL in each.labels}
     said: list[Said] = []

@@ -125,13 +125,13 @@ class CohortStream(IterableDataset[dict[str, Any]]):
         """
         worker = get_worker_info()
         if worker is None:
-            yield from self._share(0, 1)
+            yield from self.share(0, 1)
             self.epoch, self._positions = self.epoch + 1, [0]
             return
         self._in_other_loader.fill_(True)
         if self._has_ended:
             self.epoch, self._positions = self.epoch + 1, [0] * worker.num_workers
-        yield from self._share(worker.id, worker.num_workers)
+        yield from self.share(worker.id, worker.num_workers)
         self._has_ended = True
 
     def batches(
@@ -182,8 +182,8 @@ class CohortStream(IterableDataset[dict[str, Any]]):
                 )
             self._positions = [0] * n_shares
 
-    def _share(self, number: int, n_shares: int) -> Iterator[dict[str, Any]]:
-        """The rest of a worker's share of the pass."""
+    def share(self, number: int, n_shares: int) -> Iterator[dict[str, Any]]:
+        """The rest of a worker's share of the pass, which isn't ended by it."""
         self._require_shares(n_shares)
         local = self._local / f"worker-{number}-of-{n_shares}" if n_shares > 1 else self._local
         staging = Staging(
@@ -197,6 +197,10 @@ class CohortStream(IterableDataset[dict[str, Any]]):
         finally:
             self.n_fetched = n_before + staging.n_fetched
             staging.close()
+
+    def report(self, number: int) -> Report:
+        """How far a share of the pass is, and what was met on the way."""
+        return Report(number, self._positions[number], dict(self.damaged), self.waited_s, self.n_fetched)
 
     def _pass(self, staging: Staging, share: int, files: list[CohortFile]) -> Iterator[dict[str, Any]]:
         groups = self._groups(files)

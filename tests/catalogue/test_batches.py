@@ -152,16 +152,17 @@ def test_a_loader_of_ones_own_alone_knows_how_far_its_workers_are(opened):
         images.state_dict()
 
 
-def stateful(images):
-    return StatefulDataLoader(images, batch_size=2, collate_fn=ids, num_workers=2, **FORK)
+def stateful(images, batch_size):
+    return StatefulDataLoader(images, batch_size=batch_size, collate_fn=ids, num_workers=2, **FORK)
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
-@pytest.mark.parametrize("n_batches", [1, 5, 7])
-def test_a_stateful_loader_asks_the_images_in_its_workers(opened, n_batches):
-    loader = stateful(opened())
+@pytest.mark.parametrize(("batch_size", "n_batches"), [(2, 1), (2, 5), (2, 7), (1, 14)])
+def test_a_stateful_loader_asks_the_images_in_its_workers(opened, batch_size, n_batches):
+    """Of the last one a worker is through with its share, and may not begin the next pass before the other is."""
+    loader = stateful(opened(), batch_size)
     had = [batch for _, batch in zip(range(n_batches), loader, strict=False)]
     state = loader.state_dict()
-    resumed = stateful(opened())
+    resumed = stateful(opened(), batch_size)
     resumed.load_state_dict(state)
     assert sorted(seen(had) + seen(resumed)) == EACH

@@ -114,6 +114,7 @@ def test_labels_of_what_is_unknown_are_refused_together_and_listed(root, tmp_pat
         ("scan_id,image\n", "label is missing"),
         ("scan_id,label,colour\n", "none called colour"),
         ("\xff\xfe", "is missing"),
+        ("scan_id,label\nscan-0," + "x" * 200_000, "is no CSV file"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(root, tmp_path, text, says):

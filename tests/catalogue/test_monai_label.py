@@ -202,7 +202,7 @@ def test_a_file_that_is_missing_another_or_elsewhere_is_refused(root, tmp_path):
         file.write_text(text.replace('"labels_dir": "labels"', f'"labels_dir": {name}'))
         with pytest.raises(UnknownSlices, match=r"nii\.gz lies elsewhere"):
             add(root, file)
-    for content in ('{"objects": 3}', "{", '{"objects": {"a": {}}}', "{" * 100_000):
+    for content in ('{"objects": 3}', '{"files": []}', "{", '{"objects": {"a": {}}}', "{" * 100_000):
         file.write_text(content)
         with pytest.raises(UnknownSlices, match="no datastore of MONAI Label"):
             add(root, file)
