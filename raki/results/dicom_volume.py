@@ -92,6 +92,7 @@ def write_frames(
         image.DimensionIndexSequence = Sequence(_dimension(keyword, organization) for keyword in DIMENSIONS)
         image.NumberOfFrames, image.Rows, image.Columns = shown.shape
         image.PerFrameFunctionalGroupsSequence = Sequence(_frame(scan, index, views[index]) for index in indices)
+        _say_once(image)
         finish(image, number)
         image.PixelData = shown.tobytes()
         written.append(path if len(parts) == 1 else path.with_name(f"{path.stem}-{number}.dcm"))
@@ -173,6 +174,23 @@ def _frame(scan: ScanSummary, index: int, view: View) -> Dataset:
     if which.get("EchoTime"):
         groups.MREchoSequence = Sequence([of(EffectiveEchoTime=float(which.EchoTime))])
     return groups
+
+
+def _say_once(image: Dataset) -> None:
+    """Has what is the same of all frames, how large pixels are and how slices lie, among what is said of all.
+
+    DICOM PS3.3, section C.7.6.16: a group is of all frames or of each. Tools that draw on an image look for pixel sizes
+    among the former.
+    """
+    frames = image.PerFrameFunctionalGroupsSequence
+    shared = Dataset()
+    shared.update(image.SharedFunctionalGroupsSequence[0])
+    for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+        if all(groups[keyword] == frames[0][keyword] for groups in frames):
+            shared[keyword] = frames[0][keyword]
+            for groups in frames:
+                delattr(groups, keyword)
+    image.SharedFunctionalGroupsSequence = Sequence([shared])
 
 
 def _stack(scan: ScanSummary, number: int) -> tuple[int, int]:

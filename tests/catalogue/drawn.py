@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pydicom
@@ -75,6 +76,8 @@ def bright(file):
             PixelMeasuresSequence=[of(PixelSpacing=image.PixelSpacing)],
         )
     ]
+    for group, shared in product(groups, image.get("SharedFunctionalGroupsSequence", ())):
+        group.update({element.tag: element for element in shared if element.keyword not in group})
     for number, (group, mask) in enumerate(zip(groups, pixels, strict=True), 1):
         yield drawn_on(image, number if len(pixels) > 1 else None, group), mask
 

@@ -99,7 +99,8 @@ def test_the_rows_tell_by_which_uids_dicom_knows_the_images_and_nifti_by_which_d
         np.testing.assert_array_equal(volume.pixel_array[row["sop_frame"] - 1], single.pixel_array)
         group = volume.PerFrameFunctionalGroupsSequence[row["sop_frame"] - 1]
         assert group[place][0].ImagePositionPatient == single.ImagePositionPatient
-        assert group[direction][0].ImageOrientationPatient == single.ImageOrientationPatient
+        (shared,) = volume.SharedFunctionalGroupsSequence
+        assert shared[direction][0].ImageOrientationPatient == single.ImageOrientationPatient
         digest = hashlib.sha256((folder / "image.nii.gz").read_bytes()).hexdigest()
         assert row["nifti_sha256"] == [digest]
 

@@ -57,8 +57,11 @@ ENHANCED = {
         "LossyImageCompression PresentationLUTShape",
     ),
 }
-PER_FRAME = "FrameContent PlanePosition PlaneOrientation PixelMeasures"
-SHARED = "FrameAnatomy PixelValueTransformation FrameVOILUT RealWorldValueMapping MRImageFrameType"
+PER_FRAME = "FrameContent PlanePosition"
+SHARED = (
+    "FrameAnatomy PixelValueTransformation FrameVOILUT RealWorldValueMapping MRImageFrameType "
+    "PlaneOrientation PixelMeasures"
+)
 
 
 def with_header(reconstruction, changed):
@@ -154,6 +157,7 @@ def test_the_file_of_all_frames_has_what_its_modules_ask_for(tmp_path, header_xm
     for frame in image.PerFrameFunctionalGroupsSequence:
         for name in PER_FRAME.split():
             require(frame, f"{name}Sequence", "C.7.6.16.2", is_filled=True)
+        assert not {element.keyword for element in frame} & {element.keyword for element in shared}, "never said twice"
     for keyword in ("Laterality", "WindowWidth", "ImagePositionPatient", "EchoTime"):
         assert keyword not in image
 
@@ -162,12 +166,13 @@ def test_the_file_of_all_frames_says_the_same_of_each_as_the_single_images(tmp_p
     some = example_reconstruction(frames=(Frame(), Frame(repetition=1)))
     (path,) = write_dicom_volume(some, tmp_path / "image.dcm")
     image, singles = pydicom.dcmread(path), map(pydicom.dcmread, write_dicom(some, tmp_path / "dicom"))
+    (shared,) = image.SharedFunctionalGroupsSequence
     frames = zip(image.pixel_array, image.PerFrameFunctionalGroupsSequence, singles, strict=True)
     for number, (pixels, groups, single) in enumerate(frames):
         np.testing.assert_array_equal(pixels, single.pixel_array)
         assert groups.PlanePositionSequence[0].ImagePositionPatient == single.ImagePositionPatient
-        assert groups.PlaneOrientationSequence[0].ImageOrientationPatient == single.ImageOrientationPatient
-        assert groups.PixelMeasuresSequence[0].PixelSpacing == single.PixelSpacing
+        assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == single.ImageOrientationPatient
+        assert shared.PixelMeasuresSequence[0].PixelSpacing == single.PixelSpacing
         assert groups.FrameContentSequence[0].DimensionIndexValues == [1, number % 3 + 1, number // 3 + 1]
         assert image.StudyInstanceUID == single.StudyInstanceUID
         assert image.SeriesInstanceUID != single.SeriesInstanceUID
