@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from benchmarks import bart, multiband_epi, opponents, peers, speed, volumes
+from benchmarks import bart, models, multiband_epi, opponents, peers, speed, starts, volumes
 from benchmarks.__main__ import app
 from benchmarks.burst import idle_share
 from benchmarks.filling import TunedFill, settled
@@ -381,3 +381,16 @@ def test_the_yardstick_of_volumes_fills_a_volume_that_its_kernels_can_fill(monke
     assert len(off) == 2 * len(volumes.RIDGES)
     assert min(off) < 0.5 * np.linalg.norm(measured - full)
     assert min(off[5:]) < 1.05 * min(off[:5])
+
+
+def test_networks_start_from_what_they_came_to_on_another_scan(tmp_path, monkeypatch):
+    """After few steps a start at the same place is far ahead of a random one."""
+    monkeypatch.setattr(models, "REAL_SCANS", tmp_path / "none")
+    monkeypatch.setattr(starts, "PARTS_OF_THE_STEPS", (1.0, 0.1))
+    monkeypatch.setattr(starts, "NETWORKS", {"rraki": starts.NETWORKS["rraki"]})
+    run("starts", "--accelerations", "3", "--steps", "0.1", "-o", tmp_path)
+    whole, part = json.loads((tmp_path / "starts.json").read_text())["measurements"]
+    assert (whole["part_of_steps"], part["part_of_steps"]) == (1.0, 0.1)
+    assert whole["foreign"] is None
+    assert part["same"] < part["random"] / 3
+    assert part["random"] > 3 * whole["random"]
