@@ -6,20 +6,20 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parents[1] / "docs"
+REPOSITORY = Path(__file__).parents[1]
 
 
-def blocks_of(name: str) -> list[tuple[str, str]]:
+def blocks_of(page: str) -> list[tuple[str, str]]:
     """Language and content of the blocks that are run, in their order."""
-    page = (DOCS / name).read_text(encoding="utf-8")
-    return re.findall(r"^```(python|text|sh)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    return re.findall(r"^```(python|text|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def run_page(name: str, run, capsys) -> dict[str, Any]:
+def run_page(page: str, run, capsys) -> dict[str, Any]:
     """Runs every block in the current folder; returns the names that the code left."""
     names: dict[str, Any] = {}
     said = ""
-    for language, block in blocks_of(name):
+    for language, block in blocks_of(page):
         if language == "python":
             cell(block, names)
             said = capsys.readouterr().out

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 
 from tests.pages import blocks_of, run_page
 
-PAGE = "catalogue.md"
+PAGE = "docs/catalogue.md"
 
 
 def test_every_block_runs_and_prints_what_stands_below_it(run, monkeypatch, tmp_path, capsys):

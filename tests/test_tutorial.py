@@ -2,7 +2,7 @@
 
 from tests.pages import blocks_of, run_page
 
-PAGE = "tutorial.md"
+PAGE = "docs/tutorial.md"
 
 
 def test_every_block_runs_and_prints_what_stands_below_it(run, monkeypatch, tmp_path, capsys):
