@@ -22,7 +22,7 @@ def volume(path, *, n_acs_lines, **changed):
 KINDS = {
     "3-D, a displaced lattice": (0.50, volume),
     "two slabs": (0.10, partial(volume, n_partitions=6, acceleration=(2, 1), shift=0, n_slabs=2, overlap=2, n_coils=4)),
-    "five slices": (0.06, partial(simulate_scan, n_slices=5, acceleration=2, **SMALL)),
+    "three slices": (0.06, partial(simulate_scan, n_slices=3, acceleration=2, **SMALL)),
 }
 """How to make one, and how far an image by the weights of its place may lie from that of the scan that they are of: of
 its norm; what was measured, plus a third. That scan has its centre acquired, which is much of one so small."""
