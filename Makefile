@@ -50,7 +50,7 @@ site: .venv/.ready-test
 # Of the pinned files that the images are built from: every package by version and hash. What the bases hold, ECR's scan says.
 sbom: .venv/.ready-sbom
 	@mkdir -p sbom
-	@for image in decompress reconstruct send serve; do \
+	@for image in decompress compact reconstruct send serve; do \
 	  $(BIN)/cyclonedx-py requirements containers/$$image/requirements.txt --output-reproducible \
 	    --output-file sbom/$$image.cdx.json && echo "sbom/$$image.cdx.json"; \
 	done

@@ -8,11 +8,14 @@ from fnmatch import fnmatch
 
 import aws_cdk as cdk
 
+from infra.deployment import Deployment
+
 _STORAGE = "IAM5[Resource::RakiStorage:ExportsOutputFnGetAtt"
 RAW = f"{_STORAGE}Raw72517081Arn8AABA17C/*]"
 PREPARED = f"{_STORAGE}Prepared9D5FCEADArnE0DD3644/*]"
 RESULTS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*]"
 CATALOGUE = f"{_STORAGE}Results25575328Arn5DD4F5AA/raki-catalogue/*]"
+ROWS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*/catalogue.jsonl]"
 MANIFESTS = f"{_STORAGE}Results25575328Arn5DD4F5AA/*/manifest.json]"
 IMAGES = f"{_STORAGE}Results25575328Arn5DD4F5AA/*.dcm]"
 _IMPORTS = f"{_STORAGE}ImportsC5EA4F6FArnBBEA0D9A"
@@ -51,6 +54,7 @@ OPERATOR = "RakiPipeline/Operators/Role/*"
 INSTANCES = "RakiPipeline/Reconstruction/Instances/Role/*"
 NOTEBOOK = "RakiDevelopment/Notebook/Role/*"
 BUILDS = "RakiDevelopment/Builds/Role/*"
+COMPACTOR = "RakiPipeline/Compaction/TaskRole/*"
 RESEARCHERS = "RakiCatalogue/Researchers/*"
 ACTIVATION = "RakiGateway/Activation/Handler/*"
 LOG_BUCKETS = ("*/AccessLogs/Resource", "*/AuditLogs/Resource")
@@ -66,6 +70,8 @@ ACKNOWLEDGED = (
     _aws(PREPARED, NOTEBOOK, why="New networks are developed on prepared scans; the notebook can only read them."),
     _aws(PREPARED, RESEARCHERS, why="Prepared scans of a cohort are read; keys are scan ids, and nothing is written."),
     _aws(CATALOGUE, RESEARCHERS, why="The catalogue's own files, read only."),
+    _aws(CATALOGUE, COMPACTOR, why="The catalogue's own files, which it names by their content."),
+    _aws(ROWS, COMPACTOR, why="Rows lie beside results, which stand where the site put the scan: under any key."),
     _aws("IAM5[Resource::<Answers9615456C.Arn>/*]", RESEARCHERS, why="Athena names the answers."),
     _aws(RESULTS, WORKER, JOB, RECONCILE, why="Results stand where the site put the scan: under any key."),
     _aws(RESULTS, OPERATOR, why="An operator reads any result, and puts the page of a cancelled scan in its place."),
@@ -176,12 +182,13 @@ ACKNOWLEDGED = (
         "RakiPipeline/*",
         why="They call AWS's services alone and hold no scan; in the network each would need more endpoints.",
     ),
-    # The worker and the sender
+    # The worker, the sender, the compaction
     _aws(
         "ECS2",
         "RakiPipeline/Decompression/Task/*",
         "RakiPipeline/Sending/Task/*",
         "RakiPipeline/Canary/Task/*",
+        "RakiPipeline/Compaction/Task/*",
         why="The environment has names of resources, and no secret.",
     ),
     # Buckets and the ledger
@@ -225,10 +232,19 @@ ACKNOWLEDGED = (
 )
 
 
-def acknowledge(app: cdk.App) -> None:
+def of_models(models: str) -> Acknowledged:
+    """The models of a bucket that the deployment names."""
+    return _aws(
+        f"IAM5[Resource::arn:<AWS::Partition>:s3:::{models.removeprefix('s3://')}/*]",
+        JOB,
+        why="Any model of the place that is named, read only.",
+    )
+
+
+def acknowledge(app: cdk.App, deployment: Deployment) -> None:
     """Tells the validation of `app`, whichever packs it runs, what is known."""
     paths = {construct.node.path: construct for construct in app.node.find_all()}
-    for entry in ACKNOWLEDGED:
+    for entry in (*ACKNOWLEDGED, *([of_models(deployment.models)] if deployment.models else [])):
         for path, construct in paths.items():
             # The name first: each question about a construct is a call into the CDK's own process.
             if any(fnmatch(path, one) for one in entry.where) and cdk.CfnResource.is_cfn_resource(construct):

@@ -197,6 +197,8 @@ class Deployment(BaseModel):
     """Whether the catalogue of all images is a database for Athena."""
     catalogue_limit_gb: Annotated[int, Field(ge=1, le=10_000)] = 10
     """GB that one question to it may read; Athena ends one that reads more."""
+    catalogue_compaction_h: Annotated[int, Field(ge=0, le=72)] = 24
+    """Hours from one compaction of it to the next; 0: none runs by itself."""
     researchers: Annotated[tuple[OperatorArn, ...], Listed] = ()
     """ARNs of the roles and users that may take on the role which reads it, and prepared scans, but never raw ones."""
     development: bool = False
@@ -251,6 +253,11 @@ class Deployment(BaseModel):
     def trusted_certificates(self) -> str | None:
         """What the file of `pacs_trusted` holds."""
         return Path(self.pacs_trusted).read_text(encoding="ascii") if self.pacs_trusted else None
+
+    @property
+    def compacts(self) -> bool:
+        """Whether the catalogue's rows are taken into its files by themselves."""
+        return self.catalogue and self.catalogue_compaction_h > 0
 
     @property
     def has_gateway(self) -> bool:

@@ -3,6 +3,8 @@
 The CDK's own grants allow families of actions (`s3:GetObject*`, `s3:List*`); a reviewer wants to read each one.
 """
 
+from collections.abc import Mapping
+
 from aws_cdk import Aws, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -59,9 +61,22 @@ def deny_deletion(bucket: s3.Bucket) -> None:
     )
 
 
-def read_objects(role: iam.IRole, bucket: s3.Bucket, pattern: str = "*") -> None:
-    """Reads objects whose keys match, and learns that one is missing (without ListBucket S3 answers "forbidden")."""
-    allow(role, "s3:GetObject", on=[bucket.arn_for_objects(pattern)])
+def read_objects(
+    role: iam.IRole, bucket: s3.Bucket, pattern: str = "*", *, with_tag: Mapping[str, str] | None = None
+) -> None:
+    """Reads objects whose keys match, and learns that one is missing (without ListBucket S3 answers "forbidden").
+
+    Args:
+        with_tag: only those that carry it.
+    """
+    tagged = {f"s3:ExistingObjectTag/{key}": value for key, value in (with_tag or {}).items()}
+    role.add_to_principal_policy(
+        iam.PolicyStatement(
+            actions=["s3:GetObject"],
+            conditions={"StringEquals": tagged} if tagged else None,
+            resources=[bucket.arn_for_objects(pattern)],
+        )
+    )
     allow(role, "s3:ListBucket", on=[bucket.bucket_arn])
     _use_key(role, bucket.encryption_key, "s3", "kms:Decrypt")
 

@@ -44,4 +44,4 @@ def build(app: cdk.App, deployment: Deployment) -> None:
             scratch=pipeline.reconstruction.scratch,
             deployment=deployment,
         )
-    acknowledge(app)
+    acknowledge(app, deployment)

@@ -11,6 +11,7 @@ from pathlib import Path
 LISTING = Path(__file__).parent / "infra" / "permissions.txt"
 
 ROLES = {
+    "containers.compact.__main__": "CompactionTaskRole",
     "containers.decompress.__main__": "DecompressionTaskRole",
     "containers.reconstruct.__main__": "ReconstructionJobRole",
     "containers.send.__main__": "SendingTaskRole",

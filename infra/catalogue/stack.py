@@ -17,7 +17,7 @@ from constructs import Construct
 from infra.deployment import Deployment
 from infra.log_groups import log_bucket
 from infra.permissions import allow, keep_to_account, read_objects, write_objects
-from infra.storage.stack import StorageStack
+from infra.storage.stack import RECONSTRUCTED, StorageStack
 from raki.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column
 
 FOLDER = "raki-catalogue"
@@ -124,7 +124,10 @@ class CatalogueStack(Stack):
         )
 
     def _make_role(self, storage: StorageStack, arns: Sequence[str]) -> None:
-        """Athena reads and writes in the name of who asks: Athena User Guide, "Control access to Amazon S3 from Athena"
+        """Of prepared scans those that the catalogue has rows of: once a result is safe the job tags its prepared scan,
+        which no other role may. Amazon S3 User Guide, "Tagging and access control policies", s3:ExistingObjectTag.
+
+        Athena reads and writes in the name of who asks: Athena User Guide, "Control access to Amazon S3 from Athena"
         and "Configure access to databases and tables in the AWS Glue Data Catalog"."""
         role = iam.Role(
             self,
@@ -133,7 +136,7 @@ class CatalogueStack(Stack):
             description="raki: reads the catalogue and prepared scans",
             max_session_duration=SESSION,
         )
-        read_objects(role, storage.prepared)  # keys are scan ids
+        read_objects(role, storage.prepared, with_tag=RECONSTRUCTED)  # keys are scan ids
         # The catalogue's own keys alone: folders of results may be called after patients.
         allow(role, "s3:GetObject", on=[storage.results.arn_for_objects(f"{FOLDER}/*")])
         role.add_to_policy(

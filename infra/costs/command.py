@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -68,6 +68,9 @@ def cost(
     imported_gb: Annotated[
         float, typer.Option(min=0, help="DICOM images of a scan that go into HealthImaging, in GB; 0: none do.")
     ] = 0,
+    catalogue: Annotated[
+        bool, typer.Option("--catalogue", help="Count the daily compaction of the catalogue, as with raki:catalogue.")
+    ] = False,
     backup: Annotated[str, typer.Option(help=f"As the setting raki:backup: {', '.join(BACKUPS)}.")] = OFF,
     prices: Annotated[Path | None, typer.Option(help="A file of prices instead of the package's prices.toml.")] = None,
     as_json_text: Annotated[bool, typer.Option("--json", help="Print everything as JSON, without rounding.")] = False,
@@ -106,9 +109,9 @@ def cost(
     except PricesError as error:
         raise typer.BadParameter(str(error), param_hint="--prices") from None
     names = [_one_of(profile, tuple(PROFILES), "--profile")] if profile else list(PROFILES)
-    kept = _backup(_one_of(backup, BACKUPS, "--backup"))
+    asked = {**_backup(_one_of(backup, BACKUPS, "--backup")), "raki:catalogue": catalogue}
     deployments = [
-        _deployment(name, kept, gateway_on_ec2=gateway_on_ec2, healthimaging=imported_gb > 0) for name in names
+        _deployment(name, asked, gateway_on_ec2=gateway_on_ec2, healthimaging=imported_gb > 0) for name in names
     ]
     estimates = [estimate(deployment, workload, price_list.numbers) for deployment in deployments]
     if as_json_text:
@@ -130,8 +133,8 @@ def _backup(kind: str) -> dict[str, str]:
     return {"raki:backup": kind, **elsewhere}
 
 
-def _deployment(profile: str, backup: dict[str, str], *, gateway_on_ec2: bool, healthimaging: bool) -> Deployment:
+def _deployment(profile: str, asked: dict[str, Any], *, gateway_on_ec2: bool, healthimaging: bool) -> Deployment:
     # Whom the gateway's share admits costs nothing, but a gateway can't be deployed without it.
     gateway = {"raki:gateway_on_ec2": True, "raki:share_clients": "192.168.0.0/16"} if gateway_on_ec2 else {}
     imports = {"raki:healthimaging": NEW} if healthimaging else {}
-    return Deployment.from_context({"raki:profile": profile, **backup, **gateway, **imports})
+    return Deployment.from_context({"raki:profile": profile, **asked, **gateway, **imports})

@@ -22,8 +22,14 @@ IMPORT_METRICS, IMPORT_ALARMS = 3, 7
 DASHBOARDS = 1
 LOG_GB = 1
 """A month of logs: two Lambdas that run each minute, a few lines a scan, the network's flow logs."""
+CATALOGUE_METRICS, CATALOGUE_ALARMS = 3, 2
+"""The same, where the catalogue is compacted."""
 SENDER = {"vcpus": 0.25, "memory_gb": 2, "disk_gb": 20}
 """What the task asks for that sends results to a picture archive, and runs all the time."""
+COMPACTION = {"vcpus": 1, "memory_gb": 8, "disk_gb": 20}
+"""What the task asks for that compacts the catalogue."""
+COMPACTION_MINUTES = 3
+"""Of each, from the pull of its image: an assumption. The rows of a thousand scans of 20 images are taken in in 2 s."""
 GATEWAY_DISKS_GB = 80 + 150
 """An appliance's system disk and the smallest cache that AWS allows."""
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -40,6 +46,7 @@ class FixedCost:
     warm_gpus: float
     gateway_host: float
     sender: float
+    compaction: float
     monitoring: float
 
     @property
@@ -59,17 +66,8 @@ def fixed_cost(deployment: Deployment, prices: Prices, *, gpu_hour: float) -> Fi
         warm_gpus=warm_gpu_hours(deployment) * gpu_hour,
         gateway_host=formulas.gateway_host(GATEWAY_DISKS_GB, prices) if deployment.gateway_on_ec2 else 0,
         sender=_sender(deployment, prices) if deployment.pacs else 0,
-        monitoring=formulas.monitoring(
-            metrics=METRICS
-            + (ARCHIVE_METRICS if deployment.pacs else 0)
-            + (IMPORT_METRICS if deployment.healthimaging else 0),
-            alarms=ALARMS
-            + (ARCHIVE_ALARMS if deployment.pacs else 0)
-            + (IMPORT_ALARMS if deployment.healthimaging else 0),
-            dashboards=DASHBOARDS,
-            log_gb=LOG_GB,
-            prices=prices,
-        ),
+        compaction=_compaction(deployment, prices) if deployment.compacts else 0,
+        monitoring=_monitoring(deployment, prices),
     )
 
 
@@ -111,6 +109,27 @@ def _day(name: str) -> int:
 def _sender(deployment: Deployment, prices: Prices) -> float:
     task = formulas.Task(**SENDER, architecture=deployment.worker_architecture)
     return formulas.fargate(task, formulas.HOURS_PER_MONTH * 60, prices)
+
+
+def _compaction(deployment: Deployment, prices: Prices) -> float:
+    task = formulas.Task(**COMPACTION, architecture=deployment.worker_architecture)
+    times = formulas.HOURS_PER_MONTH / deployment.catalogue_compaction_h
+    return times * formulas.fargate(task, COMPACTION_MINUTES, prices)
+
+
+def _monitoring(deployment: Deployment, prices: Prices) -> float:
+    beside = (
+        (bool(deployment.pacs), ARCHIVE_METRICS, ARCHIVE_ALARMS),
+        (bool(deployment.healthimaging), IMPORT_METRICS, IMPORT_ALARMS),
+        (deployment.compacts, CATALOGUE_METRICS, CATALOGUE_ALARMS),
+    )
+    return formulas.monitoring(
+        metrics=METRICS + sum(metrics for is_there, metrics, _ in beside if is_there),
+        alarms=ALARMS + sum(alarms for is_there, _, alarms in beside if is_there),
+        dashboards=DASHBOARDS,
+        log_gb=LOG_GB,
+        prices=prices,
+    )
 
 
 def _file_system(deployment: Deployment, prices: Prices) -> float:

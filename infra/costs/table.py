@@ -137,6 +137,7 @@ FIXED_ROWS: dict[str, Amount] = {
     "warm GPUs, on demand": lambda one: one.fixed.warm_gpus,
     "gateway on EC2": lambda one: one.fixed.gateway_host,
     "sender to the picture archive": lambda one: one.fixed.sender,
+    "compaction of the catalogue": lambda one: one.fixed.compaction,
     "metrics, alarms, dashboard, logs": lambda one: one.fixed.monitoring,
     "[bold]fixed[/bold]": lambda one: one.fixed.total,
 }

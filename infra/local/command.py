@@ -56,6 +56,12 @@ def local(
     smb: Annotated[bool, typer.Option("--smb", help="Serve the share by SMB too, where Samba is installed.")] = False,
     smb_port: Annotated[int, typer.Option(help="Port of --smb; any free one when left out.")] = 0,
     pacs: Annotated[str, typer.Option(help="Send results to this picture archive too: AETITLE@HOST:PORT.")] = "",
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="A store of models, as `raki models` has it: scans may name these."
+        ),
+    ] = None,
     empty: Annotated[bool, typer.Option("--empty", help="Deploy nothing: leave it to `cdk deploy`.")] = False,
 ) -> None:
     """Run the whole service on this machine: drop scans into SHARE/raw, find results in SHARE/results.
@@ -65,21 +71,20 @@ def local(
     _need_the_extra()
     if once != bool(files) or (once and empty):
         raise typer.BadParameter("--once needs at least one file, files need --once, and neither goes with --empty")
+    if empty:
+        _need_nothing_deployed(pacs=pacs, smb=smb, models=models)
     if pacs:
-        _need_an_archive(pacs, empty=empty)
-    if smb and empty:
-        raise typer.BadParameter("--smb needs the shares, and --empty deploys none")
+        _need_an_archive(pacs)
     assembly = work.resolve() / ("cdk.deployed" if empty else "cdk.out")
     if not empty:
-        _synthesise(assembly, {"raki:pacs": pacs} if pacs else {})
+        _synthesise(assembly, _settings(pacs, models))
     began_s, all_have_images = time.time(), True
     with ExitStack() as stack:
         cloud = stack.enter_context(_running(share.resolve(), work.resolve(), assembly, speed=speed, port=port))
         if empty:
             _say_how_to_deploy(cloud, assembly)
         else:
-            with _step("Deploying them"):
-                cloud.deploy()
+            _deploy(cloud, models)
             if smb:
                 stack.enter_context(_by_smb(share.resolve(), work.resolve(), smb_port))
         CONSOLE.print(f"AWS endpoint {cloud.endpoint}, logs in {_short(work / 'logs')}", style="dim", soft_wrap=True)
@@ -103,15 +108,39 @@ def _need_the_extra() -> None:
         )
 
 
-def _need_an_archive(pacs: str, *, empty: bool) -> None:
+def _need_nothing_deployed(*, pacs: str, smb: bool, models: Path | None) -> None:
+    for asked, needs in (
+        (pacs, "--pacs needs a sender"),
+        (smb, "--smb needs the shares"),
+        (models, "--models needs jobs"),
+    ):
+        if asked:
+            raise typer.BadParameter(f"{needs}, and --empty deploys none")
+
+
+def _need_an_archive(pacs: str) -> None:
     from raki.destination import Destination
 
-    if empty:
-        raise typer.BadParameter("--pacs needs a sender, and --empty deploys none")
     try:
         Destination.parse(pacs)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _settings(pacs: str, models: Path | None) -> dict[str, str]:
+    """Those of the command line, for the stacks."""
+    from infra.local.deploy.models import PLACE
+
+    return ({"raki:pacs": pacs} if pacs else {}) | ({"raki:models": PLACE} if models else {})
+
+
+def _deploy(cloud: "LocalCloud", models: Path | None) -> None:
+    from infra.local.deploy.models import put_store
+
+    with _step("Deploying them"):
+        cloud.deploy()
+    for name in put_store(models, cloud.client("s3")) if models else ():
+        CONSOLE.print(f"Model {name}", soft_wrap=True, highlight=False)
 
 
 def _synthesise(assembly: Path, settings: dict[str, str]) -> None:

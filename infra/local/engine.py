@@ -131,12 +131,17 @@ class Engine:
         )
         self._functions = Functions(work, programs, self.endpoint, self._journal, speed=self._settings.speed)
         self._cleanup.callback(self._functions.close)
-        self._rules = Rules(self.connect, self._journal, speed=self._settings.speed)
-        self._jobs = Jobs(containers, self._rules.job_changed, self._journal, n_gpus=self._settings.n_gpus)
-        self._cleanup.callback(self._jobs.close)
         self._services = Services(
             containers, self.connect, self._journal, endpoint=self.endpoint, protections=self._protections
         )
+        self._rules = Rules(
+            self.connect,
+            self._journal,
+            speed=self._settings.speed,
+            run_task=self._services.run_once,
+        )
+        self._jobs = Jobs(containers, self._rules.job_changed, self._journal, n_gpus=self._settings.n_gpus)
+        self._cleanup.callback(self._jobs.close)
 
     def _start_loops(self) -> None:
         mappings = Mappings(self.connect, self._journal, speed=self._settings.speed)

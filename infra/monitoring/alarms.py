@@ -134,6 +134,29 @@ class Alarms(Construct):
             "`raki retry` the scan. The share has the results.",
         )
 
+    def watch_compaction(self, hours: int) -> None:
+        """A catalogue that falls behind its results. A week is the most that an alarm may look back: Amazon CloudWatch
+        API Reference, PutMetricAlarm, Period."""
+        self._add(
+            "CompactionFailed",
+            metric("CompactionFailures", "Sum"),
+            threshold=0,
+            says="The catalogue was not compacted: the log of RakiPipeline's Compaction has the failure class. Athena "
+            "answers from what was there before, `raki catalogue` from all rows. The next one tries again; "
+            "`raki catalogue compact` on the results bucket says more.",
+        )
+        self._add(
+            "CompactionMissing",
+            metric("Compactions", "Sum", period=HOUR),
+            threshold=1,
+            comparison=BELOW,
+            periods=2 * hours + 1,
+            missing=SILENCE_IS_BAD,
+            says=f"The catalogue has not been compacted for {2 * hours} hours: its task wasn't started, or ended "
+            "without a word, as for want of memory. ECS's stopped tasks and the log of RakiPipeline's Compaction say "
+            "why. Athena answers from what was there before, `raki catalogue` from all rows.",
+        )
+
     def watch_function(self, name: str, function: lambda_.IFunction, *, each_minute: bool) -> None:
         """A Lambda that fails or is refused again and again; one that runs each minute must not fall silent either."""
         # A message that failed comes again after minutes, so that a shorter period would never see three failures.

@@ -84,6 +84,8 @@ class Dashboard(Construct):
             dashboard.add_widgets(_sent(), _from_image_to_archive())
         if storage.imports:
             dashboard.add_widgets(_imported())
+        if deployment.compacts:
+            dashboard.add_widgets(_compactions(), _compaction_seconds())
         if file_system:
             dashboard.add_widgets(_graph("Free space of FSx, fullest target", [free_space(file_system)], unit="bytes"))
         dashboard.add_widgets(_last(FAILURES, log_groups))
@@ -176,6 +178,19 @@ def _imported() -> cloudwatch.GraphWidget:
         metric("ImportFailures", "Sum", label="failed", period=HOUR),
     ]
     return _graph("Results for HealthImaging, an hour", found, unit="results")
+
+
+def _compactions() -> cloudwatch.GraphWidget:
+    found = [
+        metric("Compactions", "Sum", label="done", period=HOUR),
+        metric("CompactionFailures", "Sum", label="failed", period=HOUR),
+    ]
+    return _graph("Compactions of the catalogue, an hour", found, unit="compactions")
+
+
+def _compaction_seconds() -> cloudwatch.GraphWidget:
+    found = [metric("CompactionSeconds", "Maximum", label="the longest", period=HOUR)]
+    return _graph("Time of a compaction", found, unit="s")
 
 
 def _from_image_to_archive() -> cloudwatch.GraphWidget:

@@ -49,6 +49,9 @@ VALUES: Mapping[str, tuple[str, ...]] = {
 METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "BacklogPerTask": ("Count", ()),
     "BusySeconds": ("Seconds", ("Stage",)),
+    "CompactionFailures": ("Count", ()),
+    "CompactionSeconds": ("Seconds", ()),
+    "Compactions": ("Count", ()),
     "DesiredWorkers": ("Count", ()),
     "Entered": ("Count", ("State",)),
     "Failures": ("Count", ("FailureClass",)),

@@ -84,6 +84,8 @@ class MonitoringStack(Stack):
         if pipeline.importing:
             alarms.watch_function("import_results", pipeline.importing.import_results.function, each_minute=False)
             alarms.watch_imports()
+        if pipeline.compaction:
+            alarms.watch_compaction(pipeline.compaction.hours)
         if file_system:
             alarms.watch_file_system(file_system)
         if gateway_arn:

@@ -1,23 +1,19 @@
 """Canary: after each deployment every image runs its own check, so that a bad one is found before a patient's scan.
 
-Nothing waits for it: a deployment ends well without a quota or a GPU, and a check that fails is a mail. EventBridge
-starts it when CloudFormation has ended the stack's deployment (AWS CloudFormation User Guide, "Managing events with
-CloudFormation and Amazon EventBridge").
+Nothing waits for it: a deployment ends well without a quota or a GPU, and a check that fails is a mail.
 """
 
-from aws_cdk import Stack
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.deployment import Deployment
 from infra.log_groups import log_group
 from infra.network.stack import NetworkStack
-from infra.permissions import pass_role
 from infra.pipeline.decompression import Decompression
 from infra.pipeline.reconstruction import Reconstruction
+from infra.pipeline.starting import deployed, one_task, starter
 from infra.sources import USER, bare_linux, image, limit_files
 from infra.storage.stack import StorageStack
 
@@ -76,44 +72,22 @@ class Canary(Construct):
         return task
 
     def _run_after_deployment(self, name: str, task: ecs.FargateTaskDefinition, container: str) -> None:
-        target = targets.EcsTask(
+        target = one_task(
+            task,
             cluster=self._cluster,
-            container_overrides=[targets.ContainerOverride(container_name=container, command=CHECK)],
-            role=self._runs(name, task).without_policy_updates(),
-            security_groups=[self._network.workers],
-            subnet_selection=self._network.private,
-            task_definition=task,
+            network=self._network,
+            overrides=[targets.ContainerOverride(container_name=container, command=CHECK)],
+            role=starter(self, f"{name}Role", task=task, cluster=self._cluster),
         )
         rule = self._after_deployment(name, target).node.default_child
         assert isinstance(rule, events.CfnRule)
         rule.add_property_override("Targets.0.EcsParameters.Group", GROUP)  # the construct has no argument for it
-
-    def _runs(self, name: str, task: ecs.FargateTaskDefinition) -> iam.Role:
-        """EventBridge may start this task, in this cluster. The construct would let it tag any task there too."""
-        role = iam.Role(self, f"{name}Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com"))
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["ecs:RunTask"],
-                conditions={"ArnEquals": {"ecs:cluster": self._cluster.cluster_arn}},
-                resources=[task.task_definition_arn],
-            )
-        )
-        for passed in (task.task_role, task.obtain_execution_role()):
-            pass_role(role, passed, to="ecs-tasks.amazonaws.com")
-        return role
 
     def _after_deployment(self, name: str, target: events.IRuleTarget) -> events.Rule:
         return events.Rule(
             self,
             name,
             description="raki: an image checks itself after a deployment",
-            event_pattern=events.EventPattern(
-                source=["aws.cloudformation"],
-                detail_type=["CloudFormation Stack Status Change"],
-                detail={
-                    "stack-id": [Stack.of(self).stack_id],
-                    "status-details": {"status": ["CREATE_COMPLETE", "UPDATE_COMPLETE"]},
-                },
-            ),
+            event_pattern=deployed(self),
             targets=[target],
         )

@@ -20,6 +20,7 @@ from infra.permissions import (
     write_objects,
 )
 from infra.pipeline.canary import Canary
+from infra.pipeline.compaction import Compaction
 from infra.pipeline.decompression import Decompression
 from infra.pipeline.delivery import Delivery
 from infra.pipeline.importing import Importing
@@ -31,6 +32,8 @@ from infra.pipeline.sending import Sending
 from infra.storage.data_store import SERVICE
 from infra.storage.stack import Imports, StorageStack
 
+ROWS, CATALOGUE = "*/catalogue.jsonl", "raki-catalogue/*"
+"""As `raki.catalogue` calls what lies beside a result, and what it makes of all."""
 STATUS_PAGE = "raki-status/status.html"
 """As `raki.service.status_page` calls it."""
 
@@ -80,6 +83,16 @@ class PipelineStack(Stack):
             self.sending = Sending(
                 self, "Sending", network=network, storage=storage, deployment=deployment, cluster=cluster
             )
+        self.compaction: Compaction | None = None
+        if deployment.compacts:
+            self.compaction = Compaction(
+                self,
+                "Compaction",
+                network=network,
+                storage=storage,
+                deployment=deployment,
+                cluster=self.decompression.cluster,
+            )
         self.importing: Importing | None = None
         if storage.imports:
             self.importing = Importing(self, "Importing", storage=storage, imports=storage.imports)
@@ -113,6 +126,8 @@ class PipelineStack(Stack):
             read_secret(self.sending.task_role, deployment.pacs_certificate)
         if self.importing and storage.imports:
             self._let_results_be_imported(self.importing, storage, storage.imports)
+        if self.compaction:
+            self._let_rows_be_compacted(self.compaction.task_role, storage)
 
     def _let_workers_be_scaled(self, storage: StorageStack) -> None:
         scale = self.decompression.scale.role
@@ -241,3 +256,10 @@ class PipelineStack(Stack):
         read_objects(sender, storage.results, "*/manifest.json")
         read_objects(sender, storage.results, "*.dcm")
         use_ledger(sender, storage.ledger, "dynamodb:GetItem", "dynamodb:UpdateItem")
+
+    def _let_rows_be_compacted(self, compactor: iam.Role, storage: StorageStack) -> None:
+        """Of results their rows alone: that a manifest is there, it sees in the listing. Images are none of its."""
+        read_objects(compactor, storage.results, ROWS)
+        read_objects(compactor, storage.results, CATALOGUE)
+        write_objects(compactor, storage.results, CATALOGUE)
+        allow(compactor, "s3:DeleteObject", on=[storage.results.arn_for_objects(CATALOGUE)])

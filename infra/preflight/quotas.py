@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.costs.estimate import WORKER
-from infra.costs.fixed import SENDER
+from infra.costs.fixed import COMPACTION, SENDER
 from infra.deployment import Deployment
 from infra.development.needs import INSTANCE_TYPES
 from infra.gateway.needs import HOST_VCPUS
@@ -47,13 +47,13 @@ def quotas_of(deployment: Deployment) -> Iterator[Quota]:
                 most=max_vcpus(instances),
                 unit="vCPU",
             )
-    sender = float(SENDER["vcpus"]) if deployment.pacs else 0.0
+    beside = SENDER["vcpus"] * bool(deployment.pacs) + COMPACTION["vcpus"] * deployment.compacts
     yield Quota(
         service="fargate",
         code="L-3032A538",
         name="Fargate On-Demand vCPU resource count",
-        least=WORKER["vcpus"] * deployment.max_decompression_workers + sender,
-        most=WORKER["vcpus"] * deployment.surge_workers + sender,
+        least=WORKER["vcpus"] * deployment.max_decompression_workers + beside,
+        most=WORKER["vcpus"] * deployment.surge_workers + beside,
         unit="vCPU",
     )
     if deployment.gateway_on_ec2:

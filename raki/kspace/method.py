@@ -56,7 +56,7 @@ class StoredUse:
     error_then: float | None
     """The same in the scan that they come from."""
     noise: float | None = None
-    """What of `error` the noise of this slice makes."""
+    """What of `error` the noise of this slice makes at most."""
     judged: float | None = None
     """Outside the ACS, where the slice could be calibrated by itself too;"""
     own_judged: float | None = None

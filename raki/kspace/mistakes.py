@@ -16,6 +16,9 @@ from raki.scan.fourier import SliceKSpace
 
 # Noise to probe with where there is none, relative to the root mean square of the k-space.
 LEAST_PROBE = 1e-4
+# Draws of noise by which its energy and the scatter of that are known, and how far above the mean one draw may lie.
+NOISE_DRAWS = 8
+NOISE_DEVIATIONS = 4.0
 
 
 def mistakes(filled: SliceKSpace, sampling: Sampling | PointSampling, filling: LinearlyFilling) -> SliceKSpace:
@@ -54,14 +57,22 @@ def lattice_error(measured: MeasuredSlice, filling: LinearlyFilling) -> float | 
 
 
 def lattice_noise(measured: MeasuredSlice, filling: LinearlyFilling, seed: int) -> float | None:
-    """How much of `lattice_error` noise of the slice's level makes, whatever the filling is worth."""
+    """How much of `lattice_error` noise of the slice's level makes at most, whatever the filling is worth.
+
+    At most: a position of a 3-D scan has few lines, so that two draws of the same noise differ by a tenth and more, and
+    of the hundreds of positions none must be taken for another place by chance.
+    """
     bare = measured.lattice.without_acs()
     lattice = torch.from_numpy(bare.known_points()).to(measured.kspace.device)
     energy = _energy(torch.where(lattice, measured.kspace, 0))
     if energy == 0:
         return None
-    noise = white_noise(replace(measured, known=lattice), measured.sigma, torch.Generator().manual_seed(seed))
-    return _energy(mistakes(filling.fill(noise, bare), bare, filling)) / energy
+    generator, points = torch.Generator().manual_seed(seed), replace(measured, known=lattice)
+    draws = torch.empty(NOISE_DRAWS, dtype=torch.float64)
+    for draw in range(NOISE_DRAWS):
+        noise = white_noise(points, measured.sigma, generator)
+        draws[draw] = _energy(mistakes(filling.fill(noise, bare), bare, filling))
+    return float(draws.mean() + NOISE_DEVIATIONS * draws.std()) / energy
 
 
 def noise_to_explain_mistakes(

@@ -53,16 +53,21 @@ def simulate_multiband(
         caipi_shift: N of the blipped-CAIPI scheme: from one acquired line to the next the phase between neighbouring
             slices of a group turns by one N-th, which shifts them by one N-th of the field of view over R; 1 for none.
         acceleration: every R-th line of the sums is acquired, the central one among them.
-        n_acs_lines: lines of the reference, about the centre.
+        n_acs_lines: lines of the reference, about the centre; at least one.
         noise_level: as of `raki.simulate_scan`.
         progress: told the finished fraction after each group.
 
     Raises:
-        ValueError: the name has another ending, or the slices don't make groups of one size.
+        ValueError: the name has another ending, the slices don't make groups of one size, or there is no reference.
 
     Setsompop et al. 2012, Magn Reson Med 67:1210-1224, doi:10.1002/mrm.23097.
     """
     require_known_ending(path)
+    if n_acs_lines < 1:
+        raise ValueError(
+            f"{n_acs_lines} lines were asked for in the centre; slices that are excited at once are told apart by a "
+            "reference, which needs some"
+        )
     places_mm, apart_mm = places_of_groups(n_slices, multiband)
     rng = np.random.default_rng(seed)
     mixing = noise_level * noise_mixing(n_coils, rng)

@@ -8,6 +8,7 @@ deployment. Which code says what:
 - `ledger.Ledger`: Entered
 - containers.decompress: RawBytes
 - containers.send: Sent, SendSeconds, SendRetries, SendFailures
+- containers.compact: Compactions, CompactionSeconds, CompactionFailures
 - lambdas.import_results: Imported, ImportRetries, ImportFailures
 - lambdas.scale_decompression, each minute: Waiting, InFlight, BacklogPerTask, RunningWorkers, DesiredWorkers
 - lambdas.dispatch_reconstruction, each minute: Waiting, InFlight, UnfinishedJobs, SubmittedJobs; RunnableSeconds
@@ -73,6 +74,10 @@ METRICS: Mapping[str, Metric] = {
     "Imported": Metric(Unit.COUNT),
     "ImportRetries": Metric(Unit.COUNT),  # no job could be started
     "ImportFailures": Metric(Unit.COUNT),  # a job failed or left images out, or none could be started for days
+    # One value a compaction of the catalogue
+    "Compactions": Metric(Unit.COUNT),  # that ended well
+    "CompactionSeconds": Metric(Unit.SECONDS),  # of these
+    "CompactionFailures": Metric(Unit.COUNT),
     # Of each worker's and each job's life, by and by: with each scan, and at the end. The sum is what is paid for, but
     # for the start; BusySeconds / (BusySeconds + IdleSeconds) of "reconstructing" is the time that GPUs have work.
     "BusySeconds": Metric(Unit.SECONDS, ("Stage",)),

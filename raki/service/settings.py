@@ -71,6 +71,15 @@ class SendSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompactSettings:
+    """The compaction's environment."""
+
+    limit_s: int
+    """How long it may take, in seconds."""
+    results_bucket: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScaleSettings:
     """The environment of the Lambda scale_decompression."""
 

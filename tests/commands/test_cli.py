@@ -186,6 +186,8 @@ def test_the_library_is_lazy_and_says_what_it_lacks():
         (["local", "--once", "--empty", "scan.h5"], "neither goes with --empty"),
         (["local", "--pacs", "ARCHIVE"], "is no AETITLE@HOST:PORT"),
         (["local", "--pacs", "ARCHIVE@127.0.0.1:104", "--empty"], "--empty deploys none"),
+        (["local", "--models", ".", "--empty"], "--empty deploys none"),
+        (["local", "--models", "nowhere"], "does not exist"),
         (["reconstruct", "missing.h5", "-o", "out"], "does not exist"),
         (["simulate", "scan.docx"], "not as '.docx'"),
         (["simulate", "new.h5", "--caipi-shift", "2"], "give --multiband too"),

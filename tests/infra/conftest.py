@@ -47,6 +47,7 @@ DEPLOYMENTS = MappingProxyType(
             "raki:scratch": "fsx-persistent",
             "raki:warm_gpus": "1",
             "raki:catalogue": "true",
+            "raki:models": "s3://raki-models/clinic",
             "raki:researchers": "arn:aws:iam::123456789012:role/research",
         },
     }

@@ -7,7 +7,7 @@ from packaging.utils import canonicalize_name
 
 from infra.sources import REPOSITORY
 
-NAMES = ["decompress", "reconstruct", "send"]
+NAMES = ["compact", "decompress", "reconstruct", "send"]
 # The service runs no streaming server: its image is built by hand.
 ALL = [*NAMES, "serve"]
 # torch's build for CUDA asks for these. The one that tests run with may be another, which doesn't.

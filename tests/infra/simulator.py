@@ -20,7 +20,8 @@ async function decide(one) {
       resource: { resource: one.resource, accountId: one.account },
       contextVariables: one.context,
     },
-    identityPolicies: one.byItsOwnPolicies ? [{ name: "everything", policy: everything }] : [],
+    identityPolicies: one.identity ? [{ name: "its own", policy: one.identity }]
+      : one.byItsOwnPolicies ? [{ name: "everything", policy: everything }] : [],
     serviceControlPolicies: [],
     resourceControlPolicies: [],
     resourcePolicy: one.policy,

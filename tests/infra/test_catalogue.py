@@ -4,8 +4,10 @@ import pytest
 
 from infra.catalogue.stack import ATHENA_TYPES, TABLES
 from infra.deployment import Deployment, SettingsError
+from infra.storage.stack import RECONSTRUCTED
 from raki.catalogue.rows import LABELS, SLICES
-from tests.infra.policies import permissions
+from tests.infra.key_policies import ACCOUNT
+from tests.infra.policies import as_list, permissions
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_who_reads_it_reads_no_raw_scan_no_image_and_no_name_of_a_folder(templat
     assert permissions({"RakiCatalogue": template})["Researchers"] == {
         "s3:GetObject on Results/raki-catalogue/*",
         "s3:ListBucket on Results StringLike s3:prefix raki-catalogue/*",
-        "s3:GetObject on Prepared/*",
+        "s3:GetObject on Prepared/* StringEquals s3:ExistingObjectTag/raki reconstructed",
         "s3:ListBucket on Prepared",
         "s3:GetObject on Answers/*",
         "s3:ListBucket on Answers",
@@ -81,3 +83,39 @@ def test_who_reads_it_reads_no_raw_scan_no_image_and_no_name_of_a_folder(templat
 def test_readers_without_a_catalogue_are_refused():
     with pytest.raises(SettingsError, match="raki:catalogue has to ask for"):
         Deployment.from_context({"raki:researchers": "arn:aws:iam::123456789012:role/research"})
+
+
+def test_a_prepared_scan_is_read_once_its_result_is_delivered_and_not_before(template, simulate):
+    """Put to a simulator of IAM by other people, where it can be had."""
+    (role,) = [one for one in of(template, "AWS::IAM::Policy") if "Researchers" in str(one["Roles"])]
+    statements = [
+        {**one, "Resource": "arn:aws:s3:::prepared/*"}
+        for one in role["PolicyDocument"]["Statement"]
+        if as_list(one["Action"]) == ["s3:GetObject"] and "Prepared" in str(one["Resource"])
+    ]
+    assert statements
+    cases = [
+        {
+            "identity": {"Version": "2012-10-17", "Statement": statements},
+            "principal": f"arn:aws:iam::{ACCOUNT}:role/research",
+            "action": "s3:GetObject",
+            "resource": "arn:aws:s3:::prepared/scans/one.h5",
+            "account": ACCOUNT,
+            "context": {f"s3:ExistingObjectTag/{key}": value for key, value in tags.items()},
+        }
+        for tags in ({"raki": "reconstructed"}, {}, {"raki": "other"}, {"another": "reconstructed"})
+    ]
+    assert simulate(cases) == [True, False, False, False]
+
+
+def test_nobody_but_the_job_that_has_delivered_sets_that_tag(all_reviewed):
+    """As `raki.service.objects.tag_reconstructed` writes it, which the buckets' lifecycles wait for too."""
+    assert RECONSTRUCTED == {"raki": "reconstructed"}
+    for reviewed in all_reviewed.values():
+        setters = {
+            role
+            for role, lines in permissions(reviewed.templates).items()
+            for line in lines
+            if line.startswith(("s3:PutObjectTagging on Prepared", "s3:PutObjectVersionTagging on Prepared"))
+        }
+        assert setters == {"ReconstructionJobRole"}

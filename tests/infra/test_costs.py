@@ -33,6 +33,10 @@ from infra.costs.fixed import (
     ALARMS,
     ARCHIVE_ALARMS,
     ARCHIVE_METRICS,
+    CATALOGUE_ALARMS,
+    CATALOGUE_METRICS,
+    COMPACTION,
+    COMPACTION_MINUTES,
     DASHBOARDS,
     IMPORT_ALARMS,
     IMPORT_METRICS,
@@ -657,13 +661,14 @@ def test_keys_dashboards_and_alarms_that_are_counted_are_deployed(reviewed):
     assert len(found(reviewed.templates, "AWS::CloudWatch::Dashboard")) == DASHBOARDS
     of_archive = ARCHIVE_ALARMS if tasks(reviewed.templates, "Sender") else 0
     of_imports = IMPORT_ALARMS if found(reviewed.templates, "AWS::HealthImaging::Datastore") else 0
-    there = len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive - of_imports
+    of_catalogue = CATALOGUE_ALARMS if tasks(reviewed.templates, "Compactor") else 0
+    there = len(found(reviewed.templates, "AWS::CloudWatch::Alarm")) - of_archive - of_imports - of_catalogue
     assert ALARMS - 8 <= there <= ALARMS
 
 
 def test_all_metrics_are_counted():
     values = [[len(VALUES[name]) for name in dimensions] for _unit, dimensions in DIMENSIONS_OF.values()]
-    assert sum(math.prod(one) for one in values) == METRICS + ARCHIVE_METRICS + IMPORT_METRICS
+    assert sum(math.prod(one) for one in values) == METRICS + ARCHIVE_METRICS + IMPORT_METRICS + CATALOGUE_METRICS
 
 
 def test_the_worker_that_is_counted_is_deployed(reviewed):
@@ -684,6 +689,36 @@ def test_the_sender_that_is_counted_is_deployed_where_there_is_an_archive(all_re
     on_arm = Deployment.from_context({"raki:profile": "clinic", **DEPLOYMENTS["clinic"]})
     hourly = 0.25 * PRICES.fargate_arm_vcpu_hour + 2 * PRICES.fargate_arm_gb_hour
     assert fixed_cost(on_arm, PRICES, gpu_hour=1).sender == pytest.approx(730 * hourly)
+
+
+def test_the_compaction_that_is_counted_is_deployed_as_often(all_reviewed):
+    for profile, settings in DEPLOYMENTS.items():
+        there = tasks(all_reviewed[profile].templates, "Compactor")
+        told = {"raki:profile": profile, **settings}
+        counted = fixed_cost(Deployment.from_context(told), PRICES, gpu_hour=1).compaction
+        assert bool(there) == bool(counted) == ("raki:catalogue" in settings)
+        for task in there:
+            assert (int(task["Cpu"]), int(task["Memory"])) == (
+                COMPACTION["vcpus"] * 1024,
+                COMPACTION["memory_gb"] * 1024,
+            )
+            assert "EphemeralStorage" not in task  # Fargate's own 20 GB
+    hourly = 0.04048 + 8 * 0.004445
+    for hours, times in ((24, 730 / 24), (1, 730)):
+        told = {"raki:catalogue": "true", "raki:catalogue_compaction_h": hours}
+        found = fixed_cost(Deployment.from_context(told), PRICES, gpu_hour=1).compaction
+        assert found == pytest.approx(times * COMPACTION_MINUTES / 60 * hourly)
+    off = Deployment.from_context({"raki:catalogue": "true", "raki:catalogue_compaction_h": 0})
+    assert fixed_cost(off, PRICES, gpu_hour=1).compaction == 0
+
+
+def test_the_command_counts_the_compaction_where_it_is_asked_to():
+    without, counted = (
+        json.loads(run("--scans-per-day", 10, "--gb", 2, "--profile", "minimal", "--json", *more).stdout)["profiles"]
+        for more in ((), ("--catalogue",))
+    )
+    assert without["minimal"]["each_month"]["compaction"] == 0
+    assert 0.05 < counted["minimal"]["each_month"]["compaction"] < 1
 
 
 def test_the_disk_of_an_instance_that_is_counted_is_deployed(reviewed):

@@ -17,13 +17,22 @@ from packaging.utils import canonicalize_name
 from infra.sources import REPOSITORY, worker_health_check
 from tests.infra.image_files import ALL, CUDA, asked_for, last, locked, read_dockerfile, requirements
 
+TAKES_OF_A_FIRST_PAGE = {"compact": ("raki.catalogue.compaction",)}
+"""Of one that loads a module when it is used, and has others that the image doesn't use."""
 every_image = pytest.mark.parametrize("name", ALL)
 
 
 @every_image
 def test_an_image_installs_all_that_its_code_imports_and_no_more(name):
-    graph = grimp.build_graph("raki", "containers", include_external_packages=True, cache_dir=None)
+    graph = grimp.build_graph(
+        *("raki", "containers"),
+        include_external_packages=True,
+        exclude_type_checking_imports=name in TAKES_OF_A_FIRST_PAGE,
+        cache_dir=None,
+    )
     reached = graph.find_upstream_modules(f"containers.{name}.__main__")
+    for module in TAKES_OF_A_FIRST_PAGE.get(name, ()):
+        reached |= {module} | graph.find_upstream_modules(module)
     if name in ("decompress", "serve"):  # these find the formats by their entry points
         for point in entry_points(group="raki.formats"):
             reached |= graph.find_upstream_modules(point.module)
@@ -203,7 +212,7 @@ def unpacked_gb(name: str) -> float:
 
 def test_every_image_fits_the_disk_that_it_is_pulled_to(all_reviewed):
     """On Fargate 20 GiB, the image among it, unless more is asked for: ECS Developer Guide, "Fargate storage"."""
-    images = {"Worker": "decompress", "Job": "reconstruct", "Sender": "send"}
+    images = {"Worker": "decompress", "Job": "reconstruct", "Sender": "send", "Compactor": "compact"}
     seen = set()
     for reviewed in all_reviewed.values():
         found = reviewed.templates["RakiPipeline"]["Resources"].values()

@@ -16,10 +16,15 @@ from aws_cdk import aws_ecs as ecs
 
 from infra.local.deploy import assembly as cloud_assembly
 from infra.sources import REPOSITORY, image
-from raki.service.settings import DecompressSettings, ReconstructSettings, SendSettings
+from raki.service.settings import CompactSettings, DecompressSettings, ReconstructSettings, SendSettings
 from tests.infra.image_files import CUDA, NAMES, copied_to, locked, read_dockerfile
 
-SETTINGS = {"decompress": DecompressSettings, "reconstruct": ReconstructSettings, "send": SendSettings}
+SETTINGS = {
+    "compact": CompactSettings,
+    "decompress": DecompressSettings,
+    "reconstruct": ReconstructSettings,
+    "send": SendSettings,
+}
 every_image = pytest.mark.parametrize("name", NAMES)
 
 
@@ -32,6 +37,7 @@ def images(tmp_path_factory) -> dict[str, tuple[cloud_assembly.Image, str]]:
     task.add_container("Worker", image=image("decompress", "arm64"))
     task.add_container("Job", image=image("reconstruct"))
     task.add_container("Sender", image=image("send", "arm64"))
+    task.add_container("Compactor", image=image("compact", "arm64"))
     out = Path(app.synth().directory)
     found = {}
     for asset in json.loads((out / "Images.assets.json").read_text())["dockerImages"].values():
@@ -43,6 +49,7 @@ def images(tmp_path_factory) -> dict[str, tuple[cloud_assembly.Image, str]]:
 
 def test_an_image_is_built_for_the_architecture_that_it_runs_on(images):
     assert {name: platform for name, (_, platform) in images.items()} == {
+        "compact": "linux/arm64",
         "decompress": "linux/arm64",
         "reconstruct": "linux/amd64",
         "send": "linux/arm64",

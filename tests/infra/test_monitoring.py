@@ -149,7 +149,13 @@ def test_each_of_our_metrics_on_the_dashboard_is_written_by_a_stage(clinic):
 
 def test_the_dashboard_shows_what_the_stages_write_but_for_what_sqs_counts_itself(clinic):
     shown = {name for namespace, name, _, _ in clinic.plotted if namespace == NAMESPACE}
-    assert set(METRICS) - shown == {"InFlight", "RawBytes", "Waiting"}
+    of_compaction = {"CompactionFailures", "CompactionSeconds", "Compactions"}
+    assert set(METRICS) - shown == {"InFlight", "RawBytes", "Waiting"} | of_compaction
+
+
+def test_the_dashboard_shows_compactions_where_there_are_some(all_reviewed):
+    shown = {name for _, name, _, _ in Template(all_reviewed["research"].templates).plotted}
+    assert {"CompactionFailures", "CompactionSeconds", "Compactions"} <= shown
 
 
 def test_the_dashboard_has_depth_and_age_of_each_queue_and_its_dead_letters(clinic):

@@ -49,14 +49,14 @@ def test_each_role_may_do_exactly_what_is_listed(all_reviewed):
     assert written(found) == LISTING.read_text()
 
 
-def test_what_differs_between_deployments_is_the_share_warm_instances_and_where_results_are_sent(all_reviewed):
+def test_what_differs_between_deployments_is_the_share_warm_instances_models_and_where_results_are_sent(all_reviewed):
     roles = listed(LISTING.read_text())
     for reviewed in all_reviewed.values():
         for role, lines in permissions(reviewed.templates).items():
             missing = {
                 line
                 for line in roles[role] - lines
-                if not re.search("RefreshCache|(Send|Import)Queue$|ReconstructionWarm$", line)
+                if not re.search("RefreshCache|(Send|Import)Queue$|ReconstructionWarm$|raki-models", line)
             }
             # The evaluation gateway's password is there with SMB only, the trail with audits only.
             assert not missing, role
@@ -107,6 +107,23 @@ def test_the_operators_role_has_what_the_guide_says_that_an_operator_needs():
     guide = (LISTING.parents[2] / "infra/README.md").read_text().partition("### Operators")[2].partition("\n## ")[0]
     needed = set(re.findall(r"`([a-z0-9]+:[A-Z][A-Za-z]+)`", guide)) - {"sts:AssumeRole"}
     assert needed == {line.partition(" on ")[0] for line in listed(LISTING.read_text())[OPERATOR]}
+
+
+def test_jobs_read_the_models_of_the_place_that_is_named_and_no_other_role_does(all_reviewed):
+    roles = permissions(all_reviewed["research"].templates)
+    reads = {role: {line for line in lines if "raki-models" in line} for role, lines in roles.items()}
+    bucket = "arn:Partition:s3:::raki-models"
+    assert reads.pop("ReconstructionJobRole") == {f"s3:GetObject on {bucket}/clinic/*", f"s3:ListBucket on {bucket}"}
+    assert not any(reads.values())
+    assert "raki-models" not in str(permissions(all_reviewed["clinic"].templates))
+
+
+def test_the_compaction_writes_the_catalogue_alone_and_reads_no_image(all_reviewed):
+    lines = permissions(all_reviewed["research"].templates)["CompactionTaskRole"]
+    reads = {line.partition(" on ")[2] for line in lines if line.startswith("s3:Get")}
+    changes = {line.partition(" on ")[2] for line in lines if line.startswith(("s3:Put", "s3:Delete", "s3:Abort"))}
+    assert reads == {"Results/*/catalogue.jsonl", "Results/raki-catalogue/*"}
+    assert changes == {"Results/raki-catalogue/*"}
 
 
 def test_a_key_of_the_data_is_used_through_a_service(reviewed):

@@ -103,7 +103,7 @@ def test_a_container_on_fargate_has_no_privilege_that_it_could_do_without(all_re
                 assert container["Ulimits"] == [{"Name": "nofile", "HardLimit": 4096, "SoftLimit": 4096}]
                 assert not container.get("Privileged")
                 tasks += 1
-    assert tasks == 2 * 3 + 1  # worker and check of each deployment, and a sender
+    assert tasks == 2 * 3 + 2  # worker and check of each deployment, a sender, a compaction
 
 
 HANDLERS = ["scale_decompression", "dispatch_reconstruction", "refresh_gateway", "reconcile", "renew_instances"]

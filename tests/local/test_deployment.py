@@ -10,8 +10,13 @@ from botocore.exceptions import ClientError
 
 from infra.local.cloud import LocalCloud, LocalSettings
 from infra.local.deploy import assembly
+from infra.local.deploy.models import PLACE, put_store
 from infra.local.moto.parts import MotoChanged, find
+from raki.errors import BadModel
+from raki.models.store import read_model
+from raki.service import model_objects
 from tests.local.conftest import write_assembly
+from tests.models.conftest import model_folder, place  # noqa: F401 -- fixtures
 
 
 @pytest.fixture
@@ -160,3 +165,18 @@ def test_an_image_is_its_last_stage(dockerfile):
 def test_stacks_come_after_those_that_they_depend_on(tmp_path):
     written = write_assembly(tmp_path)
     assert [stack.name for stack in assembly.stacks(written)] == ["Data", "Work"]
+
+
+def test_a_store_of_models_is_the_bucket_that_jobs_are_told_of(cloud, place, tmp_path):  # noqa: F811
+    s3 = cloud.client("s3")
+    assert put_store(place.store.root, s3) == [place.kept.pinned]
+    model_objects.bring(s3, PLACE, "head-6ch", None, None, tmp_path)
+    assert read_model(tmp_path / "head-6ch/1").digest == place.kept.digest
+
+
+def test_a_store_with_a_model_that_is_broken_is_refused(cloud, place, model_folder, tmp_path):  # noqa: F811
+    (model_folder / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "store/head-6ch").mkdir(parents=True)
+    model_folder.rename(tmp_path / "store/head-6ch/1")
+    with pytest.raises(BadModel):
+        put_store(tmp_path / "store", cloud.client("s3"))

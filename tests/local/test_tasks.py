@@ -75,3 +75,39 @@ def test_a_service_scales_out_and_in_with_real_processes(cloud, outputs):
     # Scaling in asks a worker to stop before it kills, and what a worker started ends with it.
     eventually(lambda: printed(cloud).count("goodbye") == n_ended + 2)
     eventually(lambda: sleepers(cloud) == [])
+
+
+def test_a_rule_starts_a_task_once_and_it_is_over_when_its_process_ends(cloud, outputs, events):
+    """As the compaction of the catalogue is started, with a command of the rule's own."""
+    ecs, rules = cloud.client("ecs"), cloud.client("events")
+    (service,) = ecs.describe_services(cluster=outputs["Cluster"], services=[outputs["Service"]])["services"]
+    cluster = service["clusterArn"]
+    asked = {
+        "LaunchType": "FARGATE",
+        "NetworkConfiguration": {"awsvpcConfiguration": {"AssignPublicIp": "DISABLED", "Subnets": ["subnet-1"]}},
+        "TaskCount": 1,
+        "TaskDefinitionArn": service["taskDefinition"],
+    }
+    command = json.dumps({"containerOverrides": [{"name": "Worker", "command": ["exit", "7"]}]})
+    target = {"Id": "0", "Arn": cluster, "RoleArn": "arn:aws:iam::123456789012:role/starts", "EcsParameters": asked}
+    rules.put_rule(
+        Name="started once", EventPattern=json.dumps({"source": ["aws.batch"], "detail": {"jobName": ["go"]}})
+    )
+    rules.put_targets(Rule="started once", Targets=[target | {"Input": command}])
+    before = printed(cloud).count("exiting")
+    cloud.client("batch").submit_job(
+        jobName="go",
+        jobQueue=outputs["JobQueue"],
+        jobDefinition=outputs["Job"],
+        containerOverrides={"command": ["sleep", "0"]},
+    )
+    ended = eventually(
+        lambda: [one.detail for one in events if one.what == "ecs task" and "ended with 7" in one.detail]
+    )
+    rules.remove_targets(Rule="started once", Ids=["0"])
+    rules.delete_rule(Name="started once")
+    assert ended
+    assert printed(cloud).count("exiting") > before
+    stopped = ecs.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"]
+    found = ecs.describe_tasks(cluster=cluster, tasks=stopped)["tasks"]
+    assert [one["stoppedReason"] for one in found if "exit code 7" in one.get("stoppedReason", "")]

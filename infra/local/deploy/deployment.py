@@ -50,13 +50,14 @@ def _upload_assets(path: Path, s3: Client) -> None:
     buckets = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     for asset in assembly.file_assets(path):
         if asset.bucket not in buckets:
-            _create_bucket(s3, asset.bucket)
+            create_bucket(s3, asset.bucket)
             buckets.add(asset.bucket)
         body = _zip(asset.source) if asset.zipped else asset.source.read_bytes()
         s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=body)
 
 
-def _create_bucket(s3: Client, name: str) -> None:
+def create_bucket(s3: Client, name: str) -> None:
+    """A bucket of the region."""
     place = {} if REGION == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
     s3.create_bucket(Bucket=name, **place)
 

@@ -1,4 +1,4 @@
-"""EventBridge rules: schedules, and events that services send, to Lambda functions, queues and topics."""
+"""EventBridge rules: schedules, and events that services send, to Lambda functions, queues, topics and tasks."""
 
 import json
 import re
@@ -16,9 +16,16 @@ _UNIT_S = {"minute": 60, "hour": 3600, "day": 86400}
 
 
 class Rules:
-    """The rules that the server knows, whoever put them there."""
+    """The rules that the server knows, whoever put them there.
 
-    def __init__(self, connect: Callable[[str], Client], journal: Journal, *, speed: float) -> None:
+    Args:
+        run_task: starts the task that a target asks for.
+    """
+
+    def __init__(
+        self, connect: Callable[[str], Client], journal: Journal, *, speed: float, run_task: Callable[[Json], None]
+    ) -> None:
+        self._run_task = run_task
         self._lambda = connect("lambda")
         self._sns = connect("sns")
         self._sqs = connect("sqs")
@@ -61,8 +68,10 @@ class Rules:
                 # Mail is never sent from here; the journal is where an operator reads it.
                 self._journal.note("notice", f"{target['Arn'].rpartition(':')[2]}: {body}")
                 self._sns.publish(TopicArn=target["Arn"], Message=body)
+            elif service == "ecs":
+                self._run_task(target)
             else:
-                self._refuse(rule, f"its target {target['Arn']} is no Lambda, queue or topic")
+                self._refuse(rule, f"its target {target['Arn']} is no Lambda, queue, topic or task")
 
     def _interval_s(self, rule: Model) -> float | None:
         expression = rule.scheduled_expression

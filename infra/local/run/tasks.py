@@ -1,8 +1,9 @@
-"""ECS services: as many worker processes as the desired count says."""
+"""ECS services, as many worker processes as the desired count says, and tasks that rules start once."""
 
+import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +62,32 @@ class Services:
         self._wait_s: dict[str, float] = {}
         self._not_before_s: dict[str, float] = {}
         self._waited_for: set[str] = set()
+        self._alone: list[tuple[str, Task]] = []
+        """Cluster, and task, of those that no service has."""
+
+    def run_once(self, target: Mapping[str, Any]) -> None:
+        """Starts what a rule's target asks for: a task that ends by itself."""
+        cluster, asked = target["Arn"], target["EcsParameters"]
+        described = self._ecs.describe_task_definition(taskDefinition=asked["TaskDefinitionArn"])["taskDefinition"]
+        overrides = json.loads(target.get("Input") or "{}")
+        command = next((one["command"] for one in overrides.get("containerOverrides", []) if "command" in one), None)
+        started = self._ecs.run_task(
+            cluster=cluster,
+            taskDefinition=described["taskDefinitionArn"],
+            launchType="FARGATE",
+            networkConfiguration=_as_the_api_spells_it(asked["NetworkConfiguration"]),
+        )["tasks"][0]["taskArn"]
+        task = self._launch(described, started, described["family"], command=command)
+        self._alone.append((cluster, task))
 
     def step(self) -> None:
-        """One look at all services."""
+        """One look at all services, and at the tasks that no service has."""
+        for cluster, task in [one for one in self._alone if one[1].program.exit_code is not None]:
+            self._alone.remove((cluster, task))
+            code = task.program.exit_code
+            self._journal.note("ecs task", f"{_short(task)} ended with {code}")
+            reason = f"Essential container in task exited (exit code {code})"
+            self._ecs.stop_task(cluster=cluster, task=task.arn, reason=reason)
         services = {service.arn: service for service in state.services()}
         for arn, service in services.items():
             self._reconcile(arn, service)
@@ -106,7 +130,6 @@ class Services:
 
     def _start(self, arn: str, service: Model, definition: str) -> Task:
         described = self._ecs.describe_task_definition(taskDefinition=definition)["taskDefinition"]
-        container = described["containerDefinitions"][0]
         started = self._ecs.run_task(
             cluster=service.cluster_arn,
             taskDefinition=definition,
@@ -118,29 +141,42 @@ class Services:
         task_id = started.rpartition("/")[2]
         self._protections.add(task_id, started, arn)
         try:
-            program = self._containers.start(self._request(described, f"{service.name}-{task_id[:8]}", task_id))
+            return self._launch(described, started, service.name)
         except (UnknownImage, OSError) as error:
             self._protections.remove(task_id)
             self._mark_stopped(arn, started, f"CannotPullContainerError: {error}")
             self._back_off(arn)
             raise
-        self._journal.note("ecs task", f"{service.name}: started {task_id[:8]}")
+
+    def _launch(
+        self, described: Mapping[str, Any], arn: str, name: str, *, command: Sequence[str] | None = None
+    ) -> Task:
+        """The process that stands for a task.
+
+        Raises:
+            UnknownImage, OSError: there can be none.
+        """
+        task_id = arn.rpartition("/")[2]
+        program = self._containers.start(self._request(described, f"{name}-{task_id[:8]}", task_id, command))
+        self._journal.note("ecs task", f"{name}: started {task_id[:8]}")
         return Task(
-            arn=started,
-            definition=definition,
+            arn=arn,
+            definition=described["taskDefinitionArn"],
             program=program,
-            stop_timeout_s=float(container.get("stopTimeout", DEFAULT_STOP_TIMEOUT_S)),
+            stop_timeout_s=float(described["containerDefinitions"][0].get("stopTimeout", DEFAULT_STOP_TIMEOUT_S)),
             started_s=time.monotonic(),
         )
 
-    def _request(self, definition: Mapping[str, Any], name: str, task_id: str) -> ContainerRequest:
+    def _request(
+        self, definition: Mapping[str, Any], name: str, task_id: str, command: Sequence[str] | None
+    ) -> ContainerRequest:
         container = definition["containerDefinitions"][0]
         environment = {pair["name"]: pair["value"] for pair in container.get("environment", [])}
         environment |= {pair["name"]: self._secret(pair["valueFrom"]) for pair in container.get("secrets", [])}
         return ContainerRequest(
             name=f"ecs-{name}",
             image=container["image"],
-            command=container.get("command"),
+            command=command or container.get("command"),
             environment=environment | {"ECS_AGENT_URI": self._agent + task_id},
             mounts=container_mounts(container, definition.get("volumes", [])),
             log=log_stream(container, "/ecs", f"{container['name']}/{task_id}"),
@@ -181,6 +217,12 @@ class Services:
 
 def _network(service: Model) -> dict[str, Any]:
     return {"networkConfiguration": service.network_configuration} if service.network_configuration else {}
+
+
+def _as_the_api_spells_it(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """CloudFormation has a capital where ECS has none."""
+    (found,) = configuration.values()
+    return {"awsvpcConfiguration": {name[:1].lower() + name[1:]: value for name, value in found.items()}}
 
 
 def _short(task: Task) -> str:
