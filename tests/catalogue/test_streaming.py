@@ -92,7 +92,10 @@ def test_it_goes_on_where_it_was_killed(cohort, root, tmp_path, n_before):
 def test_waiting_for_files_is_counted_whichever_way_they_are_late(cohort, root, tmp_path, monkeypatch, slow):
     as_ever = getattr(Folder, slow)
 
+    late_calls = []
+
     def late(*arguments):
+        late_calls.append(arguments)
         time.sleep(0.04)
         return as_ever(*arguments)
 
@@ -100,9 +103,7 @@ def test_waiting_for_files_is_counted_whichever_way_they_are_late(cohort, root, 
     images = opened(cohort, root, tmp_path, prefetch=0, mix=1)
     list(images)
     assert images.waited_s > 5 * 0.04
-    before = images.waited_s
-    list(images)
-    assert images.waited_s - before < 0.04, "the second pass waits for nothing"
+    assert images.waited_s > 0.9 * len(late_calls) * 0.04
 
 
 def test_the_copies_never_take_more_than_the_limit(cohort, root, tmp_path):

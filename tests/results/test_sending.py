@@ -36,7 +36,7 @@ from tests.results.example_reconstruction import example_reconstruction
 pytestmark = pytest.mark.filterwarnings("ignore:.*[sS]ocket fd:pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _nothing_left_open():
     """What is left is collected where its warning is expected, and not in some later test."""
     yield
