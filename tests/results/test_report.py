@@ -177,8 +177,20 @@ def test_parts_of_the_brightness_are_told_apart_from_maps_and_are_about_zero():
     assert [key for key, layer in layers.items() if layer["is_part"]] == list(EXPLANATION_PARTS)
     for name in EXPLANATION_PARTS:
         assert layers[name]["is_overlay"]
-        assert layers[name]["low"] == -layers[name]["high"] < 0
+        assert layers[name]["low"] == pytest.approx(-layers[name]["high"] * 128 / 127)
     assert not any(layer["is_part"] for layer in viewer_of(report())["layers"])
+
+
+def test_a_part_that_is_nothing_is_nothing_in_the_report_whatever_the_unit():
+    """As GRAPPA changes nothing upon itself, and as the outer lines of a scan of a small unit."""
+    example = example_reconstruction(with_explanation=True)
+    nothing = {name: 0 * volume for name, volume in example.explanation.items()}
+    nothing["leaned_2"][:, 3, 5] = 1  # one pixel, of 1
+    example = dataclasses.replace(example, explanation=nothing)
+    facts = provenance(example, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
+    tiles = tiles_by_layer(render_report(example, facts, source_name="head.h5"))
+    for name in EXPLANATION_PARTS:
+        assert np.median(np.abs(tiles[name][0])) < 1e-9
 
 
 def test_the_viewer_knows_what_images_are_called_and_how_they_lie():

@@ -71,7 +71,12 @@
 
   // ---- From stored values to colours ----
 
-  const valueOf = (layer, stored) => layer.low + ((layer.high - layer.low) * stored) / 255;
+  // Of what may be negative, the stored value that is nothing.
+  const ZERO_OF_PART = 128;
+
+  const valueOf = (layer, stored) => layer.is_part
+    ? (layer.high * (stored - ZERO_OF_PART)) / (255 - ZERO_OF_PART)
+    : layer.low + ((layer.high - layer.low) * stored) / 255;
 
   /** A tile as a picture, each stored value in the colour that `colours` has for it: red, green, blue, opacity. */
   function painted(tile, colours) {
@@ -94,7 +99,7 @@
   /** A difference is as opaque as it is large: where there is none, the image shows. */
   function heat(layer) {
     if (layer.is_part) return Array.from({ length: 256 }, (_, stored) => {
-      const part = (2 * stored) / 255 - 1;
+      const part = valueOf(layer, stored) / layer.high;
       return [...(part > 0 ? ADDED : TAKEN), Math.round(255 * state.opacity * Math.sqrt(Math.abs(part)))];
     });
     return Array.from({ length: 256 }, (_, stored) => {
@@ -320,7 +325,7 @@
     if (!byId("of-overlay")) return;
     byId("of-overlay").hidden = !layer;
     if (!layer) return;
-    byId("overlay-low").textContent = short(layer.low);
+    byId("overlay-low").textContent = short(layer.is_part ? -layer.high : layer.low);
     byId("overlay-high").textContent = short(layer.high);
     const about = [[...TAKEN, 1], [...TAKEN, 0], [...ADDED, 0], [...ADDED, 1]];
     const stops = (layer.is_part ? about : COLOURS).map(([r, g, b, opacity]) => `rgb(${r} ${g} ${b} / ${opacity ?? 1})`);
