@@ -70,7 +70,7 @@ def viewer(reconstruction: Reconstruction, images: Mapping[str, Volume], unit: s
         *_method_layers(images, windows),
         *_difference_layers(images, windows),
         *_map_layers(reconstruction.maps, windows),
-        *_part_layers(reconstruction.explanation),
+        *_part_layers(reconstruction.explanation, windows),
     ]
     plan, sheets = drawn(layers, shown, compared, n_bytes=VIEWER_BYTES)
     middle = min(range(len(slices)), key=lambda number: abs(slices[number] - scan.n_slices // 2))
@@ -147,9 +147,13 @@ def _map_layers(maps: Mapping[str, Volume], windows: Windows) -> list[Layer]:
     ]
 
 
-def _part_layers(explanation: Mapping[str, Volume]) -> list[Layer]:
-    """Of one scale for all slices, about zero: that is a stored value itself, or each pixel without a part had some."""
-    largest = {name: float(np.abs(volume).max()) or 1.0 for name, volume in explanation.items()}
+def _part_layers(explanation: Mapping[str, Volume], windows: Windows) -> list[Layer]:
+    """Of one scale for all slices, about zero: that is a stored value itself, or each pixel without a part had some.
+
+    What is brighter than an image is drawn to is no more of a part: one hot pixel would leave no steps for the others.
+    """
+    most = HEADROOM * windows.top
+    largest = {name: min(float(np.abs(volume).max()), most) or 1.0 for name, volume in explanation.items()}
     return [
         Layer(
             key=name,

@@ -193,6 +193,20 @@ def test_a_part_that_is_nothing_is_nothing_in_the_report_whatever_the_unit():
         assert np.median(np.abs(tiles[name][0])) < 1e-9
 
 
+def test_a_hot_pixel_leaves_the_other_parts_their_steps():
+    example = example_reconstruction(with_explanation=True)
+    parts = {name: volume.copy() for name, volume in example.explanation.items()}
+    result = example.result.copy()
+    result[0, 3, 5] = parts["leaned_16"][0, 3, 5] = 1000 * result.max()
+    hot = dataclasses.replace(example, images={**example.images, example.method: result}, explanation=parts)
+    facts = provenance(example, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
+    layers, with_it = (
+        {layer["key"]: layer for layer in viewer_of(render_report(one, facts, source_name="head.h5"))["layers"]}
+        for one in (example, hot)
+    )
+    assert with_it["leaned_16"]["high"] < 2 * layers["leaned_16"]["high"]
+
+
 def test_the_viewer_knows_what_images_are_called_and_how_they_lie():
     data = viewer_of(report(n_slices=2, frames=ECHOES))
     assert data["frames"] == ["contrast 1", "contrast 2", "contrast 3"]
