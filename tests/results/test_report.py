@@ -22,6 +22,7 @@ from raki.results.pictures import difference_factor
 from raki.results.provenance import provenance
 from raki.results.report import method_label, render_report
 from raki.results.trust import ladder as ladder_of
+from raki.results.viewer import ZERO_OF_PART
 from raki.scan import ONE_FRAME, Frame
 from tests.results.example_reconstruction import TILTED, WARNING, example_reconstruction
 from tests.results.test_tiles import tiles_of
@@ -179,6 +180,7 @@ def test_parts_of_the_brightness_are_told_apart_from_maps_and_are_about_zero():
         assert layers[name]["is_overlay"]
         assert layers[name]["low"] == pytest.approx(-layers[name]["high"] * 128 / 127)
     assert not any(layer["is_part"] for layer in viewer_of(report())["layers"])
+    assert f"const ZERO_OF_PART = {ZERO_OF_PART};" in (files("raki.results") / "templates/report.js").read_text()
 
 
 def test_a_part_that_is_nothing_is_nothing_in_the_report_whatever_the_unit():
