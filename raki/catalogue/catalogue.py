@@ -1,6 +1,7 @@
 """A catalogue, opened: questions in SQL or by name, answers as Arrow or pandas."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -11,16 +12,22 @@ import pyarrow as pa
 
 from raki.catalogue.errors import NoCatalogue, QueryRefused
 from raki.catalogue.finding import Wanted
-from raki.catalogue.index import FOLDER, survey
+from raki.catalogue.index import FOLDER, Survey, read_index, survey
 from raki.catalogue.mirror import copied
 from raki.catalogue.rows import LABELS, SLICES, read_rows
 from raki.catalogue.schema import OUTSIDE
 from raki.catalogue.tables import connect, readable_parquet
 from raki.wording import plain
 
+OPENED_AT_MOST = 8
+"""Times, one after the other: each time a compaction came between."""
+
 
 class Catalogue:
     """What is known of the images in a folder of results, as of the moment when it was opened.
+
+    Where a compaction has taken files away since that it reads, it is opened anew by the next question: what is known
+    then is as of that moment.
 
     >>> import raki.catalogue
     >>> with raki.catalogue.open("results") as catalogue:  # doctest: +SKIP
@@ -28,17 +35,35 @@ class Catalogue:
     """
 
     def __init__(self, root: Path) -> None:
-        """Looks through the folder; raises NoCatalogue where there is none."""
+        """Looks through the folder.
+
+        Raises:
+            NoCatalogue: there is none, or it changes faster than it can be read.
+        """
         if not root.is_dir():
             raise NoCatalogue(f"there is no folder '{root}'; a catalogue is of a folder of results")
         self.root = root.resolve()
-        found = survey(self.root)
+        self._spill = TemporaryDirectory(prefix="raki-catalogue-")
+        self._open()
+
+    def _open(self) -> None:
+        """Reads what there is; again, where a compaction took files away between two looks."""
+        for _ in range(OPENED_AT_MOST):
+            found = survey(self.root)
+            labels = self._label_files()
+            with suppress(duckdb.IOException):  # a file that was there a moment ago
+                self._read(found, labels)
+                if read_index(self.root).parts == found.index.parts and set(labels) <= set(self._label_files()):
+                    return
+        raise NoCatalogue(f"the catalogue in '{self.root}' changes faster than it can be read; try again")
+
+    def _read(self, found: Survey, all_labels: Sequence[Path]) -> None:
         fresh = read_rows(self.root, found.standing if found.index.is_damaged else found.fresh)
         parts, bad_parts = readable_parquet([self._inside(part) for part in found.index.parts], SLICES)
         if bad_parts:  # the rows in it still lie beside their results
             fresh = read_rows(self.root, found.standing)
             parts = []
-        labels, bad_labels = readable_parquet(sorted((self.root / FOLDER).glob("labels/*/*.parquet")), LABELS)
+        labels, bad_labels = readable_parquet(all_labels, LABELS)
         self.damaged: Mapping[str, str] = {
             **fresh.damaged,
             **{path.relative_to(self.root).as_posix(): why for path, why in (bad_parts | bad_labels).items()},
@@ -51,7 +76,7 @@ class Catalogue:
             for path, each in found.index.absorbed.items()
             if found.standing.get(path) == each.state
         }
-        self._spill = TemporaryDirectory(prefix="raki-catalogue-")
+        self._files = [*parts, *labels]
         superseded = sorted({*found.gone, *fresh.result_of.values()}) if parts else []
         self._connection = connect(
             parts=parts, fresh=fresh.table, superseded=superseded, labels=labels, within=Path(self._spill.name)
@@ -63,18 +88,26 @@ class Catalogue:
         Raises:
             QueryRefused: it isn't one, or can't be answered; the sentence has DuckDB's words.
         """
-        try:
-            statements = self._connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise QueryRefused("a question to the catalogue is one SELECT; this is something else")
-            self._connection.execute("BEGIN TRANSACTION READ ONLY")
+        for _ in range(OPENED_AT_MOST):
             try:
-                return self._connection.sql(statements[0], params=parameters).to_arrow_table()
-            finally:
-                self._connection.execute("ROLLBACK")
-        except duckdb.Error as error:
-            words = plain(str(error).partition("LINE 1")[0].partition("\n\n")[0], 300)
-            raise QueryRefused(f"the catalogue can't answer that: {words}") from None
+                return self._answer(sql, parameters)
+            except duckdb.Error as error:
+                if all(map(Path.exists, self._files)):
+                    words = plain(str(error).partition("LINE 1")[0].partition("\n\n")[0], 300)
+                    raise QueryRefused(f"the catalogue can't answer that: {words}") from None
+            self._connection.close()
+            self._open()
+        raise QueryRefused("the catalogue can't answer that: it changes faster than it can be read; ask again")
+
+    def _answer(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> pa.Table:
+        statements = self._connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise QueryRefused("a question to the catalogue is one SELECT; this is something else")
+        self._connection.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            return self._connection.sql(statements[0], params=parameters).to_arrow_table()
+        finally:
+            self._connection.execute("ROLLBACK")
 
     def find(self, wanted: Wanted | None = None, **conditions: Any) -> pa.Table:
         """The images that meet all conditions: rows of `slices`, with the distance where `like` was asked for.
@@ -127,6 +160,9 @@ class Catalogue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _label_files(self) -> list[Path]:
+        return sorted((self.root / FOLDER).glob("labels/*/*.parquet"))
 
     def _inside(self, part: str) -> Path:
         return self.root / FOLDER / part

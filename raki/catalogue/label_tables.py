@@ -54,11 +54,12 @@ def _entries(content: str) -> Iterator[Mapping[str, str]]:
     names = reader.fieldnames or ()
     lacking = [name for name in NEEDED if name not in names]
     other = [plain(name, 40) for name in names if name not in KNOWN]
-    if lacking or other:
-        raise UnknownSlices(
-            f"the first line of a file of labels names its columns: {', '.join(KNOWN)}; "
-            + (f"{', '.join(lacking)} is missing" if lacking else f"there is none called {', '.join(other)}")
-        )
+    twice = [name for name in KNOWN if list(names).count(name) > 1]
+    if lacking or other or twice:
+        wrong = f"{', '.join(lacking)} is missing" if lacking else f"{', '.join(twice)} is there twice"
+        if other and not lacking:
+            wrong = f"there is none called {', '.join(other)}"
+        raise UnknownSlices(f"the first line of a file of labels names its columns: {', '.join(KNOWN)}; {wrong}")
     for row in reader:
         yield {name: (row.get(name) or "").strip() for name in KNOWN}
 
@@ -111,9 +112,9 @@ def _said_at(text: str) -> str | None:
         return None
     try:
         said = datetime.fromisoformat(text)
-    except ValueError:
+        return (said if said.tzinfo else said.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):  # the latter of a time that in UTC is of another era
         raise ValueError(f"'{plain(text, 40)}' is no time; write 2026-11-29T12:00:00+00:00") from None
-    return (said if said.tzinfo else said.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _mask(folder: Path, name: str, shape: tuple[int, int]) -> Mask:

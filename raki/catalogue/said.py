@@ -63,7 +63,7 @@ class Said:
     region: Region | None = None
 
     def __post_init__(self) -> None:
-        if not self.label or len(self.label) > LONGEST or len(self.value or "") > LONGEST:
+        if not plain(self.label) or len(self.label) > LONGEST or len(self.value or "") > LONGEST:
             raise ValueError(f"a label has 1 to {LONGEST} letters, and a value no more")
 
 

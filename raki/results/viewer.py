@@ -33,6 +33,8 @@ VIEWER_BYTES = 5_500_000
 
 HEADROOM = 1.5
 """How far above white values are still told apart, times white."""
+ZERO_OF_PART = 128
+"""How a part of nothing is stored, of 0 to 255; `report.js` has it too."""
 
 DIFFERENCE_PIXELS, MAP_PIXELS = 256, 128
 """The longer side of an overlay's tile, at most."""
@@ -68,7 +70,7 @@ def viewer(reconstruction: Reconstruction, images: Mapping[str, Volume], unit: s
         *_method_layers(images, windows),
         *_difference_layers(images, windows),
         *_map_layers(reconstruction.maps, windows),
-        *_part_layers(reconstruction.explanation),
+        *_part_layers(reconstruction.explanation, windows),
     ]
     plan, sheets = drawn(layers, shown, compared, n_bytes=VIEWER_BYTES)
     middle = min(range(len(slices)), key=lambda number: abs(slices[number] - scan.n_slices // 2))
@@ -145,15 +147,19 @@ def _map_layers(maps: Mapping[str, Volume], windows: Windows) -> list[Layer]:
     ]
 
 
-def _part_layers(explanation: Mapping[str, Volume]) -> list[Layer]:
-    """Of one scale for all slices, about zero."""
-    largest = {name: float(np.abs(volume).max()) or 1.0 for name, volume in explanation.items()}
+def _part_layers(explanation: Mapping[str, Volume], windows: Windows) -> list[Layer]:
+    """Of one scale for all slices, about zero: that is a stored value itself, or each pixel without a part had some.
+
+    What is brighter than an image is drawn to is no more of a part: one hot pixel would leave no steps for the others.
+    """
+    most = HEADROOM * windows.top
+    largest = {name: min(float(np.abs(volume).max()), most) or 1.0 for name, volume in explanation.items()}
     return [
         Layer(
             key=name,
             label=PART_LABELS[name],
             pixels=volume.__getitem__,
-            low=-largest[name],
+            low=-largest[name] * ZERO_OF_PART / (255 - ZERO_OF_PART),
             high=largest[name],
             is_overlay=True,
             is_part=True,

@@ -293,6 +293,15 @@ def test_a_reader_that_is_open_keeps_its_parts(s3, tmp_path, elsewhere):
         assert opened.query("SELECT count(*) FROM scans").column(0).to_pylist() == [1]
 
 
+def test_a_reader_that_is_open_answers_on_when_parts_of_its_own_copy_are_taken_away(s3, tmp_path):
+    upload(s3, tmp_path, "scan0", scan_id="scan-0")
+    compact(PLACE)
+    with raki.catalogue.open(PLACE) as opened:
+        upload(s3, tmp_path, "scan1", scan_id="scan-1")
+        compact(PLACE)
+        assert opened.query("SELECT count(*) FROM scans").column(0).to_pylist() == [2]
+
+
 def test_a_catalogue_that_changes_faster_than_it_can_be_read_is_said(s3, tmp_path, monkeypatch):
     upload(s3, tmp_path, "scan0", scan_id="scan-0")
     as_ever, number = mirrored.listed, itertools.count()

@@ -7,7 +7,8 @@ import time
 import pytest
 
 import raki.catalogue
-from raki.catalogue import NoCatalogue, QueryRefused, compact
+from raki.catalogue import NoCatalogue, QueryRefused, compact, import_labels
+from raki.catalogue import catalogue as catalogue_of_folder
 from raki.catalogue.index import FOLDER, survey
 from tests.catalogue.delivered import deliver
 
@@ -215,6 +216,52 @@ def test_what_is_damaged_is_named_and_passed_over_and_compaction_makes_it_good(r
     if damage in (break_part, break_index):
         with raki.catalogue.open(root) as opened:
             assert opened.damaged == {}
+
+
+def say(root, tmp_path, image):
+    (tmp_path / "labels.csv").write_text(f"scan_id,image,label\nscan-0,{image},motion\n")
+    import_labels(root, tmp_path / "labels.csv", made_by="ada")
+
+
+def test_a_catalogue_that_is_open_while_a_compaction_takes_its_files_away_answers_on(root, tmp_path):
+    compact(root)
+    say(root, tmp_path, 0)
+    say(root, tmp_path, 1)
+    with raki.catalogue.open(root) as opened:
+        deliver(root, "later", scan_id="scan-7")
+        compact(root)
+        assert opened.query("SELECT count(*) AS n FROM labels").to_pylist() == [{"n": 2}]
+        assert opened.query("SELECT count(*) AS n FROM scans").to_pylist() == [{"n": 5}]
+        deliver(root, "latest", scan_id="scan-8")
+        compact(root)
+        cohort = opened.cohort()
+        assert cohort.num_rows == 18
+        assert cohort.column("folder").null_count == 0
+        assert opened.damaged == {}
+        with pytest.raises(QueryRefused, match="no_such_table"):
+            opened.query("SELECT * FROM no_such_table")
+
+
+@pytest.mark.parametrize("reads", ["survey", "readable_parquet"])
+def test_a_compaction_between_two_looks_of_a_reader_costs_it_nothing(root, tmp_path, monkeypatch, reads):
+    compact(root)
+    say(root, tmp_path, 0)
+    say(root, tmp_path, 1)
+    deliver(root, "later", scan_id="scan-7")
+    as_ever = getattr(catalogue_of_folder, reads)
+
+    def look(*arguments):
+        found = as_ever(*arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(catalogue_of_folder, reads, as_ever)
+            compact(root)
+        return found
+
+    monkeypatch.setattr(catalogue_of_folder, reads, look)
+    with raki.catalogue.open(root) as opened:
+        assert opened.damaged == {}
+        assert opened.query("SELECT count(*) AS n FROM labels").to_pylist() == [{"n": 2}]
+        assert opened.query("SELECT count(*) AS n FROM scans").to_pylist() == [{"n": 5}]
 
 
 def test_a_compaction_that_is_killed_changes_nothing(root, monkeypatch):

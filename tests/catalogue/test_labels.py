@@ -114,6 +114,10 @@ def test_labels_of_what_is_unknown_are_refused_together_and_listed(root, tmp_pat
         ("scan_id,image\n", "label is missing"),
         ("scan_id,label,colour\n", "none called colour"),
         ("\xff\xfe", "is missing"),
+        ("scan_id,image,label,image\nscan-0,0,motion,1\n", "image is there twice"),
+        ("scan_id,label\nscan-0,\u200b\n", "a label has 1 to 200 letters"),
+        ("scan_id,label,made_utc\nscan-0,motion,0001-01-01T00:00:00+12:00\n", "is no time"),
+        ("scan_id,label,made_utc\nscan-0,motion,9999-12-31T23:59:59-12:00\n", "is no time"),
         ("scan_id,label\nscan-0," + "x" * 200_000, "is no CSV file"),
     ],
 )

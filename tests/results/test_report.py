@@ -22,6 +22,7 @@ from raki.results.pictures import difference_factor
 from raki.results.provenance import provenance
 from raki.results.report import method_label, render_report
 from raki.results.trust import ladder as ladder_of
+from raki.results.viewer import ZERO_OF_PART
 from raki.scan import ONE_FRAME, Frame
 from tests.results.example_reconstruction import TILTED, WARNING, example_reconstruction
 from tests.results.test_tiles import tiles_of
@@ -177,8 +178,35 @@ def test_parts_of_the_brightness_are_told_apart_from_maps_and_are_about_zero():
     assert [key for key, layer in layers.items() if layer["is_part"]] == list(EXPLANATION_PARTS)
     for name in EXPLANATION_PARTS:
         assert layers[name]["is_overlay"]
-        assert layers[name]["low"] == -layers[name]["high"] < 0
+        assert layers[name]["low"] == pytest.approx(-layers[name]["high"] * 128 / 127)
     assert not any(layer["is_part"] for layer in viewer_of(report())["layers"])
+    assert f"const ZERO_OF_PART = {ZERO_OF_PART};" in (files("raki.results") / "templates/report.js").read_text()
+
+
+def test_a_part_that_is_nothing_is_nothing_in_the_report_whatever_the_unit():
+    """As GRAPPA changes nothing upon itself, and as the outer lines of a scan of a small unit."""
+    example = example_reconstruction(with_explanation=True)
+    nothing = {name: 0 * volume for name, volume in example.explanation.items()}
+    nothing["leaned_2"][:, 3, 5] = 1  # one pixel, of 1
+    example = dataclasses.replace(example, explanation=nothing)
+    facts = provenance(example, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
+    tiles = tiles_by_layer(render_report(example, facts, source_name="head.h5"))
+    for name in EXPLANATION_PARTS:
+        assert np.median(np.abs(tiles[name][0])) < 1e-9
+
+
+def test_a_hot_pixel_leaves_the_other_parts_their_steps():
+    example = example_reconstruction(with_explanation=True)
+    parts = {name: volume.copy() for name, volume in example.explanation.items()}
+    result = example.result.copy()
+    result[0, 3, 5] = parts["leaned_16"][0, 3, 5] = 1000 * result.max()
+    hot = dataclasses.replace(example, images={**example.images, example.method: result}, explanation=parts)
+    facts = provenance(example, sha256="", n_bytes=1, scan_id=None, stage_seconds={})
+    layers, with_it = (
+        {layer["key"]: layer for layer in viewer_of(render_report(one, facts, source_name="head.h5"))["layers"]}
+        for one in (example, hot)
+    )
+    assert with_it["leaned_16"]["high"] < 2 * layers["leaned_16"]["high"]
 
 
 def test_the_viewer_knows_what_images_are_called_and_how_they_lie():

@@ -71,7 +71,12 @@
 
   // ---- From stored values to colours ----
 
-  const valueOf = (layer, stored) => layer.low + ((layer.high - layer.low) * stored) / 255;
+  // Of what may be negative, the stored value that is nothing.
+  const ZERO_OF_PART = 128;
+
+  const valueOf = (layer, stored) => layer.is_part
+    ? (layer.high * (stored - ZERO_OF_PART)) / (255 - ZERO_OF_PART)
+    : layer.low + ((layer.high - layer.low) * stored) / 255;
 
   /** A tile as a picture, each stored value in the colour that `colours` has for it: red, green, blue, opacity. */
   function painted(tile, colours) {
@@ -94,7 +99,7 @@
   /** A difference is as opaque as it is large: where there is none, the image shows. */
   function heat(layer) {
     if (layer.is_part) return Array.from({ length: 256 }, (_, stored) => {
-      const part = (2 * stored) / 255 - 1;
+      const part = valueOf(layer, stored) / layer.high;
       return [...(part > 0 ? ADDED : TAKEN), Math.round(255 * state.opacity * Math.sqrt(Math.abs(part)))];
     });
     return Array.from({ length: 256 }, (_, stored) => {
@@ -320,7 +325,7 @@
     if (!byId("of-overlay")) return;
     byId("of-overlay").hidden = !layer;
     if (!layer) return;
-    byId("overlay-low").textContent = short(layer.low);
+    byId("overlay-low").textContent = short(layer.is_part ? -layer.high : layer.low);
     byId("overlay-high").textContent = short(layer.high);
     const about = [[...TAKEN, 1], [...TAKEN, 0], [...ADDED, 0], [...ADDED, 1]];
     const stops = (layer.is_part ? about : COLOURS).map(([r, g, b, opacity]) => `rgb(${r} ${g} ${b} / ${opacity ?? 1})`);
@@ -353,16 +358,25 @@
     const tile = await tileOf(layer, imageNow());
     if (!tile || !state.region) return null;
     const [left, upper, right, lower] = state.region;
-    const edges = (from, to, length) => [within(Math.floor(from * length), 0, length - 1), within(Math.ceil(to * length), 1, length)];
-    const [[first, end], [top, bottom]] = [edges(left, right, tile.width), edges(upper, lower, tile.height)];
-    let [sum, squares] = [0, 0];
-    for (let row = top; row < bottom; row++) for (let column = first; column < end; column++) {
-      const value = valueOf(layer, tile.stored[row * tile.width + column]);
-      sum += value;
-      squares += value * value;
+    const columns = coveredOf(left, right, tile.width);
+    let [sum, squares, all, isCut] = [0, 0, 0, false];
+    for (const [row, down] of coveredOf(upper, lower, tile.height)) for (const [column, across] of columns) {
+      const stored = tile.stored[row * tile.width + column];
+      const [value, part] = [valueOf(layer, stored), down * across];
+      sum += part * value;
+      squares += part * value * value;
+      all += part;
+      isCut ||= stored === 255;
     }
-    const n = (bottom - top) * (end - first);
-    return { layer, n, mean: sum / n, deviation: Math.sqrt(Math.max(squares / n - (sum / n) ** 2, 0)) };
+    return { layer, isCut, mean: sum / all, deviation: Math.sqrt(Math.max(squares / all - (sum / all) ** 2, 0)) };
+  }
+
+  /** The pixels between two parts of a length, with how much of each: tiles of maps are coarser than those of images. */
+  function coveredOf(from, to, length) {
+    const [begin, end] = [from * length, to * length];
+    const first = within(Math.floor(begin), 0, length - 1);
+    return Array.from({ length: within(Math.ceil(end), first + 1, length) - first }, (_, i) => first + i)
+      .map((pixel) => [pixel, Math.min(pixel + 1, end) - Math.max(pixel, begin)]);
   }
 
   let asked = "";
@@ -378,9 +392,9 @@
     const [left, upper, right, lower] = state.region;
     const { width_mm: across, height_mm: down } = viewNow();
     const size = [(right - left) * across, (lower - upper) * down].map((mm) => +mm.toPrecision(3)).join(" × ");
-    byId("region-size").textContent = `${size} mm, ${nameNow()}. Means in the unit of the images or of the map, about: pictures here are coarser than the image files.`;
-    const values = found.filter(({ layer }) => !layer.is_part).map(({ layer, mean, deviation }) =>
-      [layer.label, short(mean), layer.is_overlay ? "" : `± ${short(deviation)}`]);
+    byId("region-size").textContent = `${size} mm, ${nameNow()}. Means in the unit of the images or of the map, about: pictures here are coarser than the image files, and end at a brightness (\u2265).`;
+    const values = found.filter(({ layer }) => !layer.is_part).map(({ layer, isCut, mean, deviation }) =>
+      [layer.label, `${isCut ? "\u2265 " : ""}${short(mean)}`, layer.is_overlay ? "" : `± ${short(deviation)}`]);
     fill(byId("region-values"), values);
     sayParts(found);
   }
