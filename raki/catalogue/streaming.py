@@ -110,11 +110,14 @@ class CohortStream(IterableDataset[dict[str, Any]]):
         With as many workers as before; at the beginning of a pass, with any number.
 
         Raises:
-            ValueError: the state is of another cohort, seed or mixture.
+            ValueError: the state is of another cohort, seed or mixture, or at no place in it.
         """
         if state["cohort"] != self._digest:
             raise ValueError("the state is of another cohort, seed or mixture; going on would show other images")
-        self.epoch, self._positions = int(state["epoch"]), [int(position) for position in state["positions"]]
+        positions = [int(position) for position in state["positions"]]
+        if not positions or min(positions) < 0 or sum(positions) > len(self):
+            raise ValueError(f"the state is at {positions} of {len(self)} images; it isn't one of this stream's")
+        self.epoch, self._positions = int(state["epoch"]), positions
         self._has_ended = False
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

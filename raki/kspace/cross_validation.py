@@ -137,12 +137,16 @@ def _warnings_of_sampling(sampling: AnySampling, n_coils: int, n_acs_lines: int 
 
 
 def about_no_better_than_zeros(errors: Sequence[float]) -> Iterator[str]:
-    """A sentence where acquired lines are predicted as badly as that, in the mean over the slices judged."""
-    error = _mean(errors)
-    if error is not None and error >= NO_BETTER_THAN_ZEROS:
+    """A sentence where acquired lines are predicted as badly as that in any of the slices judged.
+
+    That they are predicted better proves little: a kernel that shrinks noise errs by less than all of its energy.
+    """
+    bad = [error for error in errors if error >= NO_BETTER_THAN_ZEROS]
+    if bad:
         yield (
-            f"What was filled in predicts acquired lines no better than zeros do (error {error:.2g} times their "
-            "energy): it may be wrong throughout. Look at the zero-filled image beside it before anything is concluded."
+            f"In {len(bad)} of {len(errors)} slices what was filled in predicts acquired lines no better than zeros do "
+            f"(error {mean(bad):.2g} times their energy): these may be wrong throughout. Look at the zero-filled image "
+            "beside them before anything is concluded."
         )
 
 

@@ -84,6 +84,9 @@ def test_it_goes_on_where_it_was_killed(cohort, root, tmp_path, n_before):
     resumed = opened(cohort, root, tmp_path)
     resumed.load_state_dict(state)
     assert had + seen(resumed) + (seen(resumed) if n_before < 15 else []) == both
+    for nowhere in ([], [-1], [99]):
+        with pytest.raises(ValueError, match="it isn't one of this stream's"):
+            opened(cohort, root, tmp_path).load_state_dict(state | {"positions": nowhere})
     with pytest.raises(ValueError, match="another cohort"):
         opened(cohort, root, tmp_path, seed=9).load_state_dict(state)
 
