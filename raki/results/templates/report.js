@@ -353,14 +353,15 @@
 
   // ---- A region ----
 
-  /** Mean and standard deviation of a layer's values in the region. */
-  async function withinRegion(layer) {
+  /** Mean and standard deviation of a layer's values in the region; as coarsely as another tile has them. */
+  async function withinRegion(layer, coarse = null) {
     const tile = await tileOf(layer, imageNow());
     if (!tile || !state.region) return null;
     const [left, upper, right, lower] = state.region;
-    const columns = coveredOf(left, right, tile.width);
+    const columns = coveredAs(left, right, tile.width, coarse?.width ?? tile.width);
+    const rows = coveredAs(upper, lower, tile.height, coarse?.height ?? tile.height);
     let [sum, squares, all, isCut] = [0, 0, 0, false];
-    for (const [row, down] of coveredOf(upper, lower, tile.height)) for (const [column, across] of columns) {
+    for (const [row, down] of rows) for (const [column, across] of columns) {
       const stored = tile.stored[row * tile.width + column];
       const [value, part] = [valueOf(layer, stored), down * across];
       sum += part * value;
@@ -379,6 +380,13 @@
       .map((pixel) => [pixel, Math.min(pixel + 1, end) - Math.max(pixel, begin)]);
   }
 
+  /** The same, as a tile of other length sees it: each of its pixels with all that lies in it. */
+  function coveredAs(from, to, length, other) {
+    if (other === length) return coveredOf(from, to, length);
+    return coveredOf(from, to, other).flatMap(([pixel, part]) =>
+      coveredOf(pixel / other, (pixel + 1) / other, length).map(([inside, of]) => [inside, part * of]));
+  }
+
   let asked = "";
 
   /** What is known of the region: of each image, of the maps, and where its brightness comes from. */
@@ -387,7 +395,10 @@
     const question = JSON.stringify([state.region, imageNow()]);
     if (!state.region || question === asked) return;
     asked = question;
-    const found = (await Promise.all([...layers.values()].map(withinRegion))).filter(Boolean);
+    const found = (await Promise.all([...layers.values()].map((layer) => withinRegion(layer)))).filter(Boolean);
+    const part = found.find(({ layer }) => layer.is_part);
+    // Parts are coarser than images: of a small region the whole has to be as coarse, to be their sum.
+    const whole = part ? await withinRegion(methods[0], await tileOf(part.layer, imageNow())) : null;
     if (question !== asked) return;
     const [left, upper, right, lower] = state.region;
     const { width_mm: across, height_mm: down } = viewNow();
@@ -396,12 +407,11 @@
     const values = found.filter(({ layer }) => !layer.is_part).map(({ layer, isCut, mean, deviation }) =>
       [layer.label, `${isCut ? "\u2265 " : ""}${short(mean)}`, layer.is_overlay ? "" : `± ${short(deviation)}`]);
     fill(byId("region-values"), values);
-    sayParts(found);
+    sayParts(found, whole);
   }
 
   /** Each part of the region's brightness, and what none of them tells. */
-  function sayParts(found) {
-    const whole = found.find(({ layer }) => layer.key === methods[0].key);
+  function sayParts(found, whole) {
     const parts = found.filter(({ layer }) => layer.is_part);
     const isTold = parts.length > 0 && whole?.mean > 0;
     byId("region-explained").hidden = !isTold;
