@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -14,9 +14,22 @@ PREFIX = "raki-scan-"
 @contextmanager
 def scan_folder() -> Iterator[Path]:
     """An empty folder that is removed at the end. It is locked as long as this process lives."""
-    with TemporaryDirectory(prefix=PREFIX) as name, _opened(Path(name)) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield Path(name)
+    with ExitStack() as held:
+        yield _locked_folder(held)
+
+
+def _locked_folder(held: ExitStack) -> Path:
+    """One that isn't locked yet may be cleared away by another process as it starts: then another one is made."""
+    while True:
+        room = TemporaryDirectory(prefix=PREFIX)
+        with suppress(FileNotFoundError), ExitStack() as found:
+            descriptor = found.enter_context(_opened(Path(room.name)))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            Path(room.name).stat()
+            found.callback(room.cleanup)
+            held.push(found.pop_all())
+            return Path(room.name)
+        room.cleanup()
 
 
 def clear_leftovers() -> int:
@@ -26,11 +39,8 @@ def clear_leftovers() -> int:
     """
     removed = 0
     for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
-        with _opened(folder) as descriptor:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        with suppress(FileNotFoundError, BlockingIOError), _opened(folder) as descriptor:  # gone meanwhile, or in use
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed

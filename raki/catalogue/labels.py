@@ -128,8 +128,7 @@ def _row(said: Said, *, made_by: str, said_at: str, source: str) -> dict[str, An
     told = [row[name] for name in row if name not in ("label_id", "made_utc", "source")]
     apart = [told, said.made_utc, source if said.made_utc is None else ""]
     row["label_id"] = hashlib.sha256(json.dumps(apart).encode()).hexdigest()[:24]
-    # What a clock that is ahead has said counts as said now: else nobody could take it back before its time.
-    return row | {"made_utc": min(said.made_utc or said_at, said_at), "source": source}
+    return row | {"made_utc": said.made_utc or said_at, "source": source}
 
 
 def _write(root: Path, rows: list[dict[str, Any]], masks: Mapping[str, bytes]) -> Iterator[Path]:

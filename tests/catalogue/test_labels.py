@@ -1,6 +1,6 @@
 """What people say of scans, images and regions: added, never changed, and refused together where it can't be so."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -71,14 +71,6 @@ def test_the_last_word_holds_and_the_first_one_stays(root, tmp_path):
     assert history == ["mild", "severe", "absent", None]
     compact(root)
     assert [row["value"] for row in labels(root, "labels")] == history
-
-
-def test_what_a_clock_ahead_has_said_can_be_taken_back(root, tmp_path):
-    ahead = "scan_id,label,made_utc\nscan-0,motion,2031-01-01T00:00:00+00:00\n"
-    assert add(root, tmp_path, ahead).n_new == 1
-    assert add(root, tmp_path, ahead, now=NOW + timedelta(minutes=1)).n_new == 0
-    add(root, tmp_path, "scan_id,label,value\nscan-0,motion,-\n", now=NOW + timedelta(minutes=2))
-    assert labels(root) == []
 
 
 def test_the_same_file_again_adds_nothing(root, tmp_path):
