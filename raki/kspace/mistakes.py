@@ -60,7 +60,8 @@ def lattice_noise(measured: MeasuredSlice, filling: LinearlyFilling, seed: int) 
     """How much of `lattice_error` noise of the slice's level makes at most, whatever the filling is worth.
 
     At most: a position of a 3-D scan has few lines, so that two draws of the same noise differ by a tenth and more, and
-    of the hundreds of positions none must be taken for another place by chance.
+    of the hundreds of positions none must be taken for another place by chance. A slice has enough of them for the mean
+    to do, and a neighbour's weights are nearer to its own.
     """
     bare = measured.lattice.without_acs()
     lattice = torch.from_numpy(bare.known_points()).to(measured.kspace.device)
@@ -72,7 +73,8 @@ def lattice_noise(measured: MeasuredSlice, filling: LinearlyFilling, seed: int) 
     for draw in range(NOISE_DRAWS):
         noise = white_noise(points, measured.sigma, generator)
         draws[draw] = _energy(mistakes(filling.fill(noise, bare), bare, filling))
-    return float(draws.mean() + NOISE_DEVIATIONS * draws.std()) / energy
+    scatter = draws.std() if isinstance(bare, PointSampling) else 0.0
+    return float(draws.mean() + NOISE_DEVIATIONS * scatter) / energy
 
 
 def noise_to_explain_mistakes(

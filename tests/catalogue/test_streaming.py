@@ -107,6 +107,9 @@ def test_waiting_for_files_is_counted_whichever_way_they_are_late(cohort, root, 
     list(images)
     assert images.waited_s > 5 * 0.04
     assert images.waited_s > 0.9 * len(late_calls) * 0.04
+    asked = len(late_calls)
+    list(images)
+    assert len(late_calls) == asked, "the second pass waits for nothing: it asks nobody"
 
 
 def test_the_copies_never_take_more_than_the_limit(cohort, root, tmp_path):
